@@ -1,0 +1,1 @@
+"""Client SDK for NVIDIA AIStore: synchronous, typed, on requests."""
