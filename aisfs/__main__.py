@@ -1,0 +1,5 @@
+"""Run the command line: `python -m aisfs`."""
+
+from aisfs.cli import main
+
+main()

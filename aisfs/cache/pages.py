@@ -1,0 +1,142 @@
+"""Memory for bytes already read: fixed-size pages in one bounded region, least recently used first.
+
+Serves `reader`. Invariants: the bytes held never exceed the capacity; a page that is being filled or
+awaited is never reclaimed; a complete page never changes.
+
+Large pages are slots of one page-aligned anonymous mapping: a `bytearray` starts 16 bytes after a
+page boundary, where the kernel's copy from a socket runs at a quarter of its speed on some CPUs.
+Small ones are `bytearray`s of their exact size, so that a cache full of small objects holds many.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from aisfs.errors import FsError
+
+PAGE_SIZE = 1 << 20
+"""Bytes. Below 1 MiB the kernel's requests cross pages; 4 MiB measured the same."""
+
+SMALL = 128 << 10
+"""Pages up to this many bytes do not take a slot."""
+
+PageKey = tuple[int, int]
+
+
+class Page:
+    """Bytes [index × PAGE_SIZE, … + size) of one content.
+
+    States: filling (`valid < size`, `filling` True) → complete (`valid == size`), or
+    filling → torn (`filling` False, `valid < size`, perhaps with `error`).
+
+    Attributes:
+        view: the page's whole buffer.
+        valid: bytes from the start that hold data; grows in the network thread only.
+        filling: a stream is responsible for the rest.
+        error: why the last try to fill it failed.
+        changed: set by the loop when `valid` grew or the try ended; replaced by each new waiter.
+    """
+
+    __slots__ = ("changed", "error", "filling", "key", "size", "slot", "valid", "view")
+
+    def __init__(self, key: PageKey, view: memoryview, size: int, slot: int) -> None:
+        self.key = key
+        self.view = view
+        self.size = size
+        self.slot = slot
+        self.valid = 0
+        self.filling = False
+        self.error: FsError | None = None
+        self.changed: trio.Event | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is there."""
+        return self.valid == self.size
+
+
+class PageCache:
+    """All pages of a mount, keyed by (content number, page index)."""
+
+    def __init__(self, capacity: int) -> None:
+        self._slots = max(capacity // PAGE_SIZE, 4)
+        self.capacity = self._slots * PAGE_SIZE
+        self._region = mmap.mmap(
+            -1, self.capacity, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        )
+        self._memory = memoryview(self._region)
+        self._free = list(range(self._slots - 1, -1, -1))
+        self._small_bytes = 0
+        self._pages: OrderedDict[PageKey, Page] = OrderedDict()
+
+    @property
+    def used(self) -> int:
+        """Bytes held, free slots that were given back excluded."""
+        return (self._slots - len(self._free)) * PAGE_SIZE + self._small_bytes
+
+    @property
+    def slots(self) -> int:
+        """How many full pages fit."""
+        return self._slots
+
+    def get(self, key: PageKey) -> Page | None:
+        """Return a page and mark it as recently used."""
+        page = self._pages.get(key)
+        if page is not None:
+            self._pages.move_to_end(key)
+        return page
+
+    def allocate(self, key: PageKey, size: int) -> Page | None:
+        """Make an empty page, reclaiming the least recently used; None if all are in use."""
+        need = size if size <= SMALL else PAGE_SIZE
+        while self.used + need > self.capacity:
+            if not self._reclaim():
+                return None
+        if size <= SMALL:
+            self._small_bytes += size
+            page = Page(key, memoryview(bytearray(size)), size, -1)
+        else:
+            slot = self._free.pop()
+            start = slot * PAGE_SIZE
+            page = Page(key, self._memory[start : start + size], size, slot)
+        self._pages[key] = page
+        return page
+
+    def discard(self, key: PageKey) -> None:
+        """Forget a page; whoever holds it already keeps a valid buffer until its next await."""
+        page = self._pages.pop(key, None)
+        if page is None:
+            return
+        if page.slot < 0:
+            self._small_bytes -= page.size
+        else:
+            self._free.append(page.slot)
+
+    def drop_content(self, content: int, pages: int) -> None:
+        """Forget all idle pages of one content."""
+        for index in range(pages):
+            page = self._pages.get((content, index))
+            if page is not None and not page.filling:
+                self.discard(page.key)
+
+    def _reclaim(self) -> bool:
+        for key, page in self._pages.items():
+            if not page.filling and page.changed is None:
+                self.discard(key)
+                if page.slot >= 0 and self._small_bytes:
+                    self._give_back(page.slot)
+                return True
+        return False
+
+    def _give_back(self, slot: int) -> None:
+        """Return a slot's memory to the system, so that small pages can have it."""
+        self._region.madvise(mmap.MADV_DONTNEED, slot * PAGE_SIZE, PAGE_SIZE)
+
+    def close(self) -> None:
+        """Forget everything. The region itself goes with the process."""
+        self._pages.clear()

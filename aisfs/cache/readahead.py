@@ -1,0 +1,57 @@
+"""How an open file is being read, and so how far to read ahead. Pure arithmetic, no I/O.
+
+Serves `reader`; one `AccessPattern` per open file. The kernel keeps several reads of one reader in
+flight and they arrive out of order, so "sequential" means near the expected offset, not at it.
+"""
+
+from __future__ import annotations
+
+SLACK = 4 << 20
+"""Bytes by which a read may miss the expected offset and still be sequential.
+
+The kernel's own readahead (up to 1 MiB requests, several in flight) reorders within this distance.
+"""
+
+FIRST_WINDOW = 1 << 20
+"""Bytes asked for by the first read of a file: one page, so that looking into a file stays cheap."""
+
+
+class AccessPattern:
+    """Classifies the reads of one open file.
+
+    A file that is first read at its start is presumed sequential with a small window; each
+    sequential read that uses the window up doubles it. A jump makes the pattern random until two
+    reads follow each other again.
+
+    Attributes:
+        sequential: whether reading ahead pays.
+        window: bytes to keep ahead of the reader.
+    """
+
+    __slots__ = ("_expected", "_max_window", "_streak", "sequential", "window")
+
+    def __init__(self, max_window: int) -> None:
+        self._max_window = max(max_window, FIRST_WINDOW)
+        self._expected = 0
+        self._streak = 0
+        self.sequential = True
+        self.window = FIRST_WINDOW
+
+    def observe(self, start: int, end: int) -> None:
+        """Take note of a read of [start, end)."""
+        if -SLACK <= start - self._expected <= SLACK:
+            self._streak += 1
+            self._expected = max(self._expected, end)
+            if self._streak > 1:
+                self.sequential = True
+                self.window = min(self.window * 2, self._max_window)
+        else:
+            self._streak = 0
+            self._expected = end
+            self.sequential = False
+            self.window = FIRST_WINDOW
+
+    @property
+    def established(self) -> bool:
+        """Whether the reader has shown that it goes on, so that an open-ended GET is worth it."""
+        return self._streak > 1

@@ -1,0 +1,1 @@
+"""The cluster's own verbs, as files and attributes."""

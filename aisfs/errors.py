@@ -1,0 +1,180 @@
+"""Every failure that a caller of the mount can see, and its errno.
+
+One class per condition. `store/aistore.py` turns what the SDK raises into these,
+`fuse/operations.py` turns these into the errno that the kernel hands to the application. The texts
+say what was attempted, on which name, and what the cluster answered.
+
+    FsError
+    ├── NotFound          ENOENT        ├── Stale        ESTALE
+    ├── Exists            EEXIST        ├── Busy         EBUSY
+    ├── NotADirectory     ENOTDIR       ├── Unreachable  EHOSTUNREACH
+    ├── IsADirectory      EISDIR        ├── Invalid      EINVAL
+    ├── NotEmpty          ENOTEMPTY     ├── NoAttribute  ENODATA
+    ├── Forbidden         EACCES        ├── Unsupported  EOPNOTSUPP
+    ├── ReadOnly          EROFS         ├── NameTooLong  ENAMETOOLONG
+    ├── NotPermitted      EPERM         ├── TooLarge     EFBIG
+    ├── CrossDevice       EXDEV         ├── NoSpace      ENOSPC
+    ├── BadHandle         EBADF         ├── TimedOut     ETIMEDOUT
+    └── IoFailure         EIO           └── ResultTooBig ERANGE
+"""
+
+import errno
+import logging
+from typing import ClassVar
+
+
+class FsError(Exception):
+    """A failure with an errno.
+
+    Attributes:
+        errno: what the application gets.
+        log_level: how loudly it is logged: error when data is at risk, debug for the everyday.
+    """
+
+    errno: ClassVar[int] = errno.EIO
+    log_level: ClassVar[int] = logging.DEBUG
+
+
+class NotFound(FsError):
+    """No such bucket, object or name."""
+
+    errno = errno.ENOENT
+
+
+class Exists(FsError):
+    """The name is taken."""
+
+    errno = errno.EEXIST
+
+
+class NotADirectory(FsError):
+    """A file stands where a directory is needed."""
+
+    errno = errno.ENOTDIR
+
+
+class IsADirectory(FsError):
+    """A directory stands where a file is needed."""
+
+    errno = errno.EISDIR
+
+
+class NotEmpty(FsError):
+    """The directory still holds something."""
+
+    errno = errno.ENOTEMPTY
+
+
+class Forbidden(FsError):
+    """The cluster refuses this caller (HTTP 401, 403)."""
+
+    errno = errno.EACCES
+    log_level = logging.WARNING
+
+
+class ReadOnly(FsError):
+    """The mount or the bucket is read-only."""
+
+    errno = errno.EROFS
+    log_level = logging.INFO
+
+
+class NotPermitted(FsError):
+    """The mount does not allow this, whoever asks."""
+
+    errno = errno.EPERM
+    log_level = logging.INFO
+
+
+class CrossDevice(FsError):
+    """Source and target of a rename do not lie in the same bucket."""
+
+    errno = errno.EXDEV
+
+
+class Stale(FsError):
+    """The object changed on the cluster while it was open here."""
+
+    errno = errno.ESTALE
+    log_level = logging.WARNING
+
+
+class Busy(FsError):
+    """The cluster is busy with this object or overloaded (HTTP 409, 429, 503)."""
+
+    errno = errno.EBUSY
+    log_level = logging.INFO
+
+
+class Unreachable(FsError):
+    """Nobody answers at the cluster's address."""
+
+    errno = errno.EHOSTUNREACH
+    log_level = logging.ERROR
+
+
+class Invalid(FsError):
+    """A malformed name, value or request."""
+
+    errno = errno.EINVAL
+    log_level = logging.INFO
+
+
+class NoAttribute(FsError):
+    """No such extended attribute."""
+
+    errno = errno.ENODATA
+
+
+class ResultTooBig(FsError):
+    """The caller's buffer is too small for the answer."""
+
+    errno = errno.ERANGE
+
+
+class Unsupported(FsError):
+    """An operation that aisfs or this cluster does not offer."""
+
+    errno = errno.EOPNOTSUPP
+
+
+class NameTooLong(FsError):
+    """A component of the name is longer than the cluster stores."""
+
+    errno = errno.ENAMETOOLONG
+    log_level = logging.INFO
+
+
+class TooLarge(FsError):
+    """The object would be larger than the cluster or the staging area takes."""
+
+    errno = errno.EFBIG
+    log_level = logging.INFO
+
+
+class NoSpace(FsError):
+    """The cluster, the staging area or an object's attributes are full."""
+
+    errno = errno.ENOSPC
+    log_level = logging.ERROR
+
+
+class TimedOut(FsError):
+    """The deadline passed before the cluster answered."""
+
+    errno = errno.ETIMEDOUT
+    log_level = logging.ERROR
+
+
+class IoFailure(FsError):
+    """The cluster failed: 5xx, a lost connection, a short or corrupt body."""
+
+    errno = errno.EIO
+    log_level = logging.ERROR
+
+
+class BadHandle(FsError):
+    """The handle is unknown, or not open for this."""
+
+    errno = errno.EBADF
+    log_level = logging.WARNING

@@ -1,0 +1,1 @@
+"""The kernel binding: the only importer of pyfuse3."""

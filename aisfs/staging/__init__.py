@@ -1,0 +1,1 @@
+"""Bytes not yet stored."""

@@ -1,0 +1,1 @@
+"""Where trio meets the SDK."""

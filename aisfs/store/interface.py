@@ -1,0 +1,208 @@
+"""What the mount needs of an object store, in plain values.
+
+Serves `vfs`, `cache` and `staging`; `store/aistore.py` implements it on the SDK. Every coroutine
+raises only `aisfs.errors.FsError` children, ends within the deadlines of its `StoreConfig`, and after
+cancellation leaves nothing running that could still change the cluster unknown to the caller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from aisfs.config import BucketName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["BodySink", "BucketInfo", "BucketName", "Capacity", "Identity", "Listing", "NameRules", "ObjectInfo",
+           "ObjectStore", "Upload"]
+
+ATTRIBUTES_KEY = "aisfs"
+"""The one custom-metadata key that aisfs owns on an object."""
+
+MAX_PAGE = 10_000
+"""Largest batch of a listing that every AIS release answers in one page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which content an object has: equal identities mean equal bytes.
+
+    A listing tells the checksum's value but not its type, so an unknown type ("") matches any.
+    Where there is no checksum at all, version and size decide.
+    """
+
+    size: int
+    checksum: str = ""
+    checksum_type: str = ""
+    version: str = ""
+
+    def same_content(self, other: Identity) -> bool:
+        """Tell whether both name the same bytes."""
+        if self.size != other.size:
+            return False
+        if self.checksum and other.checksum:
+            types = {self.checksum_type, other.checksum_type} - {""}
+            return self.checksum == other.checksum and len({_hash_family(t) for t in types}) < 2
+        return self.version == other.version and not (self.checksum or other.checksum)
+
+    @property
+    def verifiable(self) -> bool:
+        """Whether the identity can prove that two reads saw the same content."""
+        return bool(self.checksum)
+
+
+def _hash_family(checksum_type: str) -> str:
+    """AIS: `xxhash` (3.17) and `xxhash2` (5.0) are the same function."""
+    return "xxhash" if checksum_type == "xxhash2" else checksum_type
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object: name within its bucket, identity, and the value of our custom key ("" if none)."""
+
+    name: str
+    identity: Identity
+    attributes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One batch of a listing, in bytewise order of the entries' names.
+
+    Attributes:
+        objects: the objects of the batch.
+        directories: names of virtual directories, each ending in "/"; recursive listings have none.
+        token: where the next batch starts; "" when this was the last.
+    """
+
+    objects: list[ObjectInfo]
+    directories: list[str]
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class BucketInfo:
+    """A bucket's facts that the mount uses; `created_ns` is since the epoch."""
+
+    name: BucketName
+    created_ns: int
+    checksum_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class NameRules:
+    """What the cluster's release cannot store faithfully.
+
+    Attributes:
+        mangled: characters that this release stores under another name (3.17: `# & ' " < >`).
+        last_component: longest basename in bytes (3.17: 242).
+    """
+
+    mangled: str = ""
+    last_component: int = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The cluster's storage in bytes."""
+
+    total: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A whole body to store: `size` bytes of the open file `fd` from offset 0.
+
+    Attributes:
+        checksum: XXH64 (seed 0) of the body, 16 lower-case hex digits.
+        attributes: value for our custom key.
+    """
+
+    fd: int
+    size: int
+    checksum: str
+    attributes: str
+
+
+class BodySink(Protocol):
+    """Receives a streamed body; called in the store's network thread."""
+
+    def buffer(self) -> memoryview | None:
+        """Return where the next bytes go (may wait for room), or None to end the stream."""
+
+    def filled(self, size: int) -> None:
+        """Take note that `size` bytes were put into the last buffer."""
+
+    def opened(self, identity: Identity, abort: Callable[[], None]) -> None:
+        """Learn what the reply's headers say, and how to end the stream from another thread.
+
+        `abort()` shuts the socket down, so that a blocked receive returns.
+        """
+
+
+class ObjectStore(Protocol):
+    """An object store. All methods may raise `FsError` children."""
+
+    async def cluster_uuid(self) -> str:
+        """Return the cluster's uuid, fixed for its life."""
+
+    async def name_rules(self) -> NameRules:
+        """Return which names the cluster's release cannot store."""
+
+    async def buckets(self) -> list[BucketInfo]:
+        """Return all buckets that this cluster knows."""
+
+    async def bucket(self, name: BucketName) -> BucketInfo:
+        """Return one bucket's facts; `NotFound` if there is none."""
+
+    async def capacity(self) -> Capacity:
+        """Return what statfs(2) shows."""
+
+    async def head(self, bucket: BucketName, name: str) -> ObjectInfo:
+        """Return one object's facts; `NotFound` if there is none."""
+
+    async def list(
+        self, bucket: BucketName, prefix: str, token: str, size: int, *, recursive: bool
+    ) -> Listing:
+        """Return one batch of the objects below `prefix` ("" or ending in "/"); `size` >= 1000."""
+
+    async def stream(
+        self, bucket: BucketName, name: str, start: int, end: int, identity: Identity, sink: BodySink
+    ) -> None:
+        """Feed bytes [start, end) of the object into `sink`, in order.
+
+        Returns early when the sink has no further buffer. `Stale` if the object is not `identity`,
+        `IoFailure` if the body ended early (what was filled before is right).
+        """
+
+    async def get(self, bucket: BucketName, name: str, limit: int) -> bytes:
+        """Return a small object whole; `TooLarge` above `limit` bytes."""
+
+    async def put(self, bucket: BucketName, name: str, upload: Upload) -> ObjectInfo:
+        """Store a whole object with its attributes and return it as stored."""
+
+    async def put_bytes(
+        self, bucket: BucketName, name: str, body: bytes, attributes: str
+    ) -> ObjectInfo:
+        """Store a small body with its attributes and return it as stored."""
+
+    async def copy(self, bucket: BucketName, source: str, target: str) -> None:
+        """Copy an object within its bucket, attributes included, replacing `target`."""
+
+    async def delete(self, bucket: BucketName, name: str) -> None:
+        """Delete one object; `NotFound` if there is none."""
+
+    async def set_attributes(self, bucket: BucketName, name: str, attributes: str) -> None:
+        """Replace the value of our custom key; other keys stay."""
+
+    async def create_bucket(self, name: BucketName) -> None:
+        """Create a bucket; `Exists` if there is one."""
+
+    async def destroy_bucket(self, name: BucketName) -> None:
+        """Destroy a bucket with everything in it."""
+
+    async def close(self) -> None:
+        """Release connections."""

@@ -1,0 +1,145 @@
+"""What stat(2) shows of a file, and how it travels with the object (C22-C24).
+
+Persistent format, one custom-metadata key `aisfs`: `1.` + base64url without padding of a msgpack
+array `[kind, mode, uid, gid, mtime_ns, {xattr: value}]`. A later version gets another digit; values
+of an unknown version read as if absent. Listings return custom metadata as a display string, so the
+value holds none of blank, colon, comma, `=` and `]`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from aisfs.errors import NoSpace
+
+FORMAT = "1."
+MAX_STORED = 2048 - len("aisfs")
+"""AIS 5.0 keeps 2048 bytes of custom metadata, keys included (AIS: objects.md 4.8)."""
+
+
+class Kind(enum.IntEnum):
+    """What a name stands for. The numbers are part of the persistent format."""
+
+    FILE = 0
+    SYMLINK = 1
+    DIRECTORY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """The attributes of one node.
+
+    Attributes:
+        mode: permission bits only.
+        mtime_ns: since the epoch; ctime shows the same (C23).
+        xattrs: names with their `user.` prefix → value.
+    """
+
+    kind: Kind
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    size: int = 0
+    xattrs: dict[str, bytes] = field(default_factory=dict)
+
+    def but(self, **changes: object) -> Attributes:
+        """Return a copy with some fields changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+class _Stored(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    kind: int
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    xattrs: dict[str, bytes] = {}
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Stored)
+
+
+def encode(attributes: Attributes) -> str:
+    """Return the stored form.
+
+    Raises:
+        NoSpace: extended attributes larger than an object's metadata.
+    """
+    a = attributes
+    body = _encoder.encode(_Stored(a.kind, a.mode, a.uid, a.gid, a.mtime_ns, a.xattrs))
+    text = FORMAT + base64.urlsafe_b64encode(body).rstrip(b"=").decode()
+    if len(text) > MAX_STORED:
+        raise NoSpace(f"the attributes take {len(text)} bytes, an object keeps {MAX_STORED}")
+    return text
+
+
+def decode(text: str) -> Attributes | None:
+    """Return the attributes behind a stored value, or None if it is absent or not ours."""
+    if not text.startswith(FORMAT):
+        return None
+    body = text[len(FORMAT) :]
+    try:
+        stored = _decoder.decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        kind = Kind(stored.kind)
+    except (msgspec.DecodeError, ValueError, binascii.Error):
+        return None
+    return Attributes(
+        kind, stored.mode & 0o7777, stored.uid, stored.gid, stored.mtime_ns, 0, stored.xattrs
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """How objects look that carry no attributes of ours, and whose owner is shown (C23, C24).
+
+    Attributes:
+        persist_owner: show stored owners; else everything belongs to uid and gid.
+    """
+
+    uid: int
+    gid: int
+    file_mode: int
+    dir_mode: int
+    persist_owner: bool = False
+
+    def of_object(self, stored: str, size: int, foreign_mtime_ns: int) -> Attributes:
+        """Return what to show for an object: its own attributes, else the configured ones."""
+        own = decode(stored)
+        if own is None or own.kind is Kind.DIRECTORY:
+            return Attributes(
+                Kind.FILE, self.file_mode, self.uid, self.gid, foreign_mtime_ns, size
+            )
+        if not self.persist_owner:
+            own = own.but(uid=self.uid, gid=self.gid)
+        return own.but(size=size)
+
+    def of_directory(self, stored: str, foreign_mtime_ns: int) -> Attributes:
+        """Return what to show for a directory, from its marker's attributes if it has any."""
+        own = decode(stored)
+        if own is None or own.kind is not Kind.DIRECTORY:
+            return Attributes(
+                Kind.DIRECTORY, self.dir_mode, self.uid, self.gid, foreign_mtime_ns
+            )
+        return own if self.persist_owner else own.but(uid=self.uid, gid=self.gid)
+
+
+def foreign_mtime_ns(created_ns: int, version: str, checksum: str) -> int:
+    """Return a stable time for an object that others wrote (C23).
+
+    The bucket's creation plus the version in seconds, nanoseconds from the checksum: the same from
+    a listing and from a HEAD, and different for each content.
+    """
+    seconds = created_ns // 1_000_000_000 + (int(version) if version.isdigit() else 0)
+    nanoseconds = int(checksum[:8], 16) % 1_000_000_000 if _is_hex(checksum[:8]) else 0
+    return seconds * 1_000_000_000 + nanoseconds
+
+
+def _is_hex(text: str) -> bool:
+    return bool(text) and all(c in "0123456789abcdefABCDEF" for c in text)
