@@ -1,0 +1,102 @@
+"""The way in: a client of one cluster makes everything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aisfs_sdk import const
+from aisfs_sdk.bucket import Bucket
+from aisfs_sdk.cluster import Cluster
+from aisfs_sdk.request_client import RequestClient
+
+if TYPE_CHECKING:
+    from aisfs_sdk.eras import Era
+    from aisfs_sdk.namespace import Namespace
+    from aisfs_sdk.retry import RetryConfig
+
+
+class Client:
+    """A client of one AIS cluster. Thread-safe; can be pickled.
+
+    Making one sends nothing. What is not given is taken from the environment, see `RequestClient`.
+
+    Args:
+        endpoint: URL of any gateway, `http://host:port` or `https://host:port`.
+        skip_verify: trust any certificate.
+        ca_cert: file of authorities to trust instead of the system's.
+        client_cert: file of our own certificate and key, or a pair of files.
+        timeout: seconds to connect and seconds without a byte, as a pair, or one number for both; 0
+            switches a limit off. Default: 3 and 20.
+        retry_config: how requests are repeated.
+        token: proves who we are.
+        max_pool_size: connections kept per node.
+
+    Raises:
+        ValueError: the endpoint is no such URL.
+        OSError: a certificate or token file cannot be read.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        skip_verify: bool = False,
+        ca_cert: str | None = None,
+        client_cert: str | tuple[str, str] | None = None,
+        timeout: float | tuple[float | None, float | None] | None = None,
+        retry_config: RetryConfig | None = None,
+        token: str | None = None,
+        max_pool_size: int | None = None,
+    ) -> None:
+        self._request_client = RequestClient(
+            endpoint,
+            skip_verify,
+            ca_cert,
+            client_cert,
+            timeout,
+            retry_config,
+            token,
+            max_pool_size,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Client {self._request_client.endpoint}>"
+
+    @property
+    def request_client(self) -> RequestClient:
+        """What sends the requests."""
+        return self._request_client
+
+    @property
+    def era(self) -> Era:
+        """The release that the cluster runs; asked for once.
+
+        AIS: GET /v1/daemon?what=node_status.
+
+        Raises:
+            NotAISError: what answers at the endpoint is not AIS.
+            requests.RequestException: the network failed.
+        """
+        return self._request_client.era
+
+    def bucket(
+        self,
+        bck_name: str,
+        provider: str = const.PROVIDER_AIS,
+        namespace: Namespace | None = None,
+    ) -> Bucket:
+        """Return a bucket. Sends nothing.
+
+        Args:
+            bck_name: name of the bucket, which need not exist.
+            provider: whose bucket it is: `ais`, `aws`, `gcp`, `azure`, `oci`.
+            namespace: of the bucket, None for the global one.
+        """
+        return Bucket(bck_name, self._request_client, provider, namespace)
+
+    def cluster(self) -> Cluster:
+        """Return the cluster. Sends nothing."""
+        return Cluster(self._request_client)
+
+    def close(self) -> None:
+        """Close idle connections. The client stays usable."""
+        self._request_client.close()

@@ -1,0 +1,178 @@
+"""The cluster as a whole: its nodes, its buckets, its room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import requests
+
+from aisfs_sdk import const, errors
+from aisfs_sdk.namespace import Namespace
+from aisfs_sdk.request_client import JSON_HEADERS, Call, RequestClient
+from aisfs_sdk.smap import Smap, parse_smap
+from aisfs_sdk.types import ActionMsg, BucketModel, decode_buckets, encode_message
+from aisfs_sdk.urls import query_string
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    T = Any
+
+_V1 = f"/{const.URL_PATH_VERSION}/"
+
+
+class _TargetRoom(msgspec.Struct):
+    """AIS: what one target says of its file systems; numbers are quoted."""
+
+    fs_used: int = 0
+    fs_capacity: int = 0
+
+
+class _Sysinfo(msgspec.Struct):
+    target: dict[str, _TargetRoom] | None = None
+
+
+class _Buckets(msgspec.Struct):
+    """AIS: the cluster's bucket metadata: provider, namespace, name, properties."""
+
+    providers: dict[str, dict[str, dict[str, dict[str, Any]]] | None] | None = None
+
+
+class Cluster:
+    """A cluster bound to a client."""
+
+    def __init__(self, client: RequestClient) -> None:
+        self._client = client
+
+    @property
+    def client(self) -> RequestClient:
+        """The client that this cluster is asked through."""
+        return self._client
+
+    def get_info(self) -> Smap:
+        """Return the cluster map: all nodes and their addresses.
+
+        AIS: GET /v1/daemon?what=smap.
+
+        Raises:
+            AISError: the cluster refused or failed it.
+            requests.RequestException: the network failed.
+        """
+        return self._ask(const.URL_PATH_DAEMON, const.WHAT_SMAP, parse_smap)
+
+    def get_primary_url(self) -> str:
+        """Return the URL of the primary gateway. Errors: see `get_info`."""
+        return self.get_info().proxy_si.public_net.direct_url
+
+    def get_uuid(self) -> str:
+        """Return the cluster's uuid, which is fixed for its life. Errors: see `get_info`."""
+        return self.get_info().uuid
+
+    def list_buckets(self, provider: str = const.PROVIDER_AIS) -> list[BucketModel]:
+        """Return the buckets of one provider, in all namespaces.
+
+        AIS: GET /v1/buckets, action "list".
+
+        Args:
+            provider: `ais`, `aws`, `gcp`, `azure`, `oci`; "" for all.
+
+        Raises:
+            AISError: the cluster refused or failed it.
+            requests.RequestException: the network failed.
+        """
+        call = Call(
+            const.HTTP_METHOD_GET,
+            _V1 + const.URL_PATH_BUCKETS,
+            query_string({const.QPARAM_PROVIDER: provider}) if provider else "",
+            subject=f"buckets of {provider or 'all providers'}",
+            headers=JSON_HEADERS,
+            body=encode_message(ActionMsg(const.ACT_LIST)),
+        )
+        answer = self._client.send(call)
+        return self._decoded(call, answer.content, decode_buckets)
+
+    def get_bucket_metadata(self) -> dict[BucketModel, dict[str, Any]]:
+        """Return the properties of every bucket that the cluster knows, in one request.
+
+        The properties are those of `Bucket.head`: among others `created` (quoted nanoseconds since
+        the epoch), `checksum` (with its `type`) and `access` (quoted bits). The namespace of a
+        bucket is None if it is the global one.
+
+        AIS: GET /v1/daemon?what=bmd.
+
+        Raises:
+            AISError: the cluster refused or failed it.
+            requests.RequestException: the network failed.
+        """
+
+        def decode(data: bytes) -> dict[BucketModel, dict[str, Any]]:
+            found = msgspec.json.decode(data, type=_Buckets)
+            return {
+                BucketModel(name, provider, _namespace(space)): props
+                for provider, spaces in (found.providers or {}).items()
+                for space, buckets in (spaces or {}).items()
+                for name, props in buckets.items()
+            }
+
+        return self._ask(const.URL_PATH_DAEMON, const.WHAT_BMD, decode)
+
+    def get_capacity(self) -> tuple[int, int]:
+        """Return the storage of all targets: total and used bytes.
+
+        Targets that share a disk each count it whole, as do mountpaths on clusters of 2023.
+
+        AIS: GET /v1/cluster?what=sysinfo.
+
+        Raises:
+            AISError: the cluster refused or failed it.
+            requests.RequestException: the network failed.
+        """
+
+        def decode(data: bytes) -> tuple[int, int]:
+            targets = (msgspec.json.decode(data, type=_Sysinfo, strict=False).target or {}).values()
+            return sum(t.fs_capacity for t in targets), sum(t.fs_used for t in targets)
+
+        return self._ask(const.URL_PATH_CLUSTER, const.WHAT_SYSINFO, decode)
+
+    def is_aistore_running(self) -> bool:
+        """Tell whether the cluster is ready; never raises.
+
+        AIS: GET /v1/health?prr=true.
+        """
+        return self._healthy("")
+
+    def is_ready(self) -> bool:
+        """Tell whether the primary gateway says that the cluster is ready; never raises.
+
+        AIS: GET /v1/daemon?what=smap, then GET /v1/health?prr=true at the primary.
+        """
+        try:
+            return self._healthy(self.get_primary_url())
+        except (errors.AISError, requests.RequestException):
+            return False
+
+    def _healthy(self, base: str) -> bool:
+        query = f"{const.QPARAM_PRIMARY_READY}=true"
+        call = Call(const.HTTP_METHOD_GET, _V1 + const.URL_PATH_HEALTH, query, base=base)
+        try:
+            self._client.send(call)
+        except (errors.AISError, requests.RequestException):
+            return False
+        return True
+
+    def _ask(self, path: str, what: str, decode: Callable[[bytes], T]) -> T:
+        call = Call(const.HTTP_METHOD_GET, _V1 + path, f"{const.QPARAM_WHAT}={what}", what)
+        return self._decoded(call, self._client.send(call).content, decode)
+
+    def _decoded(self, call: Call, data: bytes, decode: Callable[[bytes], T]) -> T:
+        try:
+            return decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+            message = f"{self._client.endpoint} answers, but not as AIS does: {error}"
+            raise errors.NotAISError(200, message, str(call)) from error
+
+
+def _namespace(space: str) -> Namespace | None:
+    namespace = Namespace.from_path(space)
+    return None if namespace == Namespace() else namespace

@@ -1,0 +1,298 @@
+"""One object of a bucket: its bytes and what is known of it."""
+
+from __future__ import annotations
+
+import re
+from typing import IO, TYPE_CHECKING
+
+import requests
+
+from aisfs_sdk import const
+from aisfs_sdk.eras import Feature
+from aisfs_sdk.object_attributes import ObjectAttributes
+from aisfs_sdk.object_reader import ObjectReader
+from aisfs_sdk.object_writer import ObjectWriter, refuse_mangled_name
+from aisfs_sdk.request_client import Call, RequestClient
+from aisfs_sdk.urls import object_path, query_string
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aisfs_sdk.bucket import Bucket
+
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)|bytes=-(\d+)")
+
+
+class Object:
+    """An object of a bucket. Making one sends nothing.
+
+    Args:
+        bucket: that holds it.
+        name: as listings show it; may hold "/".
+    """
+
+    def __init__(self, bucket: Bucket, name: str) -> None:
+        self._bucket = bucket
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<Object {self.uri}>"
+
+    @property
+    def bucket(self) -> Bucket:
+        """Bucket that holds the object."""
+        return self._bucket
+
+    @property
+    def name(self) -> str:
+        """Name of the object."""
+        return self._name
+
+    @property
+    def client(self) -> RequestClient:
+        """The client that sends the object's requests."""
+        return self._bucket.bound_client
+
+    @property
+    def uri(self) -> str:
+        """The object in AIS's notation, such as `ais://bucket/name`."""
+        return f"{self._bucket.uri}/{self._name}"
+
+    @property
+    def uname(self) -> str:
+        """The name by which AIS places the object, see `smap.object_uname`."""
+        return self._bucket.get_path() + self._name
+
+    @property
+    def props(self) -> ObjectAttributes:
+        """The object's attributes; asked for on every access.
+
+        AIS: HEAD /v1/objects/BUCKET/NAME.
+
+        Raises:
+            ErrObjNotFound: there is no such object.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+        """
+        return ObjectAttributes(self.client.send(self.call(const.HTTP_METHOD_HEAD)).headers)
+
+    def head(self) -> requests.structures.CaseInsensitiveDict[str]:
+        """Return the headers that describe the object.
+
+        AIS: HEAD /v1/objects/BUCKET/NAME.
+
+        Raises:
+            ErrObjNotFound: there is no such object; it is a `requests.HTTPError`, too.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+        """
+        answer = self.client.send(self.call(const.HTTP_METHOD_HEAD))
+        return requests.structures.CaseInsensitiveDict(answer.headers)
+
+    def get(
+        self,
+        archpath: str = "",
+        chunk_size: int = const.DEFAULT_CHUNK_SIZE,
+        etl_name: str | None = None,
+        writer: IO[bytes] | None = None,
+        latest: bool = False,
+        byte_range: str | None = None,
+    ) -> ObjectReader:
+        """Open the object for reading.
+
+        AIS: GET /v1/objects/BUCKET/NAME.
+
+        Args:
+            archpath: name of a member, if the object is an archive and only that is wanted.
+            chunk_size: bytes per item when the reader is iterated.
+            etl_name: transformer that the bytes go through.
+            writer: receives all bytes at once; the caller closes it.
+            latest: ask the remote backend for a newer version first.
+            byte_range: `bytes=FIRST-LAST`, `bytes=FIRST-` or `bytes=-COUNT`.
+
+        Returns:
+            A reader of the open answer, to be read or closed.
+
+        Raises:
+            ErrObjNotFound: there is no such object, or no such member.
+            ErrETLNotFound: there is no such transformer.
+            InvalidRequestError: the range begins behind the end (status 416), or the object is no
+                archive.
+            UnsupportedError: this cluster cannot do `latest`.
+            IntegrityError: the answer does not fit the request.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+            ValueError: the range is malformed.
+        """
+        if chunk_size <= 0:
+            msg = f"chunks cannot have {chunk_size} bytes"
+            raise ValueError(msg)
+        call = self.call(const.HTTP_METHOD_GET)
+        call.streaming = True
+        call.query += self._read_query(archpath, etl_name, latest=latest)
+        asked = None
+        if byte_range is not None:
+            asked = parse_range(byte_range)
+            call.headers = {const.HEADER_RANGE: byte_range}
+        answer = self.client.send(call)
+        reader = ObjectReader(answer.raw, str(call), chunk_size, asked)
+        if writer is not None:
+            writer.writelines(reader)
+        return reader
+
+    def get_reader(
+        self,
+        *,
+        archpath: str = "",
+        chunk_size: int = const.DEFAULT_CHUNK_SIZE,
+        etl_name: str | None = None,
+        writer: IO[bytes] | None = None,
+        latest: bool = False,
+        byte_range: str | None = None,
+    ) -> ObjectReader:
+        """Open the object for reading: `get`, by the name that newer releases document."""
+        return self.get(archpath, chunk_size, etl_name, writer, latest, byte_range)
+
+    def get_url(self, archpath: str = "", etl_name: str | None = None) -> str:
+        """Return the URL of the object's content. Sends nothing.
+
+        Args:
+            archpath: name of a member, if the object is an archive.
+            etl_name: transformer that the bytes go through.
+        """
+        params = dict(self._bucket.qparam)
+        if archpath:
+            params[const.QPARAM_ARCHPATH] = archpath
+        if etl_name:
+            params[const.QPARAM_ETL_NAME] = etl_name
+        path = object_path(self._bucket.name, self._name)
+        return f"{self.client.endpoint}{path}?{query_string(params)}"
+
+    def get_writer(self) -> ObjectWriter:
+        """Return what writes the object. Sends nothing."""
+        return ObjectWriter(self)
+
+    def put_content(self, content: bytes) -> requests.structures.CaseInsensitiveDict[str]:
+        """Store bytes as the object, replacing what there is.
+
+        AIS: PUT /v1/objects/BUCKET/NAME.
+
+        Returns:
+            The headers of the answer.
+
+        Raises:
+            AISError, requests.RequestException, ValueError: see `ObjectWriter.put`.
+        """
+        return self.get_writer().put_content(content)
+
+    def put_file(self, path: str | Path) -> requests.structures.CaseInsensitiveDict[str]:
+        """Store a local file as the object; it is streamed, never held in memory.
+
+        AIS: PUT /v1/objects/BUCKET/NAME.
+
+        Returns:
+            The headers of the answer.
+
+        Raises:
+            ValueError: the path names no file.
+            AISError, requests.RequestException: see `ObjectWriter.put`.
+        """
+        return self.get_writer().put_file(path)
+
+    def delete(self) -> None:
+        """Delete the object.
+
+        Where an answer was lost, the request is repeated; the object being gone then is success.
+
+        AIS: DELETE /v1/objects/BUCKET/NAME.
+
+        Raises:
+            ErrObjNotFound: there is no such object; it is a `requests.HTTPError`, too.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+        """
+        self.client.send(self.call(const.HTTP_METHOD_DELETE))
+
+    def copy(self, to_obj: Object) -> requests.Response:
+        """Copy the object within the cluster, custom metadata included, replacing the target.
+
+        The bytes do not pass through here. The wait for the answer has no limit but the deadline
+        (60 s by default, see `retry.deadline`): the cluster is silent while it copies.
+
+        AIS: PUT /v1/objects/BUCKET/NAME?object_to=….
+
+        Args:
+            to_obj: what to make; its bucket has to exist.
+
+        Returns:
+            The cluster's answer.
+
+        Raises:
+            UnsupportedError: the cluster is too old; read and write instead.
+            ErrObjNotFound: there is no such object.
+            ErrBckNotFound: there is no such bucket.
+            PathCollisionError: other objects stand in the way of the new name.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+            ValueError: the new name cannot be stored as it is.
+        """
+        call = self.call(const.HTTP_METHOD_PUT)
+        call.subject = f"{self.uri} to {to_obj.uri}"
+        # Older clusters answer 200 and copy nothing, or cut the source to 0 bytes.
+        self.client.era.require(Feature.OBJECT_COPY, str(call))
+        object_path(to_obj.bucket.name, to_obj.name)
+        refuse_mangled_name(to_obj, str(call))
+        call.query += "&" + query_string({const.QPARAM_OBJECT_TO: to_obj.uname})
+        call.slow = True
+        return self.client.as_response(call, self.client.send(call))
+
+    def set_custom_props(
+        self, custom_metadata: dict[str, str], replace_existing: bool = False
+    ) -> None:
+        """Set custom metadata: see `ObjectWriter.set_custom_props`."""
+        self.get_writer().set_custom_props(custom_metadata, replace_existing)
+
+    def call(self, method: str) -> Call:
+        """Return a request about this object, for its verbs to complete.
+
+        Raises:
+            ValueError: no cluster can store an object of this name.
+        """
+        bucket = self._bucket
+        path = object_path(bucket.name, self._name)
+        return Call(method, path, bucket.query, self.uri, keep_path=True)
+
+    def _read_query(self, archpath: str, etl_name: str | None, *, latest: bool) -> str:
+        params = {}
+        if archpath:
+            params[const.QPARAM_ARCHPATH] = archpath
+        if etl_name:
+            params[const.QPARAM_ETL_NAME] = etl_name
+        if latest:
+            self.client.era.require(Feature.LATEST, f"GET {self.uri}")
+            params[const.QPARAM_LATEST] = "true"
+        return f"&{query_string(params)}" if params else ""
+
+
+def parse_range(byte_range: str) -> tuple[int | None, int | None]:
+    """Return first and last byte of a range, or (None, count) for the end of the object.
+
+    Some clusters lock an object for ever when they are sent half a range, so only whole ones pass.
+
+    Raises:
+        ValueError: the range is malformed, empty, or ends before it begins.
+    """
+    found = _RANGE.fullmatch(byte_range)
+    if found is not None and byte_range.isascii():
+        if found[3]:
+            first, last = None, int(found[3])
+            fits = last > 0
+        else:
+            first, last = int(found[1]), int(found[2]) if found[2] else None
+            fits = last is None or last >= first
+        if fits and max(first or 0, last or 0) < 1 << 63:
+            return first, last
+    msg = (
+        f"no range of bytes: {byte_range!r} (wanted bytes=FIRST-LAST, bytes=FIRST- or bytes=-COUNT)"
+    )
+    raise ValueError(msg)

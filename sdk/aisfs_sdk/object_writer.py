@@ -1,0 +1,225 @@
+"""Storing objects: whole bodies, and their custom metadata.
+
+A large body is shown to the gateway by its headers only, and sent once to the target that the
+gateway names. AIS replaces objects whole: readers see the old content or the new one.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import requests
+from urllib3 import HTTPHeaderDict
+
+from aisfs_sdk import const, errors
+from aisfs_sdk.eras import Feature
+from aisfs_sdk.object_attributes import ObjectAttributes, encode_header
+from aisfs_sdk.request_client import JSON_HEADERS, Answer
+from aisfs_sdk.session import Body
+from aisfs_sdk.types import ActionMsg, encode_message
+from aisfs_sdk.utils import validate_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aisfs_sdk.object import Object
+
+_XXHASH = "xxhash"
+_SAME_HASH = frozenset(("xxhash", "xxhash2"))
+"""Names of one function: releases of 2023 say `xxhash`, later ones `xxhash2`, and know the former."""
+
+_RESERVED_KEY = "source"
+"""A key of the cluster's own: an object that has it loses its version."""
+
+_MANGLED_BY_2023 = re.compile(r"[&'\"<>#]")
+_NOT_IN_HEADER = re.compile(r"[\0\n\r\x01]|^[ \t]|[ \t]$")
+
+
+class ObjectWriter:
+    """Writes one object. Made by `Object.get_writer`."""
+
+    def __init__(self, obj: Object) -> None:
+        """Bind to an object, which need not exist."""
+        self._object = obj
+
+    def put(
+        self,
+        source: bytes | bytearray | memoryview | IO[bytes],
+        size: int | None = None,
+        checksum: str | tuple[str, str] | None = None,
+        custom: Mapping[str, str] | None = None,
+    ) -> ObjectAttributes:
+        """Store a whole object, replacing what there is.
+
+        Custom keys that the object had are kept beside the new ones.
+
+        AIS: PUT /v1/objects/BUCKET/NAME.
+
+        Args:
+            source: the body, or a seekable binary file that holds it from its current position on.
+            size: of the body in bytes; needed with a file.
+            checksum: of the body; a text is its XXH64 (seed 0) in 16 lower-case hexadecimal digits,
+                a pair is (type, value) of another type that AIS knows. The cluster refuses a body
+                that does not fit. A body whose checksum equals the stored one is not even looked
+                at, nor are `custom` keys: the result then has no checksum.
+            custom: custom metadata to store with it.
+
+        Returns:
+            The attributes as stored.
+
+        Raises:
+            IntegrityError: the bytes that arrived are not those of the checksum, or a file ended
+                before `size`.
+            ErrBckNotFound: there is no such bucket.
+            PathCollisionError: other objects stand in the way of the name.
+            NoSpaceError: the cluster is full.
+            TooLargeError: there is too much custom metadata.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+            ValueError: the name or the metadata cannot be stored as they are.
+        """
+        answer = self._put(source, size, checksum, custom)
+        return ObjectAttributes(answer.headers, size=_size_of(source, size))
+
+    def put_content(self, content: bytes) -> requests.structures.CaseInsensitiveDict[str]:
+        """Store bytes as the object.
+
+        AIS: PUT /v1/objects/BUCKET/NAME.
+
+        Returns:
+            The headers of the answer.
+
+        Raises:
+            AISError, requests.RequestException, ValueError: see `put`.
+        """
+        answer = self._put(content, None, None, None)
+        return requests.structures.CaseInsensitiveDict(answer.headers)
+
+    def put_file(self, path: str | Path) -> requests.structures.CaseInsensitiveDict[str]:
+        """Store a local file as the object; it is streamed, never held in memory.
+
+        AIS: PUT /v1/objects/BUCKET/NAME.
+
+        Returns:
+            The headers of the answer.
+
+        Raises:
+            ValueError: the path names no file.
+            AISError, requests.RequestException: see `put`.
+        """
+        validate_file(path)
+        with Path(path).open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            answer = self._put(file, size, None, None)
+        return requests.structures.CaseInsensitiveDict(answer.headers)
+
+    def set_custom_props(
+        self, custom_metadata: Mapping[str, str], replace_existing: bool = False
+    ) -> None:
+        """Set custom metadata of an object that exists. Its content and version stay.
+
+        AIS: PATCH /v1/objects/BUCKET/NAME.
+
+        Args:
+            custom_metadata: texts by key.
+            replace_existing: drop keys that are not named; else they stay.
+
+        Raises:
+            ErrObjNotFound: there is no such object.
+            TooLargeError: there is too much of it.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+            ValueError: a key or value cannot be stored as it is.
+        """
+        obj = self._object
+        call = obj.call(const.HTTP_METHOD_PATCH)
+        self._check_custom(custom_metadata, str(call))
+        if replace_existing:
+            call.query += f"&{const.QPARAM_NEW_CUSTOM}=true"
+        call.headers = JSON_HEADERS
+        call.body = encode_message(ActionMsg("", "", dict(custom_metadata)))
+        obj.client.send(call)
+
+    # ---- inside ----
+
+    def _put(
+        self,
+        source: bytes | bytearray | memoryview | IO[bytes],
+        size: int | None,
+        checksum: str | tuple[str, str] | None,
+        custom: Mapping[str, str] | None,
+    ) -> Answer:
+        obj = self._object
+        call = obj.call(const.HTTP_METHOD_PUT)
+        refuse_mangled_name(obj, str(call))
+        call.body = Body(source, _size_of(source, size))
+        headers = HTTPHeaderDict()
+        expected = (_XXHASH, checksum) if isinstance(checksum, str) else checksum
+        if expected is not None:
+            headers[const.HEADER_CHECKSUM_TYPE], headers[const.HEADER_CHECKSUM_VALUE] = expected
+        if custom:
+            self._check_custom(custom, str(call))
+            for key, value in custom.items():
+                if _NOT_IN_HEADER.search(value):
+                    msg = f"the value {value!r} of {key!r} cannot be stored together with a body"
+                    raise ValueError(msg)
+                headers.add(const.HEADER_CUSTOM_MD, encode_header(f"{key}={value}"))
+        call.headers = headers
+        answer = obj.client.send(call)
+        if expected is not None:
+            _compare(expected, answer, str(call))
+        return answer
+
+    def _check_custom(self, custom: Mapping[str, str], request: str) -> None:
+        total = 0
+        for key, value in custom.items():
+            if not key or "=" in key or key == _RESERVED_KEY or _NOT_IN_HEADER.search(key):
+                msg = f"{key!r} cannot be a key of custom metadata"
+                raise ValueError(msg)
+            total += sum(
+                len(text.encode(const.UTF_ENCODING, "surrogateescape")) for text in (key, value)
+            )
+        limit = self._object.client.era.max_custom_bytes
+        if total > limit:
+            raise errors.TooLargeError(
+                0, f"custom metadata has {total} bytes, the cluster keeps {limit}", request
+            )
+
+
+def refuse_mangled_name(obj: Object, request: str) -> None:
+    """Refuse to make an object that the cluster at hand would store under another name.
+
+    Raises:
+        ValueError: the cluster is of 2023, and HTML-escapes or cuts this name.
+    """
+    if _MANGLED_BY_2023.search(obj.name) and not obj.client.era.has(Feature.SPECIAL_NAMES):
+        msg = f"{request}: {obj.client.era} cannot store the name {obj.name!r} as it is"
+        raise ValueError(msg)
+
+
+def _size_of(source: bytes | bytearray | memoryview | IO[bytes], size: int | None) -> int:
+    if size is None:
+        if not isinstance(source, bytes | bytearray | memoryview):
+            msg = "the size of a file's body has to be told"
+            raise ValueError(msg)
+        return memoryview(source).nbytes
+    if size < 0:
+        msg = f"a body cannot have {size} bytes"
+        raise ValueError(msg)
+    return size
+
+
+def _compare(expected: tuple[str, str], answer: Answer, request: str) -> None:
+    """Compare what was stored with what was to be stored, where both are of one kind."""
+    kind = answer.headers.get(const.HEADER_CHECKSUM_TYPE, "")
+    value = answer.headers.get(const.HEADER_CHECKSUM_VALUE, "")
+    if (
+        value
+        and (kind == expected[0] or {kind, expected[0]} <= _SAME_HASH)
+        and value != expected[1]
+    ):
+        message = f"stored with checksum {kind} {value}, sent was {expected[1]}"
+        raise errors.IntegrityError(answer.status, message, request)

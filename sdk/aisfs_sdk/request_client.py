@@ -1,0 +1,780 @@
+"""All HTTP of the SDK: redirects, retries, deadlines, and what failures become.
+
+Everything above builds a `Call` and gets back an answer whose status is a success; everything else
+is raised from here: what the cluster says as `AISError` or a child, what the network does as a
+`requests` exception. Texts of both name the method and the bucket or object. The token goes into the
+header of requests to the endpoint and nowhere else.
+
+The way of one call:
+
+    send ─▶ attempt ─▶ leg to the gateway ─▶ 301, 307 … ─▶ leg to the target ─▶ answer
+      ▲        │
+      └─ wait ─┘  a failure of a call that may be repeated, within attempts and deadline
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import os
+import re
+import ssl
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
+
+import msgspec
+import requests
+from urllib3 import HTTPHeaderDict
+from urllib3 import exceptions as lib
+
+from aisfs_sdk import const, errors, retry
+from aisfs_sdk.eras import UNKNOWN_ERA, Era, parse_version
+from aisfs_sdk.session import Body, Transport, split_base, tls_context
+from aisfs_sdk.types import encode_message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from urllib3 import BaseHTTPResponse
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+MAX_REDIRECTS = 5
+
+TWO_STEP_SIZE = 32 << 10
+"""Bodies above this many bytes are sent once, to where a first request without body is redirected.
+
+Smaller ones go out twice, to the gateway and to the target: that costs less than the gateway's new
+connection, which the other way needs (it closes the one on which the body never came).
+"""
+
+_REDIRECTS = frozenset((301, 302, 307, 308))
+_RETRY_STATUS = frozenset((429, 502, 503, 504))
+_MAX_ERROR_BODY = 64 << 10
+_ROUTING_KEYS = (const.QPARAM_PROXY_ID, const.QPARAM_UNIX_TIME)
+_SIGNATURE_KEYS = ("u", "x")
+_USER_AGENT = "ais/python/aisfs-sdk"
+_DATA_PATHS = tuple(
+    f"/{const.URL_PATH_VERSION}/{part}"
+    for part in (const.URL_PATH_OBJECTS, const.URL_PATH_BUCKETS, "ml/")
+)
+
+JSON_HEADERS = {const.HEADER_CONTENT_TYPE: const.JSON_CONTENT_TYPE}
+
+
+@dataclass(slots=True)
+class Call:
+    """One request as its maker sees it.
+
+    Attributes:
+        method: HTTP method.
+        path: encoded, from "/v1/" on.
+        query: encoded, without "?".
+        subject: bucket or object in words, for error texts; the path if empty.
+        headers: beside those that every request has.
+        body: bytes of a control message, or a `Body` to upload.
+        repeatable: sending it twice does no harm. None: decided by the method.
+        slow: the cluster may work on it silently: only the deadline bounds the wait for an answer.
+        keep_path: the path stays as it is on redirects; only node and routing keys are taken.
+        streaming: the caller reads the body of the answer.
+        base: node to ask instead of the endpoint.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    subject: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | Body | None = None
+    repeatable: bool | None = None
+    slow: bool = False
+    keep_path: bool = False
+    streaming: bool = False
+    base: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.subject or self.path}"
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether a failure may be answered by sending the call again."""
+        if self.repeatable is None:
+            return self.method != const.HTTP_METHOD_POST
+        return self.repeatable
+
+
+@dataclass(slots=True)
+class Answer:
+    """A successful answer.
+
+    Attributes:
+        raw: status, headers, and the body if the caller is to read it.
+        content: the body otherwise.
+        url: where it came from.
+    """
+
+    raw: BaseHTTPResponse
+    content: bytes
+    url: str
+
+    @property
+    def headers(self) -> HTTPHeaderDict:
+        """Headers, by names in any case; repeated ones by `getlist`."""
+        return self.raw.headers
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        return self.raw.status
+
+
+class RequestClient:
+    """Sends requests to one cluster. Thread-safe; can be pickled.
+
+    Args:
+        endpoint: URL of any gateway, `http://host:port` or `https://host:port`.
+        skip_verify: trust any certificate.
+        ca_cert: file of authorities to trust instead of the system's.
+        client_cert: file of our own certificate and key, or a pair of files.
+        timeout: seconds to connect and seconds without a byte, as a pair, or one number for both;
+            0 switches a limit off.
+        retry_config: how requests are repeated.
+        token: proves who we are.
+        max_pool_size: connections kept per node.
+
+    What is None is taken from the environment (`AIS_CLIENT_CA`, `AIS_CRT`, `AIS_CRT_KEY`,
+    `AIS_SKIP_VERIFY_CRT`, `AIS_CONNECT_TIMEOUT`, `AIS_READ_TIMEOUT`, `AIS_AUTHN_TOKEN`,
+    `AIS_AUTHN_TOKEN_FILE`, `AIS_MAX_CONN_POOL`), else from the defaults in `const`.
+
+    Raises:
+        ValueError: the endpoint is no such URL.
+        OSError: a certificate or token file cannot be read.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        skip_verify: bool = False,
+        ca_cert: str | None = None,
+        client_cert: str | tuple[str, str] | None = None,
+        timeout: float | tuple[float | None, float | None] | None = None,
+        retry_config: retry.RetryConfig | None = None,
+        token: str | None = None,
+        max_pool_size: int | None = None,
+    ) -> None:
+        self._arguments = (
+            endpoint, skip_verify, ca_cert, client_cert, timeout, retry_config, token, max_pool_size
+        )  # fmt: skip
+        self._endpoint = _checked_endpoint(endpoint)
+        self._retry = retry_config or retry.RetryConfig()
+        self._timeout = _timeouts(timeout)
+        self._token = token or _token_from_environment()
+        self._transport = Transport(
+            max_pool_size or int(_number_from_environment(const.AIS_MAX_CONN_POOL) or 0)
+            or const.DEFAULT_MAX_POOL_SIZE,
+            _context(skip_verify, ca_cert, client_cert),
+        )  # fmt: skip
+        self._era: Era | None = None
+        self._era_lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[RequestClient], tuple[Any, ...]]:
+        return RequestClient, self._arguments
+
+    def __repr__(self) -> str:
+        return f"<RequestClient {self._endpoint}>"
+
+    @property
+    def endpoint(self) -> str:
+        """URL of the gateway."""
+        return self._endpoint
+
+    @property
+    def base_url(self) -> str:
+        """URL below which all requests go."""
+        return f"{self._endpoint}/{const.URL_PATH_VERSION}"
+
+    @property
+    def session(self) -> requests.Session:
+        """The session that owns the connections; its `proxies` are honoured."""
+        return self._transport.session
+
+    @property
+    def timeout(self) -> tuple[float | None, float | None]:
+        """Seconds to connect, and seconds without a byte from the peer; None is no limit."""
+        return self._timeout
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """The context of all TLS connections."""
+        return self._transport.context
+
+    @property
+    def token(self) -> str:
+        """The token, "" without one."""
+        return self._token
+
+    @property
+    def era(self) -> Era:
+        """The release that the cluster runs; asked for once.
+
+        Raises:
+            NotAISError: what answers at the endpoint is not AIS.
+        """
+        if self._era is None:
+            with self._era_lock:
+                if self._era is None:
+                    self._era = self._detect_era()
+        return self._era
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._transport.close()
+
+    # ---- the documented face ----
+
+    def get_full_url(self, path: str, params: Mapping[str, Any] | None = None) -> str:
+        """Return the URL of a path below `base_url`, with encoded query."""
+        query = f"?{urlencode(dict(params), quote_via=quote)}" if params else ""
+        return f"{self.base_url}/{path.lstrip('/')}{query}"
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
+    ) -> requests.Response:
+        """Send a request and return its successful answer.
+
+        Args:
+            path: encoded, below `base_url`.
+            params: query parameters.
+            json: message to send as JSON.
+            data: body to send instead.
+            headers: beside the usual ones.
+            stream: leave the body of the answer to the caller.
+
+        Raises:
+            AISError: the cluster refused or failed it.
+            requests.RequestException: the network failed.
+        """
+        sent = dict(headers or {})
+        body = data
+        if json is not None:
+            sent.setdefault(const.HEADER_CONTENT_TYPE, const.JSON_CONTENT_TYPE)
+            body = encode_message(json)
+        target = f"/{const.URL_PATH_VERSION}/{path.lstrip('/')}"
+        query = urlencode(dict(params), quote_via=quote) if params else ""
+        call = Call(method, target, query, headers=sent, body=body, streaming=stream)
+        return self.as_response(call, self.send(call))
+
+    def request_deserialize(self, method: str, path: str, res_model: type[T], **kwargs: Any) -> T:
+        """Send a request and return its answer as a model.
+
+        Args:
+            path: below `base_url`.
+            res_model: what the JSON of the answer is read as.
+            kwargs: further arguments of `request`.
+
+        Raises:
+            AISError: the cluster refused or failed it.
+            requests.RequestException: the network failed.
+            msgspec.ValidationError: the answer is no such model.
+        """
+        content = self.request(method, path, **kwargs).content
+        return msgspec.json.decode(content, type=res_model, strict=False)
+
+    def as_response(self, call: Call, answer: Answer) -> requests.Response:
+        """Return an answer in the form that requests hands out."""
+        content = None if call.streaming else answer.content
+        return self._transport.as_response(call.method, answer.url, answer.raw, content)
+
+    # ---- sending ----
+
+    def send(self, call: Call) -> Answer:
+        """Send a call, following redirects and repeating it as far as that is allowed.
+
+        Raises:
+            AISError: the cluster refused or failed it.
+            requests.RequestException: the network failed.
+        """
+        if self._era is None and call.path.startswith(_DATA_PATHS):
+            _ = self.era
+        return self._send(call)
+
+    def _send(self, call: Call) -> Answer:
+        # An upload has no limit on its total time; nor have answers that the caller reads himself,
+        # but the wait for their headers has.
+        deadline = retry.current(None if isinstance(call.body, Body) else const.DEFAULT_DEADLINE_S)
+        maybe_done = False
+        failures = 0
+        while True:
+            wait_s = 0.0
+            if deadline.over:
+                msg = f"{call}: the deadline was over before it could be sent"
+                raise requests.Timeout(msg)
+            try:
+                return self._attempt(call, deadline)
+            except errors.UnavailableError as error:
+                failure: Exception = error
+                again = call.may_repeat
+                wait_s = _retry_after(error)
+                maybe_done = maybe_done or error.status_code in {502, 504}
+            except (errors.ErrObjNotFound, errors.ErrBckNotFound) as error:
+                if maybe_done and call.method == const.HTTP_METHOD_DELETE:
+                    # The first try did it, and only its answer was lost.
+                    return Answer(_raw_of(error), b"", call.path)
+                raise
+            except (requests.ConnectionError, requests.Timeout, _TORN) as error:
+                failure = error
+                unsent = _never_sent(error)
+                timed_out = call.slow and isinstance(error, requests.ReadTimeout)
+                again = unsent or (call.may_repeat and not timed_out)
+                again = again and not isinstance(error, requests.exceptions.SSLError)
+                maybe_done = maybe_done or not unsent
+            failures += 1
+            if not again or failures >= self._retry.attempts:
+                raise failure
+            wait_s = max(wait_s, self._retry.wait_s(failures))
+            if not deadline.pause(wait_s):
+                raise failure
+            log.warning("%s failed, trying again: %s", call, failure)
+
+    def _attempt(self, call: Call, deadline: retry.Deadline) -> Answer:
+        try:
+            raw, url = self._follow(call, deadline)
+            if not 200 <= raw.status < 300:
+                raise self._refusal(call, raw, url)
+            if call.streaming:
+                return Answer(raw, b"", url)
+            return Answer(raw, self._content(call, raw), url)
+        except (lib.HTTPError, http.client.HTTPException, OSError) as error:
+            if isinstance(error, requests.RequestException):
+                raise
+            raise network_error(error, str(call)) from error
+
+    def _follow(self, call: Call, deadline: retry.Deadline) -> tuple[BaseHTTPResponse, str]:
+        base, target = call.base or self._endpoint, call.path
+        if call.query:
+            target = f"{target}?{call.query}"
+        upload = call.body if isinstance(call.body, Body) else None
+        # The first leg of a large upload shows its headers only.
+        hold_back = upload is not None and upload.size > TWO_STEP_SIZE
+        for _ in range(MAX_REDIRECTS + 1):
+            raw = self._leg(call, base, target, deadline, hold_back=hold_back)
+            if raw.status not in _REDIRECTS:
+                if hold_back and 200 <= raw.status < 300:
+                    # A store that is its own gateway may be content with the headers; it still has
+                    # to get the bytes.
+                    raw.close()
+                    hold_back = False
+                    continue
+                return raw, base + target
+            hold_back = False
+            location = raw.headers.get(const.HEADER_LOCATION, "")
+            _discard(raw)
+            base, target = _redirected(call, base, target, location)
+        msg = f"{call}: more than {MAX_REDIRECTS} redirects, the last one to {base}"
+        raise requests.TooManyRedirects(msg)
+
+    def _leg(
+        self, call: Call, base: str, target: str, deadline: retry.Deadline, *, hold_back: bool
+    ) -> BaseHTTPResponse:
+        headers = HTTPHeaderDict(call.headers)
+        headers[const.HEADER_USER_AGENT] = _USER_AGENT
+        if self._token and base == self._endpoint:
+            headers[const.HEADER_AUTHORIZATION] = f"Bearer {self._token}"
+        connect_s, read_s = self._timeout
+        timeout = deadline.limit(connect_s), deadline.limit(None if call.slow else read_s)
+        body: Any = call.body
+        if isinstance(body, Body):
+            headers[const.HEADER_CONTENT_LENGTH] = str(body.size)
+            if hold_back:
+                headers[const.HEADER_CONNECTION] = "close"
+            body = None if hold_back else body.part(read_s, deadline)
+        return self._transport.exchange(call.method, base, target, headers, body, timeout)
+
+    def _content(self, call: Call, raw: BaseHTTPResponse) -> bytes:
+        if isinstance(call.body, Body) and raw.headers.get(const.HEADER_CONTENT_LENGTH, "0") != "0":
+            # Clusters of 2023 announce the object's size here, send nothing and close.
+            raw.close()
+            return b""
+        content = raw.read()
+        raw.release_conn()
+        return content
+
+    # ---- failures ----
+
+    def _refusal(self, call: Call, raw: BaseHTTPResponse, url: str) -> errors.AISError:
+        text = raw.headers.get(const.HEADER_ERROR, "").encode("latin-1")
+        text = _error_body(raw) or text
+        response = self._transport.as_response(call.method, url, raw, text)
+        return refusal(call.method, url, raw.status, text, response, str(call))
+
+    def _detect_era(self) -> Era:
+        for what in (const.WHAT_NODE_STATUS, const.WHAT_STATUS):
+            path = f"/{const.URL_PATH_VERSION}/{const.URL_PATH_DAEMON}"
+            try:
+                found = self._send(Call("GET", path, f"what={what}"))
+            except errors.UnavailableError:
+                raise
+            except errors.AISError as error:
+                answer = error.response
+                if answer is None or _ais_error(answer.content) is None:
+                    raise _not_ais(self._endpoint, error.status_code) from error
+                if isinstance(error, errors.AuthError):
+                    # This token may not ask; what works on every release is all that is used.
+                    return UNKNOWN_ERA
+                continue
+            try:
+                return parse_version(msgspec.json.decode(found.content)["ais_version"])
+            except (msgspec.DecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+                raise _not_ais(self._endpoint, found.status) from error
+        return UNKNOWN_ERA
+
+
+_TORN = requests.exceptions.ChunkedEncodingError
+
+
+def _checked_endpoint(endpoint: str) -> str:
+    parts = urlsplit(endpoint)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        msg = f"the endpoint has to be http://HOST:PORT or https://HOST:PORT, not {endpoint!r}"
+        raise ValueError(msg)
+    if "@" in parts.netloc:
+        msg = "the endpoint must not hold a user name or password: use a token"
+        raise ValueError(msg)
+    return endpoint.rstrip("/")
+
+
+def _number_from_environment(name: str) -> float | None:
+    text = os.environ.get(name, "")
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        value = -1.0
+    if value is not None and not 0 <= value < float("inf"):
+        log.warning("%s=%r is no number of use here; the default holds", name, text)
+        return None
+    return value
+
+
+def _timeouts(
+    timeout: float | tuple[float | None, float | None] | None,
+) -> tuple[float | None, float | None]:
+    pair: tuple[float | None, float | None]
+    if timeout is None:
+        connect_s = _number_from_environment(const.AIS_CONNECT_TIMEOUT)
+        read_s = _number_from_environment(const.AIS_READ_TIMEOUT)
+        pair = (
+            const.DEFAULT_CONNECT_TIMEOUT_S if connect_s is None else connect_s,
+            const.DEFAULT_READ_TIMEOUT_S if read_s is None else read_s,
+        )
+    elif isinstance(timeout, tuple):
+        pair = timeout
+    else:
+        pair = timeout, timeout
+    return pair[0] or None, pair[1] or None
+
+
+def _token_from_environment() -> str:
+    token = os.environ.get(const.AIS_AUTHN_TOKEN, "")
+    file = os.environ.get(const.AIS_AUTHN_TOKEN_FILE, "")
+    if token or not file:
+        return token
+    text = Path(file).read_text(encoding=const.UTF_ENCODING).strip()
+    return read_token(text)
+
+
+def read_token(text: str) -> str:
+    """Return the token that a token file holds: `{"token": "…"}`, or the bare token.
+
+    Raises:
+        ValueError: it is JSON, but holds no token.
+    """
+    if not text.startswith("{"):
+        return text
+    try:
+        token = json.loads(text).get("token")
+    except json.JSONDecodeError:
+        token = None
+    if not isinstance(token, str):
+        # `from None`: the decoder's error would carry the text.
+        msg = "the token file holds no token"
+        raise ValueError(msg) from None
+    return token
+
+
+def _context(
+    skip_verify: bool,  # noqa: FBT001 - as documented
+    ca_cert: str | None,
+    client_cert: str | tuple[str, str] | None,
+) -> ssl.SSLContext:
+    environment = os.environ.get
+    if not skip_verify and ca_cert is None:
+        skip_verify = environment(const.AIS_SKIP_VERIFY_CRT, "").lower() in _TRUE
+    ca_cert = ca_cert or environment(const.AIS_CLIENT_CA) or environment(const.AIS_SERVER_CRT)
+    pair: tuple[str, str | None] | None = None
+    if isinstance(client_cert, tuple):
+        pair = client_cert
+    elif client_cert:
+        pair = client_cert, None
+    elif certificate := environment(const.AIS_CLIENT_CRT):
+        pair = certificate, environment(const.AIS_CLIENT_KEY) or None
+    return tls_context(skip_verify=skip_verify, ca_cert=ca_cert or None, client_cert=pair)
+
+
+_TRUE = frozenset(("1", "t", "true", "y", "yes", "on"))
+
+
+def _redirected(call: Call, base: str, target: str, location: str) -> tuple[str, str]:
+    """Return node and request target after a redirect.
+
+    Objects keep the path and query that we made: gateways of 2023 write the path in an encoding of
+    their own, in which "?" and "%" mean another object. Only where the request was signed does the
+    location count as it stands.
+    """
+    url = urljoin(base + target, location)
+    parts = urlsplit(url)
+    if not location or parts.scheme not in {"http", "https"} or not parts.hostname:
+        msg = f"{call}: redirected to {location!r}"
+        raise requests.exceptions.InvalidURL(msg)
+    new_base, new_target = split_base(url)
+    if not call.keep_path:
+        return new_base, new_target
+    keys = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if all(key in keys for key in _SIGNATURE_KEYS):
+        return new_base, new_target
+    routing = []
+    for key in _ROUTING_KEYS:
+        # From the end of the text: the name itself may hold what looks like a query.
+        found = re.findall(rf"[?&]{key}=([^&]*)", new_target)
+        if found:
+            routing.append(f"{key}={found[-1]}")
+    query = "&".join([call.query, *routing] if call.query else routing)
+    return new_base, f"{call.path}?{query}" if query else call.path
+
+
+def _discard(raw: BaseHTTPResponse) -> None:
+    """Be done with the few bytes of a redirect, so that the connection can be used again."""
+    length = raw.headers.get(const.HEADER_CONTENT_LENGTH, "0")
+    if length.isdigit() and int(length) < _MAX_ERROR_BODY:
+        raw.drain_conn()
+        raw.release_conn()
+    else:
+        raw.close()
+
+
+def _error_body(raw: BaseHTTPResponse) -> bytes:
+    """Return what there is of an error's body: some servers announce more than they send."""
+    try:
+        text = raw.read(_MAX_ERROR_BODY) or b""
+    except (lib.HTTPError, http.client.HTTPException, OSError):
+        raw.close()
+        return b""
+    if raw._original_response is not None and not raw._original_response.isclosed():  # type: ignore[attr-defined]
+        raw.close()
+    else:
+        raw.release_conn()
+    return text
+
+
+def _raw_of(error: errors.AISError) -> BaseHTTPResponse:
+    assert error.response is not None  # every refusal has one
+    return error.response.raw  # type: ignore[no-any-return]
+
+
+def _retry_after(error: errors.AISError) -> float:
+    text = (
+        error.response.headers.get(const.HEADER_RETRY_AFTER, "")
+        if error.response is not None
+        else ""
+    )
+    return float(text) if text.isascii() and text.isdigit() else 0.0
+
+
+def _never_sent(error: Exception) -> bool:
+    """Tell whether a failure came before any byte of the request left."""
+    return isinstance(error, requests.ConnectTimeout) or isinstance(
+        error.__cause__, lib.NewConnectionError
+    )
+
+
+def _not_ais(endpoint: str, status: int) -> errors.NotAISError:
+    return errors.NotAISError(status, f"{endpoint} answers, but it is no AIS gateway")
+
+
+def network_error(error: Exception, request: str) -> requests.RequestException:
+    """Return the requests exception for a failure below.
+
+    Args:
+        error: from urllib3, http.client or a socket.
+        request: method and object, for the text.
+    """
+    kind: type[requests.RequestException] = requests.ConnectionError
+    if isinstance(error, lib.NewConnectionError):
+        kind = requests.ConnectionError
+    elif isinstance(error, lib.ConnectTimeoutError):
+        kind = requests.ConnectTimeout
+    elif isinstance(error, lib.SSLError | ssl.SSLCertVerificationError):
+        kind = requests.exceptions.SSLError
+    elif isinstance(error, lib.ProxyError):
+        kind = requests.exceptions.ProxyError
+    elif _is_timeout(error):
+        kind = requests.ReadTimeout
+    elif isinstance(error, lib.LocationValueError):
+        kind = requests.exceptions.InvalidURL
+    elif isinstance(error, http.client.IncompleteRead | lib.IncompleteRead) or _is_torn(error):
+        kind = _TORN
+    return kind(f"{request}: {error}")
+
+
+def _is_timeout(error: Exception) -> bool:
+    return isinstance(error, lib.TimeoutError | TimeoutError) or any(
+        isinstance(argument, TimeoutError) for argument in error.args
+    )
+
+
+def _is_torn(error: Exception) -> bool:
+    torn = http.client.IncompleteRead, lib.IncompleteRead, lib.InvalidChunkLength
+    return any(isinstance(argument, torn) for argument in error.args)
+
+
+class _ErrorBody(msgspec.Struct):
+    """AIS: the JSON of an error."""
+
+    message: str
+    status: int
+    tcode: str = ""
+
+
+def _ais_error(text: bytes) -> _ErrorBody | None:
+    """Return an AIS error, or None if the text is something else.
+
+    Clusters of 2023 write two objects in a row for some errors; the first one counts.
+    """
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text.decode(const.UTF_ENCODING, "surrogateescape"))
+        return msgspec.convert(found, _ErrorBody)
+    except (ValueError, msgspec.ValidationError):
+        return None
+
+
+_BUCKET_GONE = re.compile(r'(?:^|: )(?P<kind>\w+ )?bucket "[^"]*" does not exist')
+_REMOTE_GONE = re.compile(r'remote-cluster\[|remote cluster "|failed to lookup bucket ')
+_BUCKET_TAKEN = re.compile(r'(?:^|: )bucket "[^"]*" already exists')
+
+_BY_TCODE: dict[str, type[errors.AISError]] = {
+    "ErrBckNotFound": errors.ErrBckNotFound,
+    "ErrRemoteBckNotFound": errors.ErrRemoteBckNotFound,
+    "ErrBucketAlreadyExists": errors.ErrBckAlreadyExists,
+    "ErrBucketAccessDenied": errors.AuthError,
+    "ErrBadCksum": errors.IntegrityError,
+    "ErrUnsupp": errors.UnsupportedError,
+    "ErrNotImpl": errors.UnsupportedError,
+    "ErrNotRemoteBck": errors.UnsupportedError,
+    "ErrMv": errors.PathCollisionError,
+    "ErrCapExceeded": errors.NoSpaceError,
+    "ErrLimitedCoexistence": errors.ConflictError,
+    "ErrRemoteMetadataMismatch": errors.PreconditionError,
+}
+
+_BY_STATUS: dict[int, type[errors.AISError]] = {
+    400: errors.InvalidRequestError,
+    401: errors.AuthError,
+    403: errors.AuthError,
+    405: errors.UnsupportedError,
+    409: errors.ConflictError,
+    412: errors.PreconditionError,
+    413: errors.TooLargeError,
+    416: errors.InvalidRequestError,
+    423: errors.ConflictError,
+    429: errors.UnavailableError,
+    431: errors.TooLargeError,
+    501: errors.UnsupportedError,
+    502: errors.UnavailableError,
+    503: errors.UnavailableError,
+    504: errors.UnavailableError,
+    507: errors.NoSpaceError,
+}
+
+_BY_MESSAGE: tuple[tuple[int, re.Pattern[str], type[errors.AISError]], ...] = (
+    (400, re.compile(r"^custom metadata: total size "), errors.TooLargeError),
+    (400, re.compile(r": no space left on device$"), errors.NoSpaceError),
+    (400, re.compile(r"^failed to rename .*: (not a directory|file exists)$"), errors.PathCollisionError),
+    (400, re.compile(r" is currently running, cannot run | is already running$"), errors.ConflictError),
+)  # fmt: skip
+
+
+def refusal(
+    method: str, url: str, status: int, text: bytes, response: requests.Response, request: str = ""
+) -> errors.AISError:
+    """Return the exception for an answer that is no success.
+
+    It is chosen by the status, by the cluster's own name of the error, and by what was asked for;
+    words of the message count only where they stand outside of names.
+
+    Args:
+        url: where the answer came from; its path tells what was asked for.
+        text: body of the answer, or the header that stands for it after HEAD.
+        response: goes into the exception.
+        request: method and object, for the text.
+    """
+    found = _ais_error(text)
+    if found is None:
+        plain = " ".join(text.decode(const.UTF_ENCODING, "replace").split())[:300]
+        found = _ErrorBody(plain, status)
+    kind = _kind(method, url, status, found)
+    message = found.message or response.reason or ""
+    return kind(status, message, request or f"{method} {urlsplit(url).path}", found.tcode, response)
+
+
+def _kind(method: str, url: str, status: int, found: _ErrorBody) -> type[errors.AISError]:
+    by_tcode = _BY_TCODE.get(found.tcode)
+    if by_tcode is errors.ErrBckNotFound and _REMOTE_GONE.search(found.message):
+        return errors.ErrRemoteBckNotFound
+    if by_tcode is not None:
+        return by_tcode
+    if status in {404, 410}:
+        return _missing(url, found)
+    if "already exists" in found.message and status in {400, 409}:
+        if urlsplit(url).path.startswith("/v1/etl"):
+            return errors.ErrETLAlreadyExists
+        if _BUCKET_TAKEN.search(found.message):
+            return errors.ErrBckAlreadyExists
+    for code, pattern, kind in _BY_MESSAGE:
+        if code == status and pattern.search(found.message):
+            return kind
+    if status == 409 and method == const.HTTP_METHOD_GET:
+        return errors.ErrGETConflict
+    return _BY_STATUS.get(status, errors.AISError)
+
+
+def _missing(url: str, found: _ErrorBody) -> type[errors.AISError]:
+    """Return the kind of thing that is missing."""
+    parts = urlsplit(url)
+    path = parts.path.removeprefix(f"/{const.URL_PATH_VERSION}/")
+    if found.tcode != "ErrNotFound":
+        if gone := _BUCKET_GONE.search(found.message):
+            remote = gone["kind"] or _REMOTE_GONE.search(found.message)
+            return errors.ErrRemoteBckNotFound if remote else errors.ErrBckNotFound
+        if _REMOTE_GONE.search(found.message):
+            return errors.ErrRemoteBckNotFound
+    if path.startswith(f"{const.URL_PATH_OBJECTS}/"):
+        names_object = "://" in found.message.partition(" does")[0]
+        etl = f"{const.QPARAM_ETL_NAME}=" in parts.query and not names_object
+        return errors.ErrETLNotFound if etl else errors.ErrObjNotFound
+    if path.startswith(const.URL_PATH_ETL):
+        return errors.ErrETLNotFound
+    if path.startswith(f"{const.URL_PATH_BUCKETS}/") and not found.message:
+        return errors.ErrBckNotFound
+    return errors.AISError

@@ -1,0 +1,75 @@
+"""Names of buckets and objects in URLs: checked, and percent-encoded once.
+
+The path that is sent is always the one made here. A gateway's redirect repeats the path in its own
+encoding, and older gateways mangle it there so that another object would be meant.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from aisfs_sdk import const
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PLAIN = re.compile(r"[A-Za-z0-9/._~!$*,:;=@+()-]*")
+_SAFE = "/._~!$*,:;=@+()-"
+
+# What no release stores as it is: empty components are dropped on disk, so that the object is never
+# listed; "." and ".." leave their place or are refused; NUL, LF and CR break the gateway's redirect.
+_MANGLED = re.compile(r"^/|//|/$|(?:^|/)\.\.?(?:/|$)|^~/|[\0\n\r]")
+
+_BUCKET = re.compile(r"[^/?#%\s\x00-\x1f\x7f]+")
+
+
+def check_object_name(name: str) -> None:
+    """Refuse names that no cluster keeps as they are.
+
+    Raises:
+        ValueError: the name is empty, begins or ends with "/", begins with "~/", has an empty, "."
+            or ".." component, or holds NUL or a line break.
+    """
+    if not name or _MANGLED.search(name):
+        msg = f"AIS cannot store an object under the name {name!r}"
+        raise ValueError(msg)
+
+
+def quote_name(name: str) -> str:
+    """Return an object's name as it stands in a path; surrogate escapes become their bytes."""
+    if _PLAIN.fullmatch(name):
+        return name
+    return quote(name.encode(const.UTF_ENCODING, "surrogateescape"), safe=_SAFE)
+
+
+def bucket_path(bucket: str) -> str:
+    """Return the path of a bucket's own requests, below the endpoint.
+
+    Raises:
+        ValueError: the name cannot be that of a bucket.
+    """
+    if not _BUCKET.fullmatch(bucket):
+        # Would become the path of another bucket, or of all of them.
+        msg = f"{bucket!r} cannot be the name of a bucket"
+        raise ValueError(msg)
+    return f"/{const.URL_PATH_VERSION}/{const.URL_PATH_BUCKETS}/{bucket}"
+
+
+def object_path(bucket: str, name: str) -> str:
+    """Return the path of an object's requests, below the endpoint.
+
+    Raises:
+        ValueError: see `check_object_name`.
+    """
+    check_object_name(name)
+    return f"/{const.URL_PATH_VERSION}/{const.URL_PATH_OBJECTS}/{bucket}/{quote_name(name)}"
+
+
+def query_string(params: Mapping[str, str]) -> str:
+    """Return query parameters encoded, without the "?"."""
+    return "&".join(
+        f"{key}={quote(value.encode(const.UTF_ENCODING, 'surrogateescape'), safe='')}"
+        for key, value in params.items()
+    )
