@@ -1,0 +1,177 @@
+"""What all nodes of one store share, and how names become buckets, objects and owners."""
+
+import asyncio
+import json
+import secrets
+import string
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aisfs.server.blobs import Blobs
+from aisfs.server.catalog import Bucket, Catalog
+from aisfs.server.errors import AisError
+from aisfs.server.faults import Faults
+from aisfs.server.jobs import Jobs
+from aisfs.server.naming import BACKENDS, BucketName
+from aisfs.server.request_log import RequestLog
+from aisfs.server.uploads import Uploads
+from aisfs_sdk.smap import digest, hrw, object_uname
+
+AIS_VERSION = "5.0."
+"""The release whose behaviour this store has; the dot is part of AIS's answer."""
+
+_ID_ALPHABET = string.ascii_letters + string.digits
+
+
+@dataclass(slots=True)
+class Node:
+    """A gateway (`p`) or a storage target (`t`).
+
+    Attributes:
+        id: Stable over restarts.
+        role: `proxy` or `target`.
+        port: Loopback port; known once the node listens.
+    """
+
+    id: str
+    role: str
+    host: str = "127.0.0.1"
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        """Base URL."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def label(self) -> str:
+        """The form messages quote: `p[id]`, `t[id]`."""
+        return f"{self.role[0]}[{self.id}]"
+
+    def to_json(self, flags: int) -> dict[str, Any]:
+        """Return the node's entry in the cluster map."""
+        net = {
+            "node_ip_addr": self.host,
+            "daemon_port": str(self.port),
+            "direct_url": self.url,
+        }
+        return {
+            "public_net": net,
+            "intra_data_net": net,
+            "intra_control_net": net,
+            "daemon_type": self.role,
+            "daemon_id": self.id,
+            "flags": flags,
+            "id_digest": digest(self.id),
+        }
+
+
+@dataclass(slots=True)
+class Store:
+    """The whole store: nodes, records, bytes, and what runs beside the requests.
+
+    Everything but the threads of `workers` lives on one event loop; code between two awaits is
+    atomic, which is what makes "look up, then open" and "commit, then move" safe without locks.
+    """
+
+    root: Path
+    blobs: Blobs
+    catalog: Catalog
+    uuid: str
+    created: str
+    proxy: Node
+    targets: list[Node]
+    faults: Faults
+    log: RequestLog
+    jobs: Jobs = field(default_factory=Jobs)
+    uploads: Uploads = field(default_factory=Uploads)
+    smap_version: int = 1
+    started_ns: int = field(default_factory=time.monotonic_ns)
+    workers: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(4, thread_name_prefix="store")
+    )
+
+    async def in_thread(self, function: Any, *arguments: Any) -> Any:
+        """Run blocking work in a worker thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.workers, function, *arguments)
+
+    def find_bucket(self, name: BucketName) -> Bucket:
+        """Return an existing bucket.
+
+        Raises:
+            AisError: 404, in the words that clients map to their exceptions.
+        """
+        bucket = self.catalog.buckets.get(name)
+        if bucket is not None:
+            return bucket
+        if name.provider != "ais":
+            raise AisError(
+                404,
+                f"{{node}}: failed to lookup bucket {name.uri}, "
+                f"err: {BACKENDS[name.provider]} backend is missing in the cluster configuration",
+                "ErrFailedTo",
+            )
+        if name.uuid:
+            raise AisError(
+                404,
+                f"{{node}}: failed to HEAD remote bucket {name.uri}, "
+                f'err: {{node}}: remote cluster "{name.uuid}" does not exist',
+                "ErrFailedTo",
+                at_target=True,
+                url_path=f"/v1/buckets/{name.name}",
+            )
+        raise AisError(404, f'bucket "{name.uri}" does not exist', "ErrBckNotFound")
+
+    def owner(self, bucket: Bucket, name: str) -> Node:
+        """Return the target that owns an object (HRW)."""
+        identity = bucket.name
+        uname = object_uname(
+            identity.provider, identity.name, name, identity.uuid, identity.namespace
+        )
+        winner = hrw(uname, [target.id for target in self.targets])
+        return next(target for target in self.targets if target.id == winner)
+
+    def disk_label(self) -> str:
+        """Return the disk part of `Ais-Location`: path, disk, disk class."""
+        return f"mp[{self.blobs.root}, embedded, ssd]"
+
+
+def random_id(length: int = 9) -> str:
+    """Return an id in the form AIS gives jobs, uploads and clusters."""
+    return "".join(secrets.choice(_ID_ALPHABET) for _ in range(length))
+
+
+def load_identities(catalog: Catalog, targets: int, host: str) -> tuple[str, Node, list[Node]]:
+    """Return cluster uuid, gateway and targets, the same at every start of a data directory.
+
+    Node ids are fixed names, not random ones: placement then is the same in every fresh store,
+    and a failing test fails again. The cluster's uuid is random, as clients key caches by it.
+    """
+    uuid = catalog.get_meta("uuid")
+    if not uuid:
+        uuid = random_id()
+        catalog.set_meta("uuid", uuid)
+        catalog.set_meta("created", time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()))
+    nodes = [Node(f"taisfs{number:03d}", "target", host) for number in range(1, targets + 1)]
+    return uuid, Node("paisfs000", "proxy", host), nodes
+
+
+def load_ports(catalog: Catalog) -> dict[str, int]:
+    """Return the ports that the nodes had last time, to be tried first."""
+    ports: dict[str, int] = json.loads(catalog.get_meta("ports", "{}"))
+    return ports
+
+
+def save_ports(store: Store) -> None:
+    """Remember the nodes' ports; the cluster map's version rises when they changed."""
+    ports = {node.id: node.port for node in (store.proxy, *store.targets)}
+    version = int(store.catalog.get_meta("smap_version", "0"))
+    if ports != load_ports(store.catalog) or not version:
+        version += 1
+        store.catalog.set_meta("ports", json.dumps(ports))
+        store.catalog.set_meta("smap_version", str(version))
+    store.smap_version = version
