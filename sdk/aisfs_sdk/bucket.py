@@ -35,7 +35,7 @@ class Bucket:
     Args:
         name: of the bucket.
         client: sends its requests.
-        provider: whose bucket it is: `ais`, `aws`, `gcp`, `azure`, `oci` or an alias (`s3`, `gs` …).
+        provider: whose it is: `ais`, `aws`, `gcp`, `azure`, `oci` or an alias (`s3`, `gs` …).
         namespace: of the bucket, None for the global one.
     """
 
@@ -187,7 +187,7 @@ class Bucket:
         call = self._call(const.HTTP_METHOD_HEAD)
         return self.bound_client.as_response(call, self.bound_client.send(call)).headers
 
-    def list_objects(
+    def list_objects(  # noqa: PLR0917 - as documented
         self,
         prefix: str = "",
         props: str = "",

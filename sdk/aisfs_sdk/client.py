@@ -36,7 +36,7 @@ class Client:
         OSError: a certificate or token file cannot be read.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - as documented
         self,
         endpoint: str,
         skip_verify: bool = False,

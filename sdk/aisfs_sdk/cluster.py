@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import requests
@@ -17,7 +17,7 @@ from aisfs_sdk.urls import query_string
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    T = Any
+T = TypeVar("T")
 
 _V1 = f"/{const.URL_PATH_VERSION}/"
 

@@ -1,8 +1,8 @@
 """What differs between AIS releases, in one table.
 
 A cluster says which release it is when asked for its node status. That is asked once per client,
-before the first request for data, for clusters of 2023 answer a query key that they do not know with
-an empty success: a read returns no bytes, a write stores nothing.
+before the first request for data, for clusters of 2023 answer a query key that they do not know
+with an empty success: a read returns no bytes, a write stores nothing.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class AuthError(AISError):
     """The cluster wants a token, or this one does not permit the request."""
 
 
-class ErrBckNotFound(AISError, requests.HTTPError):  # noqa: N818 - name documented by AIS
+class ErrBckNotFound(AISError, requests.HTTPError):
     """There is no such bucket."""
 
 
@@ -89,19 +89,19 @@ class ErrRemoteBckNotFound(ErrBckNotFound):
     """There is no such bucket at its cloud or remote cluster."""
 
 
-class ErrObjNotFound(AISError, requests.HTTPError):  # noqa: N818 - name documented by AIS
+class ErrObjNotFound(AISError, requests.HTTPError):
     """There is no such object, or no such member of an archive."""
 
 
-class ErrETLNotFound(AISError):  # noqa: N818 - name documented by AIS
+class ErrETLNotFound(AISError):
     """There is no such transformer."""
 
 
-class ErrBckAlreadyExists(AISError):  # noqa: N818 - name documented by AIS
+class ErrBckAlreadyExists(AISError):
     """The bucket's name is taken."""
 
 
-class ErrETLAlreadyExists(AISError):  # noqa: N818 - name documented by AIS
+class ErrETLAlreadyExists(AISError):
     """The transformer's name is taken."""
 
 
@@ -149,7 +149,7 @@ class UnsupportedError(AISError):
 
 
 class UnavailableError(AISError, requests.HTTPError):
-    """The cluster is starting or overloaded; it was asked again as often as the deadline allowed."""
+    """The cluster is starting or overloaded, also when it was asked again."""
 
 
 class IntegrityError(AISError):
@@ -164,7 +164,7 @@ class NotAISError(AISError):
     """Something answers at the endpoint, but it is not an AIS cluster."""
 
 
-class InvalidBckProvider(Exception):  # noqa: N818 - name documented by AIS
+class InvalidBckProvider(Exception):
     """The call makes no sense for buckets of this provider."""
 
     def __init__(self, provider: str) -> None:
@@ -172,7 +172,7 @@ class InvalidBckProvider(Exception):  # noqa: N818 - name documented by AIS
         self.provider = provider
 
 
-class Timeout(Exception):  # noqa: N818 - name documented by AIS
+class Timeout(Exception):
     """A wait was longer than its caller allowed."""
 
     def __init__(self, action: str, message: str = "") -> None:
@@ -180,15 +180,15 @@ class Timeout(Exception):  # noqa: N818 - name documented by AIS
         self.action = action
 
 
-class InvalidObjectRangeIndex(Exception):  # noqa: N818 - name documented by AIS
+class InvalidObjectRangeIndex(Exception):
     """A range of object names is malformed."""
 
 
-class JobInfoNotFound(Exception):  # noqa: N818 - name documented by AIS
+class JobInfoNotFound(Exception):
     """No node knows the job."""
 
 
-class UnexpectedHTTPStatusCode(Exception):  # noqa: N818 - name documented by AIS
+class UnexpectedHTTPStatusCode(Exception):
     """The cluster reported success in a form that was not expected."""
 
     def __init__(self, expected_status_codes: list[int], received_status_code: int) -> None:

@@ -284,12 +284,9 @@ def parse_range(byte_range: str) -> tuple[int | None, int | None]:
     """
     found = _RANGE.fullmatch(byte_range)
     if found is not None and byte_range.isascii():
-        if found[3]:
-            first, last = None, int(found[3])
-            fits = last > 0
-        else:
-            first, last = int(found[1]), int(found[2]) if found[2] else None
-            fits = last is None or last >= first
+        first = int(found[1]) if found[1] else None
+        last = int(text) if (text := found[2] or found[3]) else None
+        fits = last is None or last >= (1 if first is None else first)
         if fits and max(first or 0, last or 0) < 1 << 63:
             return first, last
     msg = (

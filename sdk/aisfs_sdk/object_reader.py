@@ -9,13 +9,14 @@ would each copy once more. What is measured is CPU time per GB; see the tests' b
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import re
 import socket
 import ssl
 import threading
-from typing import IO, TYPE_CHECKING, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, NamedTuple, Self, cast
 
 from urllib3 import exceptions as lib
 
@@ -187,13 +188,11 @@ class ObjectReader:
             self._aborted = True
             if self._socket is None:
                 return
-            try:
-                # Not the TLS socket's own method: that would let the blocked reader go on in plain.
+            with contextlib.suppress(OSError):  # the peer was faster
+                # Not the TLS socket's own method: the blocked reader would go on in plain text.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-            except OSError:
-                pass  # the peer was faster
 
-    def __enter__(self) -> ObjectReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -249,11 +248,16 @@ class ObjectReader:
 
     def _finish(self) -> None:
         """Look for bytes too many, then give the connection back."""
-        with self._lock:
+        try:
             extra = self._socket is not None and _more_came(self._source, self._socket)
+        except Exception as error:
+            raise self._failed(error) from error
+        with self._lock:
+            # From here on an abort must not touch the connection: it may serve the next request.
             self._socket = None
             self._done = True
         if extra:
+            self._raw.close()
             raise self._broken("the body is longer than announced")
         original = getattr(self._raw, "_fp", None)
         if isinstance(original, http.client.HTTPResponse):
@@ -286,9 +290,9 @@ def _source(raw: BaseHTTPResponse) -> tuple[IO[bytes], socket.socket | None]:
     """Return where to read a body from, as far below as it can be, and the socket.
 
     A body of known length is read from the socket's buffered file itself, whose `readinto` goes
-    straight to recv(2). Chunked ones are read from `http.client`, which knows where chunks end. Both
-    hang on names that urllib3 and http.client do not document: without them, or with an encoded
-    body, urllib3's stream serves.
+    straight to recv(2). Chunked ones are read from `http.client`, which knows where chunks end.
+    Both hang on names that urllib3 and http.client do not document: without them, or with an
+    encoded body, urllib3's stream serves.
     """
     original = getattr(raw, "_fp", None)
     if not isinstance(original, http.client.HTTPResponse) or raw.headers.get("Content-Encoding"):
@@ -302,6 +306,9 @@ def _source(raw: BaseHTTPResponse) -> tuple[IO[bytes], socket.socket | None]:
 
 def _more_came(source: IO[bytes], sock: socket.socket) -> bool:
     """Tell whether bytes lie behind the end of a body, without waiting for any."""
+    if isinstance(source, http.client.HTTPResponse):
+        # Chunked: what follows has to be the last, empty chunk.
+        return not source.isclosed() and bool(source.read(1))
     if not isinstance(source, io.BufferedReader):
         return False
     timeout = sock.gettimeout()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _XXHASH = "xxhash"
 _SAME_HASH = frozenset(("xxhash", "xxhash2"))
-"""Names of one function: releases of 2023 say `xxhash`, later ones `xxhash2`, and know the former."""
+"""Names of one function: releases of 2023 say `xxhash`, later ones `xxhash2` and know both."""
 
 _RESERVED_KEY = "source"
 """A key of the cluster's own: an object that has it loses its version."""
@@ -193,7 +193,7 @@ def refuse_mangled_name(obj: Object, request: str) -> None:
     """Refuse to make an object that the cluster at hand would store under another name.
 
     Raises:
-        ValueError: the cluster is of 2023, and HTML-escapes or cuts this name.
+        ValueError: the cluster is of 2023, and HTML-escapes or cuts the name.
     """
     if _MANGLED_BY_2023.search(obj.name) and not obj.client.era.has(Feature.SPECIAL_NAMES):
         msg = f"{request}: {obj.client.era} cannot store the name {obj.name!r} as it is"

@@ -1,7 +1,7 @@
 """All HTTP of the SDK: redirects, retries, deadlines, and what failures become.
 
-Everything above builds a `Call` and gets back an answer whose status is a success; everything else
-is raised from here: what the cluster says as `AISError` or a child, what the network does as a
+Everything above builds a `Call` and gets back an answer whose status is a success; all else is
+raised from here: what the cluster says as `AISError` or a child, what the network does as a
 `requests` exception. Texts of both name the method and the bucket or object. The token goes into the
 header of requests to the endpoint and nowhere else.
 
@@ -15,31 +15,28 @@ The way of one call:
 from __future__ import annotations
 
 import http.client
-import json
 import logging
-import os
 import re
-import ssl
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
 import msgspec
 import requests
-from urllib3 import HTTPHeaderDict
 from urllib3 import exceptions as lib
 
-from aisfs_sdk import const, errors, retry
+from aisfs_sdk import const, errors, retry, settings
 from aisfs_sdk.eras import UNKNOWN_ERA, Era, parse_version
-from aisfs_sdk.session import Body, Transport, split_base, tls_context
+from aisfs_sdk.refusals import ais_error, refusal
+from aisfs_sdk.session import Body, Transport, split_base
 from aisfs_sdk.types import encode_message
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
-    from urllib3 import BaseHTTPResponse
+    from urllib3 import BaseHTTPResponse, HTTPHeaderDict
 
 T = TypeVar("T")
 
@@ -77,7 +74,7 @@ class Call:
         path: encoded, from "/v1/" on.
         query: encoded, without "?".
         subject: bucket or object in words, for error texts; the path if empty.
-        headers: beside those that every request has.
+        headers: beside those that every request has; a `dict` or `HTTPHeaderDict`.
         body: bytes of a control message, or a `Body` to upload.
         repeatable: sending it twice does no harm. None: decided by the method.
         slow: the cluster may work on it silently: only the deadline bounds the wait for an answer.
@@ -157,7 +154,7 @@ class RequestClient:
         OSError: a certificate or token file cannot be read.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - as documented
         self,
         endpoint: str,
         skip_verify: bool = False,
@@ -171,15 +168,14 @@ class RequestClient:
         self._arguments = (
             endpoint, skip_verify, ca_cert, client_cert, timeout, retry_config, token, max_pool_size
         )  # fmt: skip
-        self._endpoint = _checked_endpoint(endpoint)
+        self._endpoint = settings.checked_endpoint(endpoint)
         self._retry = retry_config or retry.RetryConfig()
-        self._timeout = _timeouts(timeout)
-        self._token = token or _token_from_environment()
+        self._timeout = settings.timeouts(timeout)
+        self._token = token or settings.token_from_environment()
         self._transport = Transport(
-            max_pool_size or int(_number_from_environment(const.AIS_MAX_CONN_POOL) or 0)
-            or const.DEFAULT_MAX_POOL_SIZE,
-            _context(skip_verify, ca_cert, client_cert),
-        )  # fmt: skip
+            max_pool_size or settings.pool_size(),
+            settings.context(skip_verify=skip_verify, ca_cert=ca_cert, client_cert=client_cert),
+        )
         self._era: Era | None = None
         self._era_lock = threading.Lock()
 
@@ -227,9 +223,8 @@ class RequestClient:
             NotAISError: what answers at the endpoint is not AIS.
         """
         if self._era is None:
-            with self._era_lock:
-                if self._era is None:
-                    self._era = self._detect_era()
+            self._find_era()
+            assert self._era is not None
         return self._era
 
     def close(self) -> None:
@@ -243,7 +238,7 @@ class RequestClient:
         query = f"?{urlencode(dict(params), quote_via=quote)}" if params else ""
         return f"{self.base_url}/{path.lstrip('/')}{query}"
 
-    def request(
+    def request(  # noqa: PLR0917 - as documented
         self,
         method: str,
         path: str,
@@ -256,6 +251,7 @@ class RequestClient:
         """Send a request and return its successful answer.
 
         Args:
+            method: HTTP method.
             path: encoded, below `base_url`.
             params: query parameters.
             json: message to send as JSON.
@@ -281,6 +277,7 @@ class RequestClient:
         """Send a request and return its answer as a model.
 
         Args:
+            method: HTTP method.
             path: below `base_url`.
             res_model: what the JSON of the answer is read as.
             kwargs: further arguments of `request`.
@@ -389,7 +386,7 @@ class RequestClient:
     def _leg(
         self, call: Call, base: str, target: str, deadline: retry.Deadline, *, hold_back: bool
     ) -> BaseHTTPResponse:
-        headers = HTTPHeaderDict(call.headers)
+        headers: Any = call.headers.copy()  # type: ignore[attr-defined]
         headers[const.HEADER_USER_AGENT] = _USER_AGENT
         if self._token and base == self._endpoint:
             headers[const.HEADER_AUTHORIZATION] = f"Bearer {self._token}"
@@ -420,6 +417,18 @@ class RequestClient:
         response = self._transport.as_response(call.method, url, raw, text)
         return refusal(call.method, url, raw.status, text, response, str(call))
 
+    def _find_era(self) -> None:
+        """Set `_era`; who waits for another thread's question does so within his deadline."""
+        left = retry.current().remaining_s()
+        if not self._era_lock.acquire(timeout=-1 if left is None else left):
+            msg = f"the deadline was over before {self._endpoint} told its release"
+            raise requests.Timeout(msg)
+        try:
+            if self._era is None:
+                self._era = self._detect_era()
+        finally:
+            self._era_lock.release()
+
     def _detect_era(self) -> Era:
         for what in (const.WHAT_NODE_STATUS, const.WHAT_STATUS):
             path = f"/{const.URL_PATH_VERSION}/{const.URL_PATH_DAEMON}"
@@ -429,7 +438,7 @@ class RequestClient:
                 raise
             except errors.AISError as error:
                 answer = error.response
-                if answer is None or _ais_error(answer.content) is None:
+                if answer is None or ais_error(answer.content) is None:
                     raise _not_ais(self._endpoint, error.status_code) from error
                 if isinstance(error, errors.AuthError):
                     # This token may not ask; what works on every release is all that is used.
@@ -443,97 +452,6 @@ class RequestClient:
 
 
 _TORN = requests.exceptions.ChunkedEncodingError
-
-
-def _checked_endpoint(endpoint: str) -> str:
-    parts = urlsplit(endpoint)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = f"the endpoint has to be http://HOST:PORT or https://HOST:PORT, not {endpoint!r}"
-        raise ValueError(msg)
-    if "@" in parts.netloc:
-        msg = "the endpoint must not hold a user name or password: use a token"
-        raise ValueError(msg)
-    return endpoint.rstrip("/")
-
-
-def _number_from_environment(name: str) -> float | None:
-    text = os.environ.get(name, "")
-    try:
-        value = float(text) if text else None
-    except ValueError:
-        value = -1.0
-    if value is not None and not 0 <= value < float("inf"):
-        log.warning("%s=%r is no number of use here; the default holds", name, text)
-        return None
-    return value
-
-
-def _timeouts(
-    timeout: float | tuple[float | None, float | None] | None,
-) -> tuple[float | None, float | None]:
-    pair: tuple[float | None, float | None]
-    if timeout is None:
-        connect_s = _number_from_environment(const.AIS_CONNECT_TIMEOUT)
-        read_s = _number_from_environment(const.AIS_READ_TIMEOUT)
-        pair = (
-            const.DEFAULT_CONNECT_TIMEOUT_S if connect_s is None else connect_s,
-            const.DEFAULT_READ_TIMEOUT_S if read_s is None else read_s,
-        )
-    elif isinstance(timeout, tuple):
-        pair = timeout
-    else:
-        pair = timeout, timeout
-    return pair[0] or None, pair[1] or None
-
-
-def _token_from_environment() -> str:
-    token = os.environ.get(const.AIS_AUTHN_TOKEN, "")
-    file = os.environ.get(const.AIS_AUTHN_TOKEN_FILE, "")
-    if token or not file:
-        return token
-    text = Path(file).read_text(encoding=const.UTF_ENCODING).strip()
-    return read_token(text)
-
-
-def read_token(text: str) -> str:
-    """Return the token that a token file holds: `{"token": "…"}`, or the bare token.
-
-    Raises:
-        ValueError: it is JSON, but holds no token.
-    """
-    if not text.startswith("{"):
-        return text
-    try:
-        token = json.loads(text).get("token")
-    except json.JSONDecodeError:
-        token = None
-    if not isinstance(token, str):
-        # `from None`: the decoder's error would carry the text.
-        msg = "the token file holds no token"
-        raise ValueError(msg) from None
-    return token
-
-
-def _context(
-    skip_verify: bool,  # noqa: FBT001 - as documented
-    ca_cert: str | None,
-    client_cert: str | tuple[str, str] | None,
-) -> ssl.SSLContext:
-    environment = os.environ.get
-    if not skip_verify and ca_cert is None:
-        skip_verify = environment(const.AIS_SKIP_VERIFY_CRT, "").lower() in _TRUE
-    ca_cert = ca_cert or environment(const.AIS_CLIENT_CA) or environment(const.AIS_SERVER_CRT)
-    pair: tuple[str, str | None] | None = None
-    if isinstance(client_cert, tuple):
-        pair = client_cert
-    elif client_cert:
-        pair = client_cert, None
-    elif certificate := environment(const.AIS_CLIENT_CRT):
-        pair = certificate, environment(const.AIS_CLIENT_KEY) or None
-    return tls_context(skip_verify=skip_verify, ca_cert=ca_cert or None, client_cert=pair)
-
-
-_TRUE = frozenset(("1", "t", "true", "y", "yes", "on"))
 
 
 def _redirected(call: Call, base: str, target: str, location: str) -> tuple[str, str]:
@@ -576,21 +494,23 @@ def _discard(raw: BaseHTTPResponse) -> None:
 
 def _error_body(raw: BaseHTTPResponse) -> bytes:
     """Return what there is of an error's body: some servers announce more than they send."""
+    text = b""
     try:
-        text = raw.read(_MAX_ERROR_BODY) or b""
+        while len(text) < _MAX_ERROR_BODY:
+            block = raw.read1(_MAX_ERROR_BODY)
+            if not block:
+                raw.release_conn()
+                return text
+            text += block
     except (lib.HTTPError, http.client.HTTPException, OSError):
-        raw.close()
-        return b""
-    if raw._original_response is not None and not raw._original_response.isclosed():  # type: ignore[attr-defined]
-        raw.close()
-    else:
-        raw.release_conn()
+        pass  # what came has to do
+    raw.close()
     return text
 
 
 def _raw_of(error: errors.AISError) -> BaseHTTPResponse:
     assert error.response is not None  # every refusal has one
-    return error.response.raw  # type: ignore[no-any-return]
+    return error.response.raw
 
 
 def _retry_after(error: errors.AISError) -> float:
@@ -625,7 +545,7 @@ def network_error(error: Exception, request: str) -> requests.RequestException:
         kind = requests.ConnectionError
     elif isinstance(error, lib.ConnectTimeoutError):
         kind = requests.ConnectTimeout
-    elif isinstance(error, lib.SSLError | ssl.SSLCertVerificationError):
+    elif isinstance(error, lib.SSLError):
         kind = requests.exceptions.SSLError
     elif isinstance(error, lib.ProxyError):
         kind = requests.exceptions.ProxyError
@@ -647,134 +567,3 @@ def _is_timeout(error: Exception) -> bool:
 def _is_torn(error: Exception) -> bool:
     torn = http.client.IncompleteRead, lib.IncompleteRead, lib.InvalidChunkLength
     return any(isinstance(argument, torn) for argument in error.args)
-
-
-class _ErrorBody(msgspec.Struct):
-    """AIS: the JSON of an error."""
-
-    message: str
-    status: int
-    tcode: str = ""
-
-
-def _ais_error(text: bytes) -> _ErrorBody | None:
-    """Return an AIS error, or None if the text is something else.
-
-    Clusters of 2023 write two objects in a row for some errors; the first one counts.
-    """
-    try:
-        found, _ = json.JSONDecoder().raw_decode(text.decode(const.UTF_ENCODING, "surrogateescape"))
-        return msgspec.convert(found, _ErrorBody)
-    except (ValueError, msgspec.ValidationError):
-        return None
-
-
-_BUCKET_GONE = re.compile(r'(?:^|: )(?P<kind>\w+ )?bucket "[^"]*" does not exist')
-_REMOTE_GONE = re.compile(r'remote-cluster\[|remote cluster "|failed to lookup bucket ')
-_BUCKET_TAKEN = re.compile(r'(?:^|: )bucket "[^"]*" already exists')
-
-_BY_TCODE: dict[str, type[errors.AISError]] = {
-    "ErrBckNotFound": errors.ErrBckNotFound,
-    "ErrRemoteBckNotFound": errors.ErrRemoteBckNotFound,
-    "ErrBucketAlreadyExists": errors.ErrBckAlreadyExists,
-    "ErrBucketAccessDenied": errors.AuthError,
-    "ErrBadCksum": errors.IntegrityError,
-    "ErrUnsupp": errors.UnsupportedError,
-    "ErrNotImpl": errors.UnsupportedError,
-    "ErrNotRemoteBck": errors.UnsupportedError,
-    "ErrMv": errors.PathCollisionError,
-    "ErrCapExceeded": errors.NoSpaceError,
-    "ErrLimitedCoexistence": errors.ConflictError,
-    "ErrRemoteMetadataMismatch": errors.PreconditionError,
-}
-
-_BY_STATUS: dict[int, type[errors.AISError]] = {
-    400: errors.InvalidRequestError,
-    401: errors.AuthError,
-    403: errors.AuthError,
-    405: errors.UnsupportedError,
-    409: errors.ConflictError,
-    412: errors.PreconditionError,
-    413: errors.TooLargeError,
-    416: errors.InvalidRequestError,
-    423: errors.ConflictError,
-    429: errors.UnavailableError,
-    431: errors.TooLargeError,
-    501: errors.UnsupportedError,
-    502: errors.UnavailableError,
-    503: errors.UnavailableError,
-    504: errors.UnavailableError,
-    507: errors.NoSpaceError,
-}
-
-_BY_MESSAGE: tuple[tuple[int, re.Pattern[str], type[errors.AISError]], ...] = (
-    (400, re.compile(r"^custom metadata: total size "), errors.TooLargeError),
-    (400, re.compile(r": no space left on device$"), errors.NoSpaceError),
-    (400, re.compile(r"^failed to rename .*: (not a directory|file exists)$"), errors.PathCollisionError),
-    (400, re.compile(r" is currently running, cannot run | is already running$"), errors.ConflictError),
-)  # fmt: skip
-
-
-def refusal(
-    method: str, url: str, status: int, text: bytes, response: requests.Response, request: str = ""
-) -> errors.AISError:
-    """Return the exception for an answer that is no success.
-
-    It is chosen by the status, by the cluster's own name of the error, and by what was asked for;
-    words of the message count only where they stand outside of names.
-
-    Args:
-        url: where the answer came from; its path tells what was asked for.
-        text: body of the answer, or the header that stands for it after HEAD.
-        response: goes into the exception.
-        request: method and object, for the text.
-    """
-    found = _ais_error(text)
-    if found is None:
-        plain = " ".join(text.decode(const.UTF_ENCODING, "replace").split())[:300]
-        found = _ErrorBody(plain, status)
-    kind = _kind(method, url, status, found)
-    message = found.message or response.reason or ""
-    return kind(status, message, request or f"{method} {urlsplit(url).path}", found.tcode, response)
-
-
-def _kind(method: str, url: str, status: int, found: _ErrorBody) -> type[errors.AISError]:
-    by_tcode = _BY_TCODE.get(found.tcode)
-    if by_tcode is errors.ErrBckNotFound and _REMOTE_GONE.search(found.message):
-        return errors.ErrRemoteBckNotFound
-    if by_tcode is not None:
-        return by_tcode
-    if status in {404, 410}:
-        return _missing(url, found)
-    if "already exists" in found.message and status in {400, 409}:
-        if urlsplit(url).path.startswith("/v1/etl"):
-            return errors.ErrETLAlreadyExists
-        if _BUCKET_TAKEN.search(found.message):
-            return errors.ErrBckAlreadyExists
-    for code, pattern, kind in _BY_MESSAGE:
-        if code == status and pattern.search(found.message):
-            return kind
-    if status == 409 and method == const.HTTP_METHOD_GET:
-        return errors.ErrGETConflict
-    return _BY_STATUS.get(status, errors.AISError)
-
-
-def _missing(url: str, found: _ErrorBody) -> type[errors.AISError]:
-    """Return the kind of thing that is missing."""
-    parts = urlsplit(url)
-    path = parts.path.removeprefix(f"/{const.URL_PATH_VERSION}/")
-    if found.tcode != "ErrNotFound":
-        if gone := _BUCKET_GONE.search(found.message):
-            remote = gone["kind"] or _REMOTE_GONE.search(found.message)
-            return errors.ErrRemoteBckNotFound if remote else errors.ErrBckNotFound
-        if _REMOTE_GONE.search(found.message):
-            return errors.ErrRemoteBckNotFound
-    if path.startswith(f"{const.URL_PATH_OBJECTS}/"):
-        names_object = "://" in found.message.partition(" does")[0]
-        etl = f"{const.QPARAM_ETL_NAME}=" in parts.query and not names_object
-        return errors.ErrETLNotFound if etl else errors.ErrObjNotFound
-    if path.startswith(const.URL_PATH_ETL):
-        return errors.ErrETLNotFound
-    if path.startswith(f"{const.URL_PATH_BUCKETS}/") and not found.message:
-        return errors.ErrBckNotFound
-    return errors.AISError

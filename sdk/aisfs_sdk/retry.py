@@ -1,8 +1,8 @@
 """Deadlines that callers hand down, and how often a request is repeated within them.
 
-A deadline belongs to the code that runs inside `with deadline(...)`, on its own thread (and in tasks
-or threads that copy its context). Every request in there, with all its repetitions and waits, ends
-by then. A nested deadline can only be earlier.
+A deadline belongs to the code that runs inside `with deadline(...)`, on its own thread (and in
+tasks or threads that copy its context). Every request in there, with all its repetitions and waits,
+ends by then. A nested deadline can only be earlier.
 
 Without one, a control call has 60 s in all; the body of an object has no limit on its total time,
 only on the time without progress.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import threading
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 from aisfs_sdk import const
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import io
 import os
-import socket
 import ssl
 import threading
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
@@ -27,6 +26,7 @@ from urllib3.util import Timeout
 from aisfs_sdk.errors import IntegrityError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Mapping
 
     from urllib3 import BaseHTTPResponse
@@ -43,15 +43,12 @@ _HOSTS = 1024
 """Nodes whose connections are kept: above the size of any cluster."""
 
 
-class BodyPart(Protocol):
-    """A body that writes itself to a socket."""
-
-    def send_to(self, sock: socket.socket) -> None:
-        """Write everything; raise `TimeoutError` when the peer takes nothing for too long."""
-
-
 class _Sending(HTTPConnection):
     """A connection that lets bodies of its own kind write themselves."""
+
+    def __str__(self) -> str:
+        # Stands in the texts of errors.
+        return f"{self.host}:{self.port}"
 
     def send(self, data: Any) -> None:
         """Send a block, or let a body part send itself."""
@@ -64,6 +61,9 @@ class _Sending(HTTPConnection):
 
 class _SendingTLS(HTTPSConnection):
     """The same over TLS."""
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
 
     def send(self, data: Any) -> None:
         """Send a block, or let a body part send itself."""
@@ -122,13 +122,13 @@ class _Part:
         self._deadline = deadline
 
     def send_to(self, sock: socket.socket) -> None:
+        """Write everything; raise `TimeoutError` when the peer takes nothing for too long."""
         body = self._body
         if body._view is not None:
             for at in range(0, body.size, BLOCK):
                 self._arm(sock)
                 sock.sendall(body._view[at : at + BLOCK])
         elif body._file is not None:
-            body._file.seek(body._start)
             if _sendfile_works(sock, body._file):
                 self._sendfile(sock, body._file)
             else:
@@ -152,6 +152,7 @@ class _Part:
 
     def _send_blocks(self, sock: socket.socket, file: IO[bytes]) -> None:
         left = self._body.size
+        file.seek(self._body._start)
         while left:
             block = file.read(min(left, BLOCK))
             if not block:
@@ -202,7 +203,11 @@ class _Adapter(HTTPAdapter):
         """Leave trust to the context: requests would add its own bundle of authorities."""
 
     def get_connection_with_tls_context(
-        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+        self,
+        request: Any,
+        verify: Any,  # noqa: ARG002 - the context decides
+        proxies: Any = None,
+        cert: Any = None,  # noqa: ARG002 - the context has it
     ) -> HTTPConnectionPool:
         """Return the pool for a request of a plain session."""
         return self.pool(request.url, proxies)[0]
@@ -298,9 +303,11 @@ class Transport:
         """Send one request and return the answer with its body unread.
 
         Args:
+            method: HTTP method.
             base: scheme, host and port of the node.
             target: path and query, encoded.
             headers: may hold one name several times (`urllib3.HTTPHeaderDict`).
+            body: bytes, a part that writes itself, or nothing.
             timeout: seconds to connect, and seconds without a byte from the peer.
 
         Raises:
@@ -336,6 +343,9 @@ class Transport:
         """Return an answer in the form that requests hands out.
 
         Args:
+            method: HTTP method of the request.
+            url: where the answer came from.
+            raw: the answer.
             content: the body, if it was read already.
         """
         request = requests.PreparedRequest()
@@ -343,9 +353,9 @@ class Transport:
         # Without the headers that were sent: they may hold the token.
         request.headers = requests.structures.CaseInsensitiveDict()
         request._cookies = self._session.cookies  # type: ignore[attr-defined]
-        response = self._adapter.build_response(request, raw)  # type: ignore[arg-type]
+        response = self._adapter.build_response(request, raw)
         if content is not None:
-            response._content = content  # type: ignore[attr-defined]
+            response._content = content
             response._content_consumed = True  # type: ignore[attr-defined]
         return response
 

@@ -5,7 +5,7 @@ without asking a gateway. Pure functions and values: this module sends nothing, 
 of this package, so that a server may use it too.
 
 AIS places objects by highest random weight (HRW): each target's weight for a name is a mix of two
-hashes, and the heaviest target owns the name. Every node computes the same answer from the same map.
+hashes, and the heaviest target owns the name. Every node computes the same answer from one map.
 """
 
 from __future__ import annotations

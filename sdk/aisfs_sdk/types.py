@@ -166,7 +166,7 @@ _MSGPACK_STR_HEADERS = {0xD9: 2, 0xDA: 3, 0xDB: 5}
 def _text(raw: msgspec.Raw) -> str:
     """Decode one msgpack string; its length stands in 1, 2, 3 or 5 bytes before it."""
     data = bytes(raw)
-    if not data or data[0] == 0xC0:  # noqa: SIM300 - 0xC0 is msgpack's nil
+    if not data or data[0] == 0xC0:  # msgpack's nil
         return ""
     header = _MSGPACK_STR_HEADERS.get(data[0], 1)
     return data[header:].decode(const.UTF_ENCODING, "surrogateescape")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _PLAIN = re.compile(r"[A-Za-z0-9/._~!$*,:;=@+()-]*")
 _SAFE = "/._~!$*,:;=@+()-"
 
-# What no release stores as it is: empty components are dropped on disk, so that the object is never
-# listed; "." and ".." leave their place or are refused; NUL, LF and CR break the gateway's redirect.
+# What no release stores as it is: empty components are dropped on disk, so that the object is
+# never listed; "." and ".." leave their place or are refused; NUL, LF and CR break the redirect.
 _MANGLED = re.compile(r"^/|//|/$|(?:^|/)\.\.?(?:/|$)|^~/|[\0\n\r]")
 
 _BUCKET = re.compile(r"[^/?#%\s\x00-\x1f\x7f]+")
@@ -44,16 +44,20 @@ def quote_name(name: str) -> str:
     return quote(name.encode(const.UTF_ENCODING, "surrogateescape"), safe=_SAFE)
 
 
+def _check_bucket_name(bucket: str) -> None:
+    if not _BUCKET.fullmatch(bucket):
+        # Would become the path of another bucket, or of all of them.
+        msg = f"{bucket!r} cannot be the name of a bucket"
+        raise ValueError(msg)
+
+
 def bucket_path(bucket: str) -> str:
     """Return the path of a bucket's own requests, below the endpoint.
 
     Raises:
         ValueError: the name cannot be that of a bucket.
     """
-    if not _BUCKET.fullmatch(bucket):
-        # Would become the path of another bucket, or of all of them.
-        msg = f"{bucket!r} cannot be the name of a bucket"
-        raise ValueError(msg)
+    _check_bucket_name(bucket)
     return f"/{const.URL_PATH_VERSION}/{const.URL_PATH_BUCKETS}/{bucket}"
 
 
@@ -63,6 +67,7 @@ def object_path(bucket: str, name: str) -> str:
     Raises:
         ValueError: see `check_object_name`.
     """
+    _check_bucket_name(bucket)
     check_object_name(name)
     return f"/{const.URL_PATH_VERSION}/{const.URL_PATH_OBJECTS}/{bucket}/{quote_name(name)}"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from aisfs_sdk import const
-from aisfs_sdk.request_client import refusal
+from aisfs_sdk.refusals import refusal
 
 if TYPE_CHECKING:
     import requests
@@ -80,12 +80,11 @@ def get_file_size(file: Path | None) -> str:
     size = file.stat().st_size
     if size < 1000:
         return f"{size} Byte" if size == 1 else f"{size} Bytes"
-    scaled = float(size)
-    for unit in ("kB", "MB", "GB", "TB", "PB"):
+    scaled, units = size / 1000, ["kB", "MB", "GB", "TB", "PB"]
+    while scaled >= 1000 and len(units) > 1:
         scaled /= 1000
-        if scaled < 1000:
-            break
-    return f"{scaled:.1f} {unit}"
+        del units[0]
+    return f"{scaled:.1f} {units[0]}"
 
 
 def decode_response(res_model: type[T], resp: requests.Response) -> T:
