@@ -182,7 +182,7 @@ class NodeApp:
         fields: dict[str, object] = {"tcode": error.tcode} if error.tcode else {}
         fields.update(
             message=error.message.replace("{node}", node.label),
-            method=call.method,
+            method=error.method or call.method,
             url_path=error.url_path or call.path,
             remote_addr=_remote(call),
             caller=self.node.label if error.at_target else "",

@@ -214,8 +214,8 @@ async def _create(call: Call, name: str, message: Message) -> Reply:
     if identity.provider != "ais":
         raise AisError(
             501,
-            f'{identity.provider} bucket "{identity.uri}" does not exist (this store has no '
-            "cloud backends)",
+            f'{identity.provider} bucket "{identity.uri}" does not exist (further details at '
+            "https://github.com/NVIDIA/aistore/blob/main/docs/bucket.md#bucket-lifecycle)",
             "ErrRemoteBckNotFound",
         )
     check_bucket_name(name)

@@ -13,6 +13,7 @@ class AisError(Exception):
             names that target as `node` and the gateway as `caller`. `{node}` in the message
             stands for the node that refuses.
         url_path: Path to report instead of the request's own.
+        method: Method to report instead of the request's own.
     """
 
     def __init__(self, status: int, message: str, tcode: str = "", **details: object) -> None:
@@ -23,6 +24,7 @@ class AisError(Exception):
         self.headers: dict[str, str] = {}
         self.at_target = bool(details.get("at_target", False))
         self.url_path = str(details.get("url_path", ""))
+        self.method = str(details.get("method", ""))
         headers = details.get("headers")
         if isinstance(headers, dict):
             self.headers.update(headers)

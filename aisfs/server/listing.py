@@ -99,6 +99,7 @@ class ListRequest:
     props: str = ""
     uuid: str = ""
     time_format: str = ""
+    target: str = ""
     msgpack: bool = False
 
     @property
@@ -119,7 +120,15 @@ class ListRequest:
 async def list_objects(call: Call, bucket: Bucket, value: Any) -> Reply:
     """Answer one page."""
     access.check(bucket, access.LIST)
-    asked = parse_request(value, bucket, {target.id for target in call.store.targets})
+    asked = parse_request(value, bucket)
+    if asked.target and asked.target not in {target.id for target in call.store.targets}:
+        raise AisError(
+            400,
+            f"{{node}}: list-objects failure: node {asked.target} "
+            f"not present in Smap v{call.store.smap_version}",
+            "errNodeNotFound",
+            at_target=True,
+        )
     asked_msgpack = const.MSGPACK_CONTENT_TYPE in call.header("Accept")
     request = _with_encoding(asked, msgpack=asked_msgpack)
     if request.wants("atime"):
@@ -148,7 +157,7 @@ def _build_elsewhere(
         connection.close()
 
 
-def parse_request(value: Any, bucket: Bucket, targets: set[str]) -> ListRequest:
+def parse_request(value: Any, bucket: Bucket) -> ListRequest:
     """Return the request that a `list` message's value makes.
 
     Raises:
@@ -161,14 +170,6 @@ def parse_request(value: Any, bucket: Bucket, targets: set[str]) -> ListRequest:
     limit = fields.get("pagesize", 0)
     if limit < 0:
         raise AisError(400, f"invalid page size {limit}: must be >= 0")
-    target = fields.get("target", "")
-    if target and target not in targets:
-        raise AisError(
-            400,
-            f"{{node}}: list-objects failure: node {target} not present in Smap",
-            "errNodeNotFound",
-            at_target=True,
-        )
     token, start = fields.get("continuation_token", ""), fields.get("start_after", "")
     return ListRequest(
         prefix=prefix,
@@ -178,6 +179,7 @@ def parse_request(value: Any, bucket: Bucket, targets: set[str]) -> ListRequest:
         props=fields.get("props", ""),
         uuid=fields.get("uuid", ""),
         time_format=fields.get("time_format", ""),
+        target=fields.get("target", ""),
     )
 
 

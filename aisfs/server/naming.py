@@ -28,7 +28,7 @@ MAX_BUCKET_NAME = 64
 """AIS 5.0 refuses longer bucket names."""
 
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9._-]+")
-_REENCODED = re.compile(r"[\x00-\x20%?#\x7f]")
+_REENCODED = re.compile(r"[\x00-\x20%?#+\x7f]")
 _NON_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
@@ -158,7 +158,7 @@ def escape_location(path: str) -> tuple[str, bool]:
 
     Returns:
         The encoded path, and whether it had to be re-encoded in full. 5.0 does that for blank,
-        `%`, `?`, `#`; this server also for control characters, whose raw form 5.0 sends and
+        `%`, `?`, `#`, `+`; this server also for control characters, whose raw form 5.0 sends and
         every client then trips over.
     """
     if _REENCODED.search(path):

@@ -123,6 +123,7 @@ class Store:
                 "ErrFailedTo",
                 at_target=True,
                 url_path=f"/v1/buckets/{name.name}",
+                method="HEAD",
             )
         raise AisError(404, f'bucket "{name.uri}" does not exist', "ErrBckNotFound")
 

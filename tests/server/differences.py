@@ -1,0 +1,62 @@
+"""Where this store deliberately answers otherwise than the recorded AIS 5.0, and why.
+
+Each case here must differ: an entry that no longer does fails the replay.
+"""
+
+_PREFIX = "a prefix is a plain string prefix here; AIS 5.0 loses or misplaces names"
+_START_AFTER = "AIS 5.0 repeats all directories after start_after; here they obey it"
+_CONTROL = "the redirect of a name with a control character is percent-encoded, so it works"
+_LONG = "AIS 5.0 shows its file name trick for long names as custom metadata"
+_CRC = "parts sent out of order: the object has the bucket's checksum type all the same"
+_WRONG = "a write at the wrong target is refused; AIS 5.0 stores it where nobody finds it"
+_CUT = "AIS 5.0 cuts the connection"
+
+DIFFERENCES: dict[str, str] = {
+    "bucket/copy-nullvalue": "refused for its null value; the recorded refusal is of a running job",
+    "range/bytes-empty": f"{_CUT} and keeps the object locked; here it is the whole object",
+    "checksum/type-unknown": f"{_CUT}; here 400",
+    "custom/patchodd-nul-head": "AIS 5.0 sends NUL in a header; here it is a blank",
+    "list/prefix-a-0": _PREFIX,
+    "list/prefix-a-2048": _PREFIX,
+    "list/prefix-a/b-2048": _PREFIX,
+    "list/prefix-a/c-2048": _PREFIX,
+    "list/prefix-a/c/d-2048": _PREFIX,
+    "list/prefix-ab-2048": _PREFIX,
+    "list/prefix-dir-2048": _PREFIX,
+    "list/prefix-dir/o-2048": _PREFIX,
+    "list/prefix-dir/obj-1-2048": _PREFIX,
+    "list/prefix-a*-0": _PREFIX,
+    "list/prefix-a*-2048": _PREFIX,
+    "list/prefix-/-2048": _PREFIX,
+    "list/prefix-é-2048": _PREFIX,
+    "list/start-after-a/b-2048": _START_AFTER,
+    "list/start-after-b-2048": _START_AFTER,
+    "list/start-after-zzz-2048": _START_AFTER,
+    "list/start-after-dir/-2048": _START_AFTER,
+    "list/pages-3-0-1": "AIS 5.0 loses a name at the border of a page",
+    "list/emptied-dir-norec": "AIS 5.0 lists directories without objects",
+    "mpt/get": _CRC,
+    "mpt/head": _CRC,
+    "mpt/head-v2": _CRC,
+    "mpt/range": _CRC,
+    "mpt/list": _CRC,
+    "mpt/append-to-chunked-get": "AIS 5.0 loses all parts but the first; here nothing is lost",
+    "mpt/abort-again": "AIS 5.0 names a file of its own in the message",
+    **{
+        f"name/{name}-{verb}": _CONTROL
+        for name in ("newline", "cr", "tab", "nul", "ctrl", "del")
+        for verb in ("put", "get")
+    },
+    "name/long256-put": _LONG,
+    "name/long256-get": _LONG,
+    "name/long1100-put": _LONG,
+    "name/long1100-get": _LONG,
+    "name/long300-dir-put": "AIS 5.0 has no directories with names over 255 bytes",
+    "name/long300-dir-get": "AIS 5.0 has no directories with names over 255 bytes",
+    **{
+        f"direct/wrong-pid-{utm}-{verb}": _WRONG
+        for utm in ("utm10", "utm36", "utm1")
+        for verb in ("PUT", "PATCH", "POST")
+    },
+    "direct/ctl-HEAD-_v1_buckets_po-a-provider=ais": f"{_CUT}; here 400",
+}

@@ -1,0 +1,363 @@
+"""Replays recorded requests against a store and tells how its answers differ.
+
+Knows the set-up that the recording left out, and what of an answer is worth comparing: status,
+headers by name and value, body. JSON is compared by value, placeholders by shape. The words of a
+JSON decoder (after `err: ` of "failed to unmarshal") are its own and compared by the unknown field
+they name, if any.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from tests.server import wire
+from tests.support.store import StoreProcess
+
+RECORDED = Path(__file__).parent / "recorded"
+SECTIONS = {
+    "general", "bucket", "redirect", "object", "range", "cond", "checksum", "version", "custom",
+    "list", "append", "mpt", "rename", "copy", "name", "direct",
+}  # fmt: skip
+
+_SHAPES = {
+    "NS": r"\d+", "LEN": r"\d+", "BYTES": r"\d+", "BID": r"\w+", "CLIENT": r"[\d.]+:\d+",
+    "PROXY": r"\w+", "TARGET": r"\w+", "PROXY-HOST": r"[\w.]+:\d+", "TARGET-HOST": r"[\w.]+:\d+",
+    "UTM": r"\w+", "JOB": r"[\w-]{9,14}", "UPLOAD": r"[\w-]{9}", "HANDLE": r".+", "WORK": r"\w+",
+    "RFC822": r"\d\d \w{3} \d\d \d\d:\d\d UTC", "TIME": r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT",
+    "MTIME": r"\w+", "MPATH": r"[^,\]]+", "SOURCE": r".*", "PROPS": r"\{.*\}", "SMAP": r"\{.*\}\s*",
+}  # fmt: skip
+_PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9-]*)>")
+_REPEATED = re.compile(r"\{\{([^{}*]*)\*(\d+)\}\}")
+_DISK = re.compile(r"mp\[[^\]]*\]")
+_SMAP_VERSION = re.compile(r"Smap v\d+")
+_DECODER_WORDS = re.compile(
+    r"(failed to unmarshal [^,]*, err: |\(msg=actm\[set-bprops\]\): ).*", re.DOTALL
+)
+_UNKNOWN_FIELD = re.compile(r"found unknown field: \w+")
+_IGNORED = {"date", "x-content-type-options", "transfer-encoding", "connection"}
+
+
+@dataclass
+class Case:
+    """One recorded request with its answers."""
+
+    name: str
+    method: str
+    path: str
+    headers: list[tuple[str, str]]
+    body: bytes | None
+    hops: list[dict[str, Any]]
+
+
+def expand(text: str) -> str:
+    """Write out `{{w*8000}}`, from the inside out."""
+    while (replaced := _REPEATED.sub(lambda m: m[1] * int(m[2]), text)) != text:
+        text = replaced
+    return text
+
+
+def load_cases() -> Iterator[Case]:
+    """Yield the cases of the sections that this store is compared in."""
+    with gzip.open(RECORDED / "objects-5.0.jsonl.gz", "rt", encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            if row["case"].split("/")[0] in SECTIONS:
+                request = row["request"]
+                yield Case(
+                    row["case"],
+                    request["method"],
+                    expand(request["path"]),
+                    [(name, expand(value)) for name, value in request.get("headers", [])],
+                    _body_bytes(request.get("body")),
+                    row["hops"],
+                )
+
+
+def _body_bytes(body: dict[str, Any] | None) -> bytes | None:
+    if body is None:
+        return None
+    if "base64" in body:
+        return base64.b64decode(body["base64"])
+    return expand(body["text"]).encode("utf-8", "surrogateescape")
+
+
+# ---- comparing ----------------------------------------------------------------------------------
+
+
+def text_differs(expected: str, actual: str) -> bool:
+    """Tell whether a text is not of the recorded shape."""
+    expected, actual = (_DISK.sub("mp[]", text) for text in (expand(expected), actual))
+    expected, actual = (_SMAP_VERSION.sub("Smap v1", text) for text in (expected, actual))
+    expected, actual = (_DECODER_WORDS.sub(_keep_field, text) for text in (expected, actual))
+    pattern, position = "", 0
+    for match in _PLACEHOLDER.finditer(expected):
+        pattern += re.escape(expected[position : match.start()])
+        pattern += _SHAPES.get(match[1], re.escape(match[0]))
+        position = match.end()
+    pattern += re.escape(expected[position:])
+    return re.fullmatch(pattern, actual, re.DOTALL) is None
+
+
+def _keep_field(match: re.Match[str]) -> str:
+    found = _UNKNOWN_FIELD.search(match[0])
+    return match[1] + (found[0] if found else "")
+
+
+def value_differs(expected: Any, actual: Any, path: str = "") -> str:
+    """Return where two JSON values differ, empty if they do not."""
+    if isinstance(expected, str) and isinstance(actual, str):
+        if path.endswith(("custom-md", ".m")):
+            expected, actual = _sorted_words(expected), _sorted_words(actual)
+        return f"{path}: {expected!r} != {actual!r}" if text_differs(expected, actual) else ""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        if expected.keys() != actual.keys():
+            return f"{path}: keys {sorted(expected)} != {sorted(actual)}"
+        pairs = [(expected[key], actual[key], f"{path}.{key}") for key in expected]
+    elif isinstance(expected, list) and isinstance(actual, list):
+        if len(expected) != len(actual):
+            return f"{path}: {len(expected)} != {len(actual)} items: {expected} != {actual}"
+        pairs = [
+            (*both, f"{path}[{n}]") for n, both in enumerate(zip(expected, actual, strict=True))
+        ]
+    elif isinstance(expected, str) and expected.startswith("<"):
+        return "" if not text_differs(expected, str(actual)) else f"{path}: {expected} != {actual}"
+    else:
+        return "" if expected == actual else f"{path}: {expected!r} != {actual!r}"
+    return next(filter(None, (value_differs(*pair) for pair in pairs)), "")
+
+
+def _sorted_words(text: str) -> str:
+    return " ".join(sorted(text.strip("[]").split(" ")))
+
+
+def body_differs(expected: dict[str, Any] | None, actual: bytes) -> str:
+    """Return how a body differs from the recorded one."""
+    if expected is None:
+        return f"unexpected body {actual[:200]!r}" if actual else ""
+    if "sha256" in expected:
+        same = hashlib.sha256(actual).hexdigest() == expected["sha256"]
+        return "" if same else "other bytes"
+    if "msgpack" in expected:
+        return value_differs(expected["msgpack"], msgspec.msgpack.decode(actual))
+    if "base64" in expected:
+        return "" if base64.b64decode(expected["base64"]) == actual else "other bytes"
+    text, recorded = actual.decode("utf-8", "backslashreplace"), expected["text"]
+    if recorded.startswith(("{", "[")) and not recorded.startswith("{{"):
+        try:
+            return value_differs(json.loads(recorded), json.loads(text))
+        except json.JSONDecodeError:
+            pass
+    return f"body {recorded[:200]!r} != {text[:200]!r}" if text_differs(recorded, text) else ""
+
+
+def headers_differ(expected: list[list[str]], actual: list[tuple[str, str]]) -> str:
+    """Return how headers differ by name or value."""
+    wanted, found = _grouped((name, value) for name, value in expected), _grouped(iter(actual))
+    for name in (wanted.keys() | found.keys()) - _IGNORED:
+        left, right = wanted.get(name, []), found.get(name, [])
+        if name == "content-length" and ("<LEN>" in left or not left or not right):
+            continue
+        if name == "hdr-error" and left and right:
+            if problem := value_differs(json.loads(left[0]), json.loads(right[0]), name):
+                return problem
+        elif len(left) != len(right) or any(map(text_differs, left, right)):
+            return f"header {name}: {left} != {right}"
+    return ""
+
+
+def _grouped(pairs: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name, value in pairs:
+        groups.setdefault(name.lower(), []).append(value.strip())
+    return {name: sorted(values) for name, values in groups.items()}
+
+
+# ---- replaying ----------------------------------------------------------------------------------
+
+
+class Replay:
+    """Sends the cases in order and collects how each answer differs (empty: not at all)."""
+
+    def __init__(self, store: StoreProcess) -> None:
+        self.store = store
+        self.differences: dict[str, str] = {}
+        self._seen: dict[str, str] = {}
+        smap = store.smap()
+        self._targets: dict[str, str] = {
+            node["daemon_id"]: node["public_net"]["direct_url"].removeprefix("http://")
+            for node in smap["tmap"].values()
+        }
+
+    def run(self) -> None:
+        """Replay everything."""
+        self.prepare("start")
+        for case in load_cases():
+            self.prepare(case.name)
+            self.differences[case.name] = self._play(case)
+
+    def prepare(self, name: str) -> None:
+        """Make what an unrecorded request made before this case."""
+        for start, setup in SETUPS:
+            if name == start or (start.endswith("*") and re.fullmatch(start[:-1], name)):
+                setup(self)
+
+    # Requests of the set-ups.
+
+    def put(self, path: str, body: str, *custom: str) -> None:
+        """Store an object of a bucket and check that it worked."""
+        headers = [("Ais-Custom-Md", pair) for pair in custom]
+        target = f"/v1/objects/{path}?provider=ais"
+        answer = wire.follow(self.store.endpoint, "PUT", target, headers, body.encode())
+        assert answer.status == 200, (path, answer)
+
+    def delete(self, path: str) -> None:
+        """Delete an object, if it is there."""
+        wire.follow(self.store.endpoint, "DELETE", f"/v1/objects/{path}?provider=ais")
+
+    def bucket(self, name: str, props: dict[str, Any] | None = None) -> None:
+        """Make an empty bucket, destroying one of that name."""
+        target = f"/v1/buckets/{name}?provider=ais"
+        wire.follow(self.store.endpoint, "DELETE", target, [], b'{"action":"destroy-bck"}')
+        message = json.dumps({"action": "create-bck", "value": props}).encode()
+        answer = wire.follow(self.store.endpoint, "POST", target, [], message)
+        assert answer.status == 200, (name, answer)
+
+    # One case.
+
+    def _play(self, case: Case) -> str:
+        host = self._host(case)
+        target = self._fill(case.path)
+        body = None if case.body is None else self._fill(case.body.decode()).encode()
+        answers: list[wire.Answer] = []
+        for number, hop in enumerate(case.hops):
+            if number:
+                if answers[-1].status not in {301, 307}:
+                    return f"hop {number}: no redirect but {answers[-1]}"
+                host, target = wire.split_url(answers[-1].get("Location"))
+            answer = wire.send(host, case.method, target, case.headers, body)
+            answers.append(answer)
+            if problem := self._compare(case, number, hop, answer):
+                return f"hop {number}: {problem}"
+        self._remember(case, answers[-1])
+        return ""
+
+    def _host(self, case: Case) -> str:
+        gateway = self.store.endpoint.removeprefix("http://")
+        if case.name == "list/direct-target":
+            return next(iter(self._targets.values()))
+        if not case.name.startswith("direct/"):
+            return gateway
+        target = "/v1/objects/po-a/direct?provider=ais"
+        owner, _ = wire.split_url(wire.send(gateway, "GET", target).get("Location"))
+        if case.name.startswith("direct/wrong"):
+            return next(host for host in self._targets.values() if host != owner)
+        return owner
+
+    def _fill(self, text: str) -> str:
+        """Replace placeholders of a request by what was seen last."""
+        fixed = {"TARGET": next(iter(self._targets)), "PROXY": "p1", "UTM": "1", "SMAPVER": "1"}
+        fixed["TIME"] = "Wed, 21 Oct 2015 07:28:00 GMT"
+        return _PLACEHOLDER.sub(lambda m: self._seen.get(m[1], fixed.get(m[1], m[0])), text)
+
+    def _compare(self, case: Case, number: int, hop: dict[str, Any], answer: wire.Answer) -> str:
+        if hop["status"] != answer.status:
+            return f"status {hop['status']} != {answer.status} {answer.body[:300]!r}"
+        expected = hop.get("headers", [])
+        headers = list(answer.headers)
+        if hop["status"] in {301, 307} and not case.name.startswith("redirect/"):
+            if number == 0 and not expected:
+                expected = [["Location", _usual_location(case.path)]]
+            keep = {"location"}
+            headers = [pair for pair in headers if pair[0].lower() in keep]
+            return headers_differ(expected, headers)
+        if problem := headers_differ(expected, headers):
+            return problem
+        return body_differs(hop.get("body"), answer.body)
+
+    def _remember(self, case: Case, answer: wire.Answer) -> None:
+        if handle := answer.get("Ais-Append-Handle"):
+            self._seen["HANDLE"] = handle.replace("|", "%7C")
+        if job := answer.get("Ais-Xaction-Id"):
+            self._seen["JOB"] = job
+        if answer.status == 202 and answer.body:
+            self._seen["JOB"] = answer.body.decode()
+        if case.name in {"mpt/create", "mpt/create2", "mpt/create3"}:
+            self._seen["UPLOAD"] = answer.body.decode()
+
+
+def _usual_location(path: str) -> str:
+    separator = "&" if "?" in path else "?"
+    return f"http://<TARGET-HOST>{path}{separator}pid=<PROXY>&utm=<UTM>"
+
+
+# ---- what the recording left out ----------------------------------------------------------------
+
+LISTED = {
+    name: unquote(name)
+    for name in (
+        "Zcap", "a-x", "a.txt", "a/b", "a/b2", "a/c/d", "a/c/e", "ab/z", "b", "dir/obj-1",
+        "dir/obj-2", "dir2/x", "sp%20ace/x%20y", "top.txt", "%C3%A9/%C3%BC",
+    )
+}  # fmt: skip
+
+
+def _fill_list(replay: Replay) -> None:
+    for name, body in LISTED.items():
+        replay.put(f"po-l/{name}", body)
+    replay.put("po-l/cust", "x", "color=red")
+
+
+def _fill_b1(replay: Replay) -> None:
+    replay.put("po-b1/a", "1" * 10)
+    replay.put("po-b1/d/b", "2" * 30)
+
+
+def _checksum_bucket(kind: str) -> Callable[[Replay], None]:
+    return lambda replay: replay.bucket("po-ct", {"checksum": {"type": kind}})
+
+
+SETUPS: list[tuple[str, Callable[[Replay], None]]] = [
+    ("start", lambda replay: replay.bucket("po-a")),
+    ("start", lambda replay: replay.put("po-a/base", "hello world")),
+    ("general/head-bucket-provider-none", lambda replay: replay.put("po-a/base", "hello world")),
+    ("bucket/head", _fill_b1),
+    ("redirect/get", lambda replay: replay.put("po-a/red.txt", "hello world")),
+    ("object/vdir-HEAD", lambda replay: replay.put("po-a/vdir/x", "x")),
+    ("range/bytes-empty", lambda replay: replay.put("po-a/poison", "x")),
+    (
+        "range/checksummed",
+        lambda replay: replay.bucket(
+            "po-rr", {"checksum": {"type": "md5", "enable_read_range": True}}
+        ),
+    ),
+    ("range/checksummed", lambda replay: replay.put("po-rr/o", "hello world")),
+    *(
+        (f"checksum/bucket-{kind}-put", _checksum_bucket(kind))
+        for kind in ("none", "md5", "crc32c", "sha512", "xxhash", "xxhash2")
+    ),
+    ("version/off-put", lambda replay: replay.bucket("po-ct", {"versioning": {"enabled": False}})),
+    ("object/delete-unknown-action", lambda replay: replay.put("po-a/base", "hello world")),
+    ("custom/too-long-patch", lambda replay: replay.put("po-a/cmlimy", "x")),
+    ("list/empty-json", lambda replay: replay.bucket("po-l")),
+    ("list/default", _fill_list),
+    ("list/emptied-dir-recursive", lambda replay: replay.put("po-l/gone/x", "x")),
+    ("list/emptied-dir-recursive", lambda replay: replay.delete("po-l/gone/x")),
+    ("append/first-rec", lambda replay: replay.bucket("po-w")),
+    ("append/keeps-custom", lambda replay: replay.put("po-w/log4", "old", "k=v")),
+    ("rename/ok", lambda replay: replay.put("po-w/src", "hello world", "k=v")),
+    ("rename/onto-existing", lambda replay: replay.put("po-w/exists", "other")),
+    ("copy/ok", lambda replay: replay.put("po-w/csrc", "hello world", "k=v")),
+    ("name/space-put", lambda replay: replay.bucket("po-n")),
+    ("direct/owner-bare-GET", lambda replay: replay.put("po-a/direct", "direct")),
+    ("direct/.*-GET*", lambda replay: replay.put("po-a/direct", "direct")),
+    ("direct/.*-DELETE*", lambda replay: replay.put("po-a/direct", "direct")),
+]

@@ -1,0 +1,97 @@
+"""HTTP as tests want it: target and headers go out as given, the answer comes back raw."""
+
+import http.client
+import socket
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+TIMEOUT_S = 20.0
+
+
+@dataclass
+class Answer:
+    """A reply; `status` 0 means that the connection ended without one."""
+
+    status: int
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+
+    def get(self, name: str) -> str:
+        """Return a header, empty if absent."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), "")
+
+
+def send(
+    host: str,
+    method: str,
+    target: str,
+    headers: list[tuple[str, str]] | None = None,
+    body: bytes | None = None,
+) -> Answer:
+    """Send one request on a connection of its own.
+
+    `body` None sends no length; with a Transfer-Encoding header the body goes out as it is.
+    """
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
+    lines += [f"{name}: {value}" for name, value in headers or []]
+    chunked = any(name.lower() == "transfer-encoding" for name, _ in headers or [])
+    if body is not None and not chunked:
+        lines.append(f"Content-Length: {len(body)}")
+    head = "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
+    name, _, port = host.rpartition(":")
+    with socket.create_connection((name, int(port)), timeout=TIMEOUT_S) as sock:
+        sock.sendall(head + (body or b""))
+        return receive(sock, method)
+
+
+def receive(sock: socket.socket, method: str) -> Answer:
+    """Read one reply from a connection."""
+    reply = http.client.HTTPResponse(sock, method=method)
+    try:
+        reply.begin()
+        body = reply.read()
+    except (http.client.HTTPException, ConnectionError) as error:
+        return Answer(0, [], repr(error).encode())
+    headers = [
+        (name, value.encode("latin-1").decode("utf-8", "surrogateescape"))
+        for name, value in reply.getheaders()
+    ]
+    return Answer(reply.status, headers, body)
+
+
+def follow(
+    endpoint: str,
+    method: str,
+    target: str,
+    headers: list[tuple[str, str]] | None = None,
+    body: bytes | None = None,
+) -> Answer:
+    """Send a request and follow its redirects; returns the last answer."""
+    return hops(endpoint, method, target, headers, body)[-1]
+
+
+def hops(
+    endpoint: str,
+    method: str,
+    target: str,
+    headers: list[tuple[str, str]] | None = None,
+    body: bytes | None = None,
+) -> list[Answer]:
+    """Send a request and follow its redirects; returns all answers."""
+    host = endpoint.removeprefix("http://")
+    answers = [send(host, method, target, headers, body)]
+    while answers[-1].status in {301, 307} and len(answers) < 5:
+        host, target = split_url(answers[-1].get("Location"))
+        answers.append(send(host, method, target, headers, body))
+    return answers
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Return host:port and request target of an http URL, nothing decoded."""
+    host, slash, rest = url.removeprefix("http://").partition("/")
+    return host, slash + rest
+
+
+def unquoted(name: str) -> str:
+    """Return a percent-encoded name decoded, bytes that are no UTF-8 as surrogates."""
+    return unquote(name, errors="surrogateescape")
