@@ -1,19 +1,37 @@
 """The configuration of one mount: what may be set, its defaults, and what a SOURCE means.
 
-Serves every part of aisfs; each part receives its own section only. Nothing else of aisfs reads the
-environment. Sizes are bytes, durations seconds. All values are checked here, at start, so that no
-other part has to doubt them.
+Serves every part of aisfs; each part receives its own section only. Sizes are bytes, durations
+seconds. All values are checked before a part sees them, so that no part has to doubt them. How they
+are found, in files, environment and options, is `aisfs.settings`.
 """
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-PROVIDERS = {"ais": "ais", "aws": "aws", "s3": "aws", "gcp": "gcp", "gs": "gcp",
-             "azure": "azure", "az": "azure", "oci": "oci", "oc": "oci"}
+import msgspec
+import platformdirs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PROVIDERS = {
+    "ais": "ais",
+    "aws": "aws",
+    "s3": "aws",
+    "gcp": "gcp",
+    "gs": "gcp",
+    "azure": "azure",
+    "az": "azure",
+    "oci": "oci",
+    "oc": "oci",
+}
 """Provider names and aliases, as they stand in URLs → as AIS spells them in queries."""
 
 
@@ -23,7 +41,12 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class BucketName:
-    """One bucket of a cluster: provider, remote cluster's uuid, namespace and name (AIS: objects.md 1.6)."""
+    """One bucket of a cluster (AIS: objects.md 1.6).
+
+    Attributes:
+        uuid: of the remote cluster that has the bucket; "" for the one that is asked.
+        namespace: "" for the global one.
+    """
 
     name: str
     provider: str = "ais"
@@ -50,7 +73,104 @@ class Source:
             return self.endpoint or "ais://"
         b = self.bucket
         space = (f"@{b.uuid}" if b.uuid else "") + (f"#{b.namespace}" if b.namespace else "")
-        return f"{b.provider}://{space}{'/' if space else ''}{b.name}{'/' if self.prefix else ''}{self.prefix}".rstrip("/")
+        return f"{b.provider}://{space}{'/' if space else ''}{b.name}/{self.prefix}".rstrip("/")
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        """Read `PROVIDER://[@UUID][#NS/]BUCKET[/PREFIX]`, an endpoint URL, or "" for all buckets.
+
+        Raises:
+            ConfigError: the text is none of these.
+        """
+        if not text:
+            return cls()
+        scheme, separator, rest = text.partition("://")
+        if not separator:
+            raise ConfigError(f"SOURCE {text!r} has no scheme: write ais://{text.lstrip('/')}")
+        if scheme in {"http", "https"}:
+            return cls(endpoint=parse_endpoint(text))
+        if scheme not in PROVIDERS:
+            hint = nearest(scheme.lower(), [*PROVIDERS, "http", "https"])
+            raise ConfigError(
+                f"SOURCE {text!r} has an unknown scheme{hint}: write ais://BUCKET[/PREFIX] "
+                "(or s3, gs, az, oc), or http://HOST:PORT for all buckets"
+            )
+        return _parse_bucket_source(text, PROVIDERS[scheme], rest)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return " (nearest: NAME)" for the known name that looks most like `name`, or ""."""
+    matches = difflib.get_close_matches(name, known, n=1)
+    return f" (nearest: {matches[0]})" if matches else ""
+
+
+_BUCKET_CHARACTERS = re.compile(r"[A-Za-z0-9._-]{1,255}", re.ASCII)
+"""What the oldest supported cluster takes; newer ones allow 64 characters and say so themselves."""
+
+_SPACE = re.compile(
+    r"(?:@(?P<uuid>[A-Za-z0-9._-]+))?(?:#(?P<namespace>[A-Za-z0-9._-]+))?", re.ASCII
+)
+
+
+def _parse_bucket_source(text: str, provider: str, rest: str) -> Source:
+    uuid = namespace = ""
+    if rest[:1] in {"@", "#"}:
+        space, _, rest = rest.partition("/")
+        match = _SPACE.fullmatch(space)
+        if match is None:
+            raise ConfigError(
+                f"SOURCE {text!r}: {space!r} is no namespace: write {provider}://@UUID#NS/BUCKET"
+            )
+        uuid, namespace = match["uuid"] or "", match["namespace"] or ""
+    name, _, prefix = rest.partition("/")
+    if not name:
+        raise ConfigError(
+            f"SOURCE {text!r} names no bucket: write {provider}://BUCKET, "
+            "or http://HOST:PORT for all buckets"
+        )
+    if not _BUCKET_CHARACTERS.fullmatch(name) or ".." in name or name == ".":
+        raise ConfigError(
+            f"SOURCE {text!r}: {name!r} is no bucket name: it may have letters, digits, "
+            "'-', '_' and single dots, at most 255"
+        )
+    return Source(BucketName(name, provider, uuid, namespace), _parse_prefix(text, prefix))
+
+
+def _parse_prefix(text: str, prefix: str) -> str:
+    prefix = prefix.removesuffix("/")
+    if not prefix:
+        return ""
+    for component in prefix.split("/"):
+        if component in {"", ".", ".."}:
+            raise ConfigError(
+                f"SOURCE {text!r}: the prefix has an empty component, '.' or '..': "
+                "write the folder's plain name, as in ais://BUCKET/a/b"
+            )
+    if prefix.split("/")[0] == "~" or not prefix.isprintable():
+        raise ConfigError(
+            f"SOURCE {text!r}: AIS takes no names with control characters, bytes that are "
+            "not UTF-8, or '~/' at the start: mount the bucket and go to the folder"
+        )
+    return prefix + "/"
+
+
+def parse_endpoint(text: str) -> str:
+    """Read a gateway's URL, `http(s)://HOST[:PORT]`, and return it without a trailing slash.
+
+    Raises:
+        ConfigError: it is not one.
+    """
+    example = "write http://HOST:PORT, as in http://127.0.0.1:8080"
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise ConfigError(f"{text!r} is no endpoint: {example}") from None
+    if url.scheme not in {"http", "https"} or not url.hostname or port == 0:
+        raise ConfigError(f"{text!r} is no endpoint: {example}")
+    if url.username is not None or url.path not in {"", "/"} or url.query or url.fragment:
+        raise ConfigError(f"{text!r} has more than a host and a port: {example}")
+    return f"{url.scheme}://{url.netloc}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +228,8 @@ class MountConfig:
     umask: int = 0o022
     file_mode: int = -1
     dir_mode: int = -1
+    noexec: bool = False
+    nonempty: bool = False
     persist_owner: bool = False
     bucket_ops: bool = False
     attribute_ttl_s: float = 1.0
@@ -118,7 +240,11 @@ class MountConfig:
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """Where the daemon's log goes: "" is standard error in front, the system's log directory else."""
+    """Where the daemon's log goes.
+
+    Attributes:
+        file: "" is standard error in front, `Config.log_file` else.
+    """
 
     level: str = "info"
     file: str = ""
@@ -126,7 +252,11 @@ class LogConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The whole configuration of one mount."""
+    """The whole configuration of one mount.
+
+    Attributes:
+        origins: TOML name of each setting that is not at its default → where its value came from.
+    """
 
     source: Source
     mountpoint: Path
@@ -136,3 +266,40 @@ class Config:
     staging: StagingConfig = StagingConfig()
     mount: MountConfig = MountConfig()
     log: LogConfig = LogConfig()
+    origins: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def to_json(self) -> bytes:
+        """Return everything, the token included: for a pipe to the daemon, never for eyes."""
+        return msgspec.json.encode(self, enc_hook=_encode_path)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Config:
+        """Return what `to_json` was given."""
+        return msgspec.json.decode(data, type=cls, dec_hook=_decode_path)
+
+    @property
+    def state_directory(self) -> Path:
+        """Where everything that must survive the daemon lies."""
+        chosen = self.staging.state_dir
+        return Path(chosen) if chosen else platformdirs.user_state_path("aisfs", appauthor=False)
+
+    @property
+    def log_file(self) -> Path:
+        """The file that a daemon in the background logs to."""
+        if self.log.file:
+            return Path(self.log.file)
+        name = os.fsencode(self.mountpoint).decode("utf-8", "replace").strip("/").replace("/", "-")
+        return self.state_directory / "log" / f"{name[-200:] or 'root'}.log"
+
+
+def _encode_path(value: object) -> str:
+    """File names are bytes, JSON is not: Latin-1 carries each byte as one character."""
+    if isinstance(value, Path):
+        return os.fsencode(value).decode("latin-1")
+    raise TypeError(type(value).__name__)
+
+
+def _decode_path(kind: type, value: object) -> Path:
+    if kind is Path and isinstance(value, str):
+        return Path(os.fsdecode(value.encode("latin-1")))
+    raise TypeError(kind.__name__)

@@ -1,0 +1,114 @@
+"""The command line `aisfs`: one module per command, each loaded when it is asked for.
+
+Serves users, mount(8), systemd and scripts. Whatever goes wrong is one line on standard error and
+an exit code: 2 for a command that was typed wrong, 32 for any failed `mount` (as mount(8) has it),
+130 after Ctrl-C, 1 for the rest. A traceback is for the log, never for the terminal.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+from aisfs import __version__
+
+_COMMANDS = {
+    "mount": "Mount a bucket, a prefix, or all buckets of a cluster.",
+    "umount": "Unmount, and wait until everything is stored.",
+    "status": "List the mounts of this machine.",
+    "demo": "Mount sample data from a store of its own and show it.",
+    "serve": "Run the embedded store alone.",
+}
+_HIDDEN = ("daemon",)
+MOUNT_FAILURE = 32
+"""Exit code of `mount`, whatever kept it from mounting (mount(8))."""
+
+
+class Failure(click.ClickException):
+    """A command that cannot do its work: one line for the user, and an exit code."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class _LateGroup(click.Group):
+    """Imports a command's module when the command is used, so that `--help` imports none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        return list(_COMMANDS)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's
+        cmd_name: str,
+    ) -> click.Command | None:
+        if cmd_name not in _COMMANDS and cmd_name not in _HIDDEN:
+            return None
+        command = getattr(importlib.import_module(f"aisfs.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's
+        formatter: click.HelpFormatter,
+    ) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="aisfs %(version)s")
+def cli() -> None:
+    """Use NVIDIA AIStore as a filesystem."""
+
+
+def main() -> NoReturn:
+    """Run the command that the process's arguments name, and exit."""
+    try:
+        code = cli.main(prog_name="aisfs", standalone_mode=False)
+    except click.UsageError as error:
+        code = _say(f"{error.format_message()} ({_help_of(error)} says how)", error)
+    except click.ClickException as error:
+        code = _say(error.format_message(), error)
+    except (click.Abort, KeyboardInterrupt):
+        print("aisfs: interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # the reader of our output has gone; say nothing more
+        sys.stdout = None
+        code = 1
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug gets one line, too
+        code = _say_bug(error)
+    sys.exit(code)
+
+
+def _help_of(error: click.UsageError) -> str:
+    return f"{error.ctx.command_path if error.ctx else 'aisfs'} --help"
+
+
+def _say(message: str, error: click.ClickException) -> int:
+    print("aisfs:", " ".join(message.split()), file=sys.stderr)
+    context = getattr(error, "ctx", None)
+    return (
+        MOUNT_FAILURE
+        if context and context.info_name == "mount"
+        else getattr(error, "code", error.exit_code)
+    )
+
+
+def _say_bug(error: Exception) -> int:
+    """Put the traceback into a file and its name on the terminal."""
+    import tempfile  # noqa: PLC0415 - needed for bugs only
+    import traceback  # noqa: PLC0415
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="aisfs-error-", suffix=".log", delete=False, encoding="utf-8"
+    ) as log:
+        traceback.print_exception(error, file=log)
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    print(f"aisfs: an error in aisfs itself ({text}): please report {log.name}", file=sys.stderr)
+    return MOUNT_FAILURE if "mount" in sys.argv[1:2] else 1

@@ -1,0 +1,98 @@
+"""`aisfs daemon`: the process that serves one mount. Hidden: only `aisfs mount` starts it.
+
+Its configuration comes through standard input. In the background it reports once, on descriptor
+`REPORT_FD`: "ready", or "error" and one line for the user. It leaves the caller's session only
+then: an automounter lets nobody but the caller's process group reach the mount point before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import os
+import sys
+
+import click
+
+from aisfs import logs
+from aisfs.cli import MOUNT_FAILURE, Failure
+from aisfs.config import Config, ConfigError
+from aisfs.errors import FsError
+
+REPORT_FD = 3
+
+_log = logging.getLogger(__name__)
+
+
+@click.command(hidden=True)
+@click.option("--front", is_flag=True)
+@click.argument("source")
+@click.argument("mountpoint")
+def daemon(front: bool, source: str, mountpoint: str) -> int:  # noqa: ARG001 - for ps
+    """Serve one mount until it is unmounted."""
+    config = Config.from_json(sys.stdin.buffer.read())
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    return _serve_in_front(config) if front else _serve_behind(config)
+
+
+def _serve_in_front(config: Config) -> int:
+    logs.configure(config.log.level, config.log_file if config.log.file else None)
+    faulthandler.enable()
+    try:
+        return _serve(config, _Report(-1))
+    except (ConfigError, FsError) as error:
+        raise Failure(str(error), MOUNT_FAILURE) from None
+
+
+def _serve_behind(config: Config) -> int:
+    os.set_inheritable(REPORT_FD, False)  # a helper of the mount must not keep it open
+    report = _Report(REPORT_FD)
+    try:
+        logs.configure(config.log.level, config.log_file)
+        faulthandler.enable()
+        return _serve(config, report)
+    except (ConfigError, FsError) as error:
+        _log.info("not mounted: %s", error)
+        report.send(f"error {error}")
+    except Exception as error:  # noqa: BLE001 - a bug, too, must reach who waits for us
+        _log.exception("the daemon of %s ends", config.mountpoint)
+        kind = type(error).__name__
+        report.send(f"error an error in aisfs itself ({kind}: {error}): see {config.log_file}")
+    return MOUNT_FAILURE
+
+
+def _serve(config: Config, report: _Report) -> int:
+    from aisfs.daemon import run  # noqa: PLC0415 - late: loads pyfuse3 and trio
+
+    return run(config, report.ready)
+
+
+class _Report:
+    """What the process that waits for the mount gets to know, once; -1 when nobody waits."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def ready(self) -> None:
+        """Leave the caller's session and tell it that the mount answers.
+
+        Standard error stays the log: what a library or the interpreter says on it is not lost.
+        """
+        if self._descriptor >= 0:
+            with contextlib.suppress(PermissionError):  # leads its group already
+                os.setsid()
+            os.chdir("/")
+            self.send("ready")
+
+    def send(self, line: str) -> None:
+        """Send a line if none was sent; a caller that has gone does not matter."""
+        if self._descriptor >= 0:
+            text = " ".join(line.split()) + "\n"
+            descriptor, self._descriptor = self._descriptor, -1
+            try:
+                os.write(descriptor, text.encode("utf-8", "replace"))
+            except BrokenPipeError:
+                _log.warning("the process that asked for the mount has gone")
+            os.close(descriptor)

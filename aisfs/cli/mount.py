@@ -1,0 +1,232 @@
+"""`aisfs mount`: check everything that can be checked, start the daemon, wait until it serves.
+
+Serves users and mount(8). The daemon is a fresh process (never a fork: a copy would keep /dev/fuse
+open) in the caller's process group, the only one that an automounter lets pass. It gets its
+configuration through standard input, since arguments and environment can be read by others, and
+reports on descriptor 3: "ready", or "error" and one line for the user.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aisfs.cli import MOUNT_FAILURE, Failure, mounts
+from aisfs.cli.daemon import REPORT_FD
+from aisfs.config import Config, ConfigError
+from aisfs.settings import SETTINGS, Kind, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_TRIES_OF_A_REQUEST = 3
+_END_LIMIT_S = 10.0
+
+
+def _setting_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give the command one option for each setting."""
+    for setting in reversed(SETTINGS):
+        if setting.flag and setting.kind is Kind.SWITCH:
+            command = click.option(f"--{setting.flag}", is_flag=True, help=setting.help)(command)
+        elif setting.flag:
+            kind = setting.kind.name
+            command = click.option(f"--{setting.flag}", metavar=kind, help=setting.help)(command)
+    return command
+
+
+@click.command(
+    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
+    epilog="SIZE is written 256MiB, 1G or 64k; DURATION 1s, 500ms or 2m; MODE in octal.",
+)
+@click.argument("paths", nargs=-1, required=True, metavar="[SOURCE] MOUNTPOINT")
+@click.option("-f", "--foreground", is_flag=True, help="stay in front and log to standard error")
+@click.option("-o", "options", multiple=True, metavar="LIST", help="options as in mount(8)")
+@click.option("--config", metavar="FILE", default="", help="a TOML file with settings")
+@_setting_flags
+def mount(
+    paths: tuple[str, ...],
+    foreground: bool,
+    options: tuple[str, ...],
+    config: str,
+    **flags: str | bool | None,
+) -> None:
+    """Mount SOURCE at the empty directory MOUNTPOINT.
+
+    SOURCE is ais://BUCKET[/PREFIX] (also s3, gs, az, oc), the URL of a gateway for all its buckets,
+    or nothing for all buckets of AIS_ENDPOINT. Returns once the mount answers.
+    """
+    if len(paths) > 2:
+        raise click.UsageError("too many names: give [SOURCE] MOUNTPOINT")
+    given = {name: "yes" if text is True else str(text) for name, text in flags.items() if text}
+    try:
+        path = mounts.resolve(paths[-1])
+        loaded = load(
+            paths[0] if len(paths) == 2 else "", path, options=options, flags=given, file=config
+        )
+    except ConfigError as error:
+        raise Failure(str(error), MOUNT_FAILURE) from None
+    except (OSError, RuntimeError) as error:
+        raise Failure(f"mount point {paths[-1]}: {error}", MOUNT_FAILURE) from None
+    problem = next(iter(_problems(loaded)), "")
+    if problem:
+        raise Failure(problem, MOUNT_FAILURE)
+    if foreground:
+        _become_daemon(loaded)
+    problem = start_daemon(loaded)
+    if problem:
+        raise Failure(problem, MOUNT_FAILURE)
+
+
+def _problems(config: Config) -> Iterable[str]:
+    """Yield what keeps the mount from being made, with what to do, most basic first."""
+    path = config.mountpoint
+    there = mounts.mounted_at(path)
+    if there is not None and not mounts.is_stale(mounts.probe(path)):
+        yield f"{path} already shows {there.source}: 'aisfs umount {path}' first, or take another"
+    elif there is not None:
+        yield (
+            f"{path} is a stale mount, its daemon has died: "
+            f"'fusermount3 -uz {path}' first, then mount again"
+        )
+    else:
+        yield from _directory_problems(path, nonempty=config.mount.nonempty)
+    if problem := mounts.fuse_problem():
+        yield problem
+    if config.mount.allow_other and os.geteuid() != 0 and not _others_allowed():
+        yield "allow-other needs the line 'user_allow_other' in /etc/fuse.conf: add it as root"
+
+
+def _directory_problems(path: Path, *, nonempty: bool) -> Iterable[str]:
+    try:
+        with os.scandir(path) as entries:
+            empty = next(entries, None) is None
+    except FileNotFoundError:
+        yield f"mount point {path} does not exist: 'mkdir -p {path}' first"
+    except NotADirectoryError:
+        yield f"mount point {path} is not a directory: name an empty directory"
+    except OSError as error:
+        stale = mounts.is_stale(error.errno or 0)
+        hint = f"'fusermount3 -uz {path}' first" if stale else "name a directory of yours"
+        yield f"mount point {path} cannot be read ({error.strerror}): {hint}"
+    else:
+        if not empty and not nonempty:
+            yield f"mount point {path} is not empty: name an empty directory, or add -o nonempty"
+        if not os.access(path, os.W_OK):
+            yield f"mount point {path} is not yours to write: name a directory of yours"
+
+
+def _others_allowed() -> bool:
+    try:
+        lines = Path("/etc/fuse.conf").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    return "user_allow_other" in (line.strip() for line in lines)
+
+
+def _daemon_command(config: Config, *words: str) -> list[str]:
+    """Return the daemon's arguments; -P keeps a folder `aisfs` in the user's own out of the way."""
+    names = (str(config.source), os.fspath(config.mountpoint))
+    return [sys.executable, "-P", *mounts.DAEMON_WORDS, *words, *names]
+
+
+def _configuration_file(config: Config) -> int:
+    """Return a descriptor that reads the configuration, without a name in any file system."""
+    descriptor = os.memfd_create("aisfs-config")
+    os.write(descriptor, config.to_json())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _become_daemon(config: Config) -> None:
+    """Turn this process into the daemon, in front."""
+    os.dup2(_configuration_file(config), 0)
+    sys.stdout.flush()
+    os.execv(sys.executable, _daemon_command(config, "--front"))  # noqa: S606 - our own program
+
+
+def start_daemon(config: Config) -> str:
+    """Start the daemon and wait until its mount answers.
+
+    Returns:
+        "" when it does. Else one line that says why not; then no daemon and no mount are left.
+
+    Raises:
+        KeyboardInterrupt: the user gave up; then, too, nothing is left.
+    """
+    try:
+        config.log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        log = os.open(config.log_file, flags, 0o600)
+    except OSError as error:
+        return f"cannot write the log {config.log_file} ({error.strerror}): give log-file=FILE"
+    settings = _configuration_file(config)
+    reader, writer = os.pipe()
+    pid = os.posix_spawn(
+        sys.executable,
+        _daemon_command(config),
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, settings, 0),
+            (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_DUP2, log, 2),
+            (os.POSIX_SPAWN_DUP2, writer, REPORT_FD),
+        ],
+    )
+    for descriptor in (settings, log, writer):
+        os.close(descriptor)
+    answer, code = "", 0
+    try:
+        answer = _read_report(reader, _report_limit_s(config))
+    finally:
+        os.close(reader)
+        if answer != "ready":
+            code = _end(pid)
+            _take_down_leftover(config.mountpoint)
+    if answer == "ready":
+        return ""
+    if answer.startswith("error "):
+        return answer.removeprefix("error ")
+    how = f"ended with {code}" if answer == "" else "did not answer in time"
+    return f"the daemon {how} before the mount was up: see {config.log_file}"
+
+
+def _report_limit_s(config: Config) -> float:
+    """Longer than the daemon's own limits, so that its words reach the user and not ours."""
+    each = config.store.connect_timeout_s + config.store.first_byte_timeout_s
+    return 30 + _TRIES_OF_A_REQUEST * each
+
+
+def _read_report(reader: int, limit_s: float) -> str:
+    """Read one line; "" when the writer has gone, "late" when nothing came in time."""
+    deadline = time.monotonic() + limit_s
+    report = b""
+    while not report.endswith(b"\n"):
+        if not select.select([reader], [], [], max(0, deadline - time.monotonic()))[0]:
+            return "late"
+        part = os.read(reader, 4096)
+        if not part:
+            break
+        report += part
+    return report.decode("utf-8", "replace").strip()
+
+
+def _end(pid: int) -> int:
+    """End a child that is of no more use and return its exit code."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if mounts.wait_for_exit(pid, 0):
+            break
+        os.kill(pid, number)
+        mounts.wait_for_exit(pid, _END_LIMIT_S)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _take_down_leftover(path: Path) -> None:
+    if mounts.mounted_at(path):
+        mounts.unmount(path, lazy=True)

@@ -1,0 +1,184 @@
+"""What this machine has mounted, what keeps it from mounting, and how a mount is taken down.
+
+Serves the commands; knows of mounts only what /proc and fusermount3 tell. A mount whose daemon
+hangs makes every system call on its path hang as well, unkillably, so nothing here touches such a
+path in this process: mounts are found in /proc, and asked by a child that can be left behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+TYPE = "fuse.aisfs"
+"""File system type of our mounts in /proc/self/mountinfo."""
+
+NO_ANSWER = -1
+"""What `probe` returns when nothing came in time."""
+
+_PROBE = "import os,sys\ntry: os.statvfs(sys.argv[1])\nexcept OSError as e: sys.exit(e.errno)"
+_CAP_SYS_ADMIN = 1 << 21
+_UNMOUNT_LIMIT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class MountedSource:
+    """One mount of ours: what it shows, and where."""
+
+    source: str
+    path: Path
+
+
+def mounted() -> list[MountedSource]:
+    """Return the mounts of aisfs that this process can see, oldest first."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        where, _, what = line.partition(b" - ")
+        kind, source, *_ = what.split(b" ")
+        if kind == TYPE.encode():
+            path = Path(_unescape(where.split(b" ")[4]))
+            found.append(MountedSource(_unescape(source), path))
+    return found
+
+
+def _unescape(text: bytes) -> str:
+    """Undo mountinfo's octal escapes of blanks and backslashes."""
+    return os.fsdecode(re.sub(rb"\\(\d{3})", lambda m: bytes([int(m[1], 8)]), text))
+
+
+def mounted_at(path: Path) -> MountedSource | None:
+    """Return the topmost mount of aisfs at an absolute path without links."""
+    return next((mount for mount in reversed(mounted()) if mount.path == path), None)
+
+
+def resolve(text: str) -> Path:
+    """Make a mount point's name absolute and free of links, without touching a mount of ours.
+
+    Raises:
+        OSError: a directory on the way cannot be entered.
+    """
+    given = Path(text).absolute()
+    path = given.parent.resolve() / given.name if given.name not in {"", ".."} else given.resolve()
+    return path if mounted_at(path) else path.resolve()
+
+
+def probe(path: Path, limit_s: float = 2.0) -> int:
+    """Ask a mount for its statistics, in a child, and wait at most `limit_s`.
+
+    Returns:
+        0 when it answers, the errno when it refuses (ENOTCONN: its daemon has died), `NO_ANSWER`
+        when it hangs. A child that hangs is left behind; it ends when the mount does.
+    """
+    null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in range(3)]
+    arguments = [sys.executable, "-I", "-S", "-c", _PROBE, os.fspath(path)]
+    pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=null)
+    if not wait_for_exit(pid, limit_s):
+        os.kill(pid, signal.SIGKILL)
+        return NO_ANSWER
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def wait_for_exit(pid: int, limit_s: float) -> bool:
+    """Wait until a process has ended; tell whether it did within `limit_s`."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], limit_s)[0])
+    finally:
+        os.close(descriptor)
+
+
+DAEMON_WORDS = ("-m", "aisfs", "daemon")
+"""By these, and its mount point as last word, the command line of a mount's daemon is known."""
+
+
+def daemons(mountpoint: Path) -> list[int]:
+    """Return the processes that serve, or still upload for, a mount at this path; newest last.
+
+    Only those that this user may look at. There can be two when a mount was taken down lazily.
+    """
+    found = []
+    words = tuple(word.encode() for word in DAEMON_WORDS)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")[:-1]
+                started = int((entry / "stat").read_bytes().rpartition(b")")[2].split()[19])
+            except OSError:
+                continue
+            ours = tuple(arguments[2:5]) == words
+            if ours and arguments[-1] == os.fsencode(mountpoint):
+                found.append((started, int(entry.name)))
+    return [pid for _, pid in sorted(found)]
+
+
+def fuse_problem() -> str:
+    """Say in one line why this process cannot mount anything and how to change that, or ""."""
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return (
+            "there is no /dev/fuse: load the module with 'modprobe fuse', "
+            "or start the container with --device /dev/fuse --cap-add SYS_ADMIN"
+        )
+    except OSError as error:
+        return (
+            f"/dev/fuse cannot be opened ({error.strerror}): give this user access to it, "
+            "or start the container with --device /dev/fuse --cap-add SYS_ADMIN"
+        )
+    status = dict(
+        line.split(":\t", 1) for line in Path("/proc/self/status").read_text("utf-8").splitlines()
+    )
+    if int(status["CapEff"], 16) & _CAP_SYS_ADMIN:
+        return ""
+    if shutil.which("fusermount3") is None:
+        return "there is no fusermount3: install it with 'apt-get install fuse3'"
+    if status.get("NoNewPrivs") == "1" or os.geteuid() == 0:
+        return (
+            "this process may not mount (no CAP_SYS_ADMIN): "
+            "start the container with --device /dev/fuse --cap-add SYS_ADMIN"
+        )
+    return ""
+
+
+def unmount(path: Path, *, lazy: bool = False) -> str:
+    """Take a mount down as fusermount3 -u does; lazy takes its name away even while it is in use.
+
+    Returns:
+        "" when it is down, else what kept it up, in words.
+    """
+    helper = shutil.which("fusermount3")
+    command = [helper, "-u"] if helper else ["umount"]
+    if lazy:
+        command.append("-z" if helper else "-l")
+    try:
+        ended = subprocess.run(  # noqa: S603 - a fixed program, a path behind "--"
+            [*command, "--", os.fspath(path)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_UNMOUNT_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return "the mount does not answer"
+    except FileNotFoundError:
+        return "there is no fusermount3: install it with 'apt-get install fuse3'"
+    if ended.returncode == 0:
+        return ""
+    said = ended.stderr.decode("utf-8", "replace").strip().splitlines()
+    return said[-1] if said else f"{command[0]} ended with {ended.returncode}"
+
+
+def is_stale(code: int) -> bool:
+    """Tell whether `probe` found a mount whose daemon has died."""
+    return code in {errno.ENOTCONN, errno.ECONNABORTED}

@@ -1,0 +1,497 @@
+"""Every setting of a mount: its name, kind and range, and where its value may come from.
+
+Serves the command line, which hands the finished `Config` on; nothing else of aisfs reads the
+environment. One table, `SETTINGS`, drives the TOML file, the environment, the `-o` list, the flags
+and the documentation, so that they cannot drift apart. Unknown names and bad values are errors.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from aisfs.config import Config, ConfigError, Source, nearest, parse_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+
+class Kind(Enum):
+    """What a setting's text looks like; the value says it to the user."""
+
+    SIZE = "a size such as 256MiB, 1G or 64k"
+    DURATION = "a duration such as 1s, 500ms or 2m"
+    COUNT = "a whole number"
+    MODE = "an octal mode such as 022 or 0644"
+    SWITCH = "yes or no"
+    ENDPOINT = "an endpoint such as http://127.0.0.1:8080"
+    PATH = "the name of a file or directory"
+    TOKEN = "a token"  # noqa: S105 - the word, not a secret
+    LEVEL = "one of debug, info, warning, error"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One thing that may be set.
+
+    Attributes:
+        section: field of `Config`, table of the TOML file.
+        key: field of the section.
+        flag: short name on the command line and in `-o`; "" when it may not stand there.
+        least, most: range of sizes, durations and counts, in bytes, seconds and units.
+        variable: the name in the environment that AIS's own clients use, "" if none.
+    """
+
+    section: str
+    key: str
+    kind: Kind
+    flag: str
+    help: str
+    least: float = 0
+    most: float = 1 << 60
+    variable: str = ""
+
+    @property
+    def name(self) -> str:
+        """`section.name` as in the TOML file; units belong to the value there."""
+        return f"{self.section}.{self.key.removesuffix('_s')}"
+
+    @property
+    def own_variable(self) -> str:
+        """The mount's name in the environment."""
+        return "AISFS_" + self.name.replace(".", "_").upper()
+
+
+_HOUR_S = 3600.0
+_MIB = 1 << 20
+_LARGEST_ID = (1 << 32) - 2
+
+SETTINGS = (
+    Setting(
+        "store", "endpoint", Kind.ENDPOINT, "endpoint", "URL of a gateway", variable="AIS_ENDPOINT"
+    ),
+    Setting("store", "token", Kind.TOKEN, "", "authentication token", variable="AIS_AUTHN_TOKEN"),
+    Setting(
+        "store",
+        "token_file",
+        Kind.PATH,
+        "token-file",
+        "file that holds the token",
+        variable="AIS_AUTHN_TOKEN_FILE",
+    ),
+    Setting(
+        "store",
+        "ca_file",
+        Kind.PATH,
+        "ca-file",
+        "certificates to trust, PEM",
+        variable="AIS_CLIENT_CA",
+    ),
+    Setting(
+        "store", "client_cert", Kind.PATH, "cert", "client certificate, PEM", variable="AIS_CRT"
+    ),
+    Setting(
+        "store",
+        "client_key",
+        Kind.PATH,
+        "key",
+        "the client certificate's key, PEM",
+        variable="AIS_CRT_KEY",
+    ),
+    Setting(
+        "store",
+        "skip_verify",
+        Kind.SWITCH,
+        "insecure",
+        "accept any server certificate",
+        variable="AIS_SKIP_VERIFY_CRT",
+    ),
+    Setting(
+        "store",
+        "connect_timeout_s",
+        Kind.DURATION,
+        "connect-timeout",
+        "longest wait for a connection",
+        least=0.1,
+        most=_HOUR_S,
+    ),
+    Setting(
+        "store",
+        "first_byte_timeout_s",
+        Kind.DURATION,
+        "timeout",
+        "longest wait for the start of an answer",
+        least=0.1,
+        most=_HOUR_S,
+    ),
+    Setting(
+        "store",
+        "idle_timeout_s",
+        Kind.DURATION,
+        "idle-timeout",
+        "longest pause within an answer",
+        least=0.1,
+        most=_HOUR_S,
+    ),
+    Setting(
+        "store",
+        "connections",
+        Kind.COUNT,
+        "connections",
+        "most connections at once",
+        least=1,
+        most=1024,
+    ),
+    Setting("cache", "memory", Kind.SIZE, "cache-size", "memory for what was read", least=8 * _MIB),
+    Setting(
+        "readahead",
+        "window",
+        Kind.SIZE,
+        "readahead",
+        "how far a sequential reader is read ahead; 0 turns it off",
+    ),
+    Setting("staging", "state_dir", Kind.PATH, "state-dir", "where unsent data is kept"),
+    Setting(
+        "staging",
+        "quota",
+        Kind.SIZE,
+        "staging-quota",
+        "room for unsent data; 0 is the smaller of 10 GiB and half of the free space",
+    ),
+    Setting("mount", "read_only", Kind.SWITCH, "ro", "refuse every change"),
+    Setting("mount", "allow_other", Kind.SWITCH, "allow-other", "let other users in"),
+    Setting("mount", "uid", Kind.COUNT, "uid", "owner shown", most=_LARGEST_ID),
+    Setting("mount", "gid", Kind.COUNT, "gid", "group shown", most=_LARGEST_ID),
+    Setting("mount", "umask", Kind.MODE, "umask", "permissions taken away"),
+    Setting("mount", "file_mode", Kind.MODE, "file-mode", "mode of files that carry none"),
+    Setting("mount", "dir_mode", Kind.MODE, "dir-mode", "mode of directories that carry none"),
+    Setting("mount", "noexec", Kind.SWITCH, "noexec", "run no programs from the mount"),
+    Setting("mount", "nonempty", Kind.SWITCH, "nonempty", "mount over a directory with files"),
+    Setting(
+        "mount", "persist_owner", Kind.SWITCH, "persist-owner", "show the owners that objects carry"
+    ),
+    Setting(
+        "mount",
+        "bucket_ops",
+        Kind.SWITCH,
+        "bucket-ops",
+        "let mkdir and rmdir create and destroy buckets",
+    ),
+    Setting(
+        "mount",
+        "attribute_ttl_s",
+        Kind.DURATION,
+        "attribute-ttl",
+        "age up to which attributes are believed",
+        most=24 * _HOUR_S,
+    ),
+    Setting(
+        "mount",
+        "negative_ttl_s",
+        Kind.DURATION,
+        "negative-ttl",
+        "age up to which a missing name is believed missing",
+        most=24 * _HOUR_S,
+    ),
+    Setting(
+        "mount",
+        "listing_ttl_s",
+        Kind.DURATION,
+        "listing-ttl",
+        "age up to which a listing is believed",
+        most=24 * _HOUR_S,
+    ),
+    Setting("mount", "fuse_debug", Kind.SWITCH, "fuse-debug", "log every kernel request"),
+    Setting("log", "level", Kind.LEVEL, "log-level", "least severity that is logged"),
+    Setting("log", "file", Kind.PATH, "log-file", "where the log goes"),
+)
+"""Everything that may be set, in the order of the documentation."""
+
+_OTHER_VARIABLES = ("AISFS_CONFIG", "AISFS_REQUIRE_FUSE", "AISFS_SEED", "AISFS_TEST_")
+"""Names (or starts of names) that begin with AISFS_ and are no settings."""
+
+_MOUNT_WORDS = re.compile(
+    r"defaults|_r?netdev|(no)?fail|(no)?auto|(no)?user|users|owner|group|silent|loud"
+    r"|(no)?(relatime|strictatime|lazytime|atime|diratime|dev|suid)|exec|async"
+    r"|([xX]-|comment=|user=|fsname=|subtype=).*"
+)
+"""Options that mount(8) and fstab carry for themselves, or that are always so here."""
+
+Value = str | int | float | bool
+
+
+def split_options(text: str) -> list[tuple[str, str]]:
+    r"""Split a mount(8) list into (name, value) pairs; a word without "=" gets the value "yes".
+
+    A comma or backslash within a value has a backslash before it. What mount(8) keeps for itself
+    is dropped; `rw` is the opposite of `ro`.
+    """
+    words = re.findall(r"(?:\\.|[^,\\]|\\$)+", text, re.DOTALL)
+    pairs = []
+    for word in (re.sub(r"\\(.)", r"\1", each) for each in words):
+        if _MOUNT_WORDS.fullmatch(word):
+            continue
+        name, separator, value = word.partition("=")
+        if word == "rw":
+            name, value = "ro", "no"
+        elif not separator:
+            value = "yes"
+        pairs.append((name, value))
+    return pairs
+
+
+def load(
+    source: str,
+    mountpoint: Path,
+    *,
+    options: Iterable[str] = (),
+    flags: Mapping[str, str] | None = None,
+    file: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """Put a mount's configuration together: defaults < TOML file < environment < -o < flags.
+
+    Args:
+        source: as `Source.parse` takes it.
+        mountpoint: absolute.
+        options: texts of -o.
+        flags: flat name → text, as on the command line.
+        file: the TOML file; "" takes AISFS_CONFIG or the user's own, if there is one.
+        environment: None for the process's own.
+
+    Raises:
+        ConfigError: a name is unknown, a value cannot be used, or the file cannot be read.
+    """
+    variables = os.environ if environment is None else environment
+    values: dict[Setting, tuple[Value, str]] = {}
+    for setting, text, origin in (
+        *_from_file(file, variables),
+        *_from_environment(variables),
+        *_from_options(options),
+        *_from_flags(flags or {}),
+    ):
+        values[setting] = (_parse(setting, text, origin), origin)
+    what = Source.parse(source)
+    if what.endpoint:
+        endpoint = next(each for each in SETTINGS if each.variable == "AIS_ENDPOINT")
+        given, origin = values.get(endpoint, (what.endpoint, ""))
+        if given != what.endpoint and origin in {"-o", "--endpoint"}:
+            raise ConfigError(f"SOURCE is {what.endpoint}, the endpoint {given}: give only one")
+        values[endpoint] = (what.endpoint, "SOURCE")
+    return _build(what, mountpoint, values)
+
+
+def describe(config: Config) -> list[tuple[str, str, str]]:
+    """Return (name, value, origin) of each setting, as TOML names and texts, secrets removed."""
+    rows = [("source", str(config.source), "command line")]
+    for setting in SETTINGS:
+        value = getattr(getattr(config, setting.section), setting.key)
+        origin = config.origins.get(setting.name, "default")
+        rows.append((setting.name, _show(setting, value), origin))
+    return rows
+
+
+def _build(source: Source, mountpoint: Path, values: Mapping[Setting, tuple[Value, str]]) -> Config:
+    config = Config(source, mountpoint)
+    origins = {setting.name: origin for setting, (_, origin) in values.items()}
+    sections = {}
+    for section in {setting.section for setting in values}:
+        changes = {s.key: value for s, (value, _) in values.items() if s.section == section}
+        sections[section] = replace(getattr(config, section), **changes)
+    config = replace(config, **sections, origins=origins)
+    if bool(config.store.client_cert) != bool(config.store.client_key):
+        raise ConfigError("a client certificate needs its key: give both cert and key, or neither")
+    return config
+
+
+def _from_file(file: str, environment: Mapping[str, str]) -> Iterator[tuple[Setting, str, str]]:
+    chosen = file or environment.get("AISFS_CONFIG", "")
+    path = Path(chosen) if chosen else platformdirs.user_config_path("aisfs") / "config.toml"
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if chosen:
+            raise ConfigError(f"no configuration file {path}: name one that exists") from None
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration file {path}: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    known = {setting.name: setting for setting in SETTINGS}
+    for section, table in tables.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: {section!r} stands outside of a section such as [mount]")
+        for key, value in table.items():
+            name = f"{section}.{key.replace('-', '_')}"
+            if name not in known:
+                raise ConfigError(f"{path}: unknown setting {name}{nearest(name, known)}")
+            yield known[name], _toml_text(known[name], value, path), str(path)
+
+
+def _toml_text(setting: Setting, value: object, path: Path) -> str:
+    if setting.kind is Kind.MODE and not isinstance(value, str):
+        raise ConfigError(f'{path}: {setting.name} is octal: write it in quotes, as in "022"')
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, (str, int, float)):
+        raise ConfigError(f"{path}: {setting.name} must be {setting.kind.value}")
+    if setting.kind is Kind.PATH and value:
+        return str(path.absolute().parent / Path(str(value)).expanduser())
+    return str(value)
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[Setting, str, str]]:
+    own = {setting.own_variable: setting for setting in SETTINGS}
+    for name in environment:
+        if name.startswith("AISFS_") and name not in own and not name.startswith(_OTHER_VARIABLES):
+            raise ConfigError(f"unknown variable {name} in the environment{nearest(name, own)}")
+    for setting in SETTINGS:
+        for name in (setting.variable, setting.own_variable):
+            if text := environment.get(name, ""):
+                yield setting, text, name
+
+
+_BY_FLAG = {setting.flag: setting for setting in SETTINGS if setting.flag}
+
+
+def _from_options(options: Iterable[str]) -> Iterator[tuple[Setting, str, str]]:
+    for each in options:
+        for name, text in split_options(each):
+            yield _by_flag(name), text, "-o"
+
+
+def _from_flags(flags: Mapping[str, str]) -> Iterator[tuple[Setting, str, str]]:
+    for name, text in flags.items():
+        setting = _by_flag(name)
+        yield setting, text, f"--{setting.flag}"
+
+
+def _by_flag(name: str) -> Setting:
+    flat = name.replace("_", "-")
+    if flat == "token":
+        raise ConfigError(
+            "a token on the command line can be read by every user: "
+            "use token-file=FILE or AIS_AUTHN_TOKEN"
+        )
+    if flat not in _BY_FLAG:
+        hint = nearest(flat, _BY_FLAG) or ": 'aisfs mount --help' lists them"
+        raise ConfigError(f"unknown option {name!r}{hint}")
+    return _BY_FLAG[flat]
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|)", re.ASCII)
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": _HOUR_S}
+_SWITCHES = {
+    text: value
+    for value, texts in ((True, ("yes", "true", "on", "1")), (False, ("no", "false", "off", "0")))
+    for text in texts
+}
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration into seconds; a bare number is seconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _parse_size(text: str) -> int:
+    """Read a size; units are powers of 1024, whichever way they are spelt, as in dd and mount."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
+
+
+def _parse_mode(text: str) -> int:
+    mode = int(text.removeprefix("0o"), 8)
+    if not 0 <= mode <= 0o777:
+        raise ValueError(text)
+    return mode
+
+
+def _parse_path(text: str) -> str:
+    return str(Path(text).expanduser().absolute())
+
+
+def _parse_level(text: str) -> str:
+    if text.lower() not in {"debug", "info", "warning", "error"}:
+        raise ValueError(text)
+    return text.lower()
+
+
+def _parse_switch(text: str) -> bool:
+    if text.lower() not in _SWITCHES:
+        raise ValueError(text)
+    return _SWITCHES[text.lower()]
+
+
+_PARSERS: dict[Kind, Callable[[str], Value]] = {
+    Kind.SIZE: _parse_size,
+    Kind.DURATION: parse_duration,
+    Kind.COUNT: int,
+    Kind.MODE: _parse_mode,
+    Kind.SWITCH: _parse_switch,
+    Kind.ENDPOINT: parse_endpoint,
+    Kind.PATH: _parse_path,
+    Kind.TOKEN: str,
+    Kind.LEVEL: _parse_level,
+}
+
+
+def _parse(setting: Setting, text: str, origin: str) -> Value:
+    where = f"{origin}: " if origin.startswith("AIS") else ""
+    where += setting.name if "/" in origin else setting.flag or setting.name
+    try:
+        value = _PARSERS[setting.kind](text)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    except ValueError:
+        raise ConfigError(f"{where}: {text!r} is not {setting.kind.value}") from None
+    ranged = setting.kind in {Kind.SIZE, Kind.DURATION, Kind.COUNT}
+    if ranged and not setting.least <= float(value) <= setting.most:
+        least, most = _show(setting, setting.least), _show(setting, setting.most)
+        raise ConfigError(f"{where}: {text} is out of range: give {least} to {most}")
+    return value
+
+
+def _show(setting: Setting, value: Value) -> str:
+    text = str(value)
+    match setting.kind:
+        case Kind.SIZE:
+            text = _show_size(int(value))
+        case Kind.DURATION:
+            text = f"{value:g}s"
+        case Kind.MODE | Kind.COUNT if int(value) < 0:
+            text = ""
+        case Kind.MODE:
+            text = f"{value:04o}"
+        case Kind.COUNT:
+            text = f"{value:.0f}"
+        case Kind.SWITCH:
+            text = "yes" if value else "no"
+        case Kind.TOKEN:
+            text = "(hidden)" if value else ""
+        case Kind.ENDPOINT | Kind.PATH | Kind.LEVEL:
+            pass
+    return text
+
+
+def _show_size(size: int) -> str:
+    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if size and size % 1024**power == 0:
+            return f"{size // 1024**power}{unit}"
+    return str(size)

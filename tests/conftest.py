@@ -1,0 +1,107 @@
+"""What all tests share: which can run here, how often the long ones repeat, and a store.
+
+Tests marked `fuse` mount for real. Where this process cannot mount they are NOT RUN, counted, and
+reported in the last lines; with AISFS_REQUIRE_FUSE=1 they fail instead. Tests marked `long` run a
+small sample unless `--long` is given.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aisfs.cli import mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.support.store import StoreProcess
+
+SEED = int(os.environ.get("AISFS_SEED") or random.SystemRandom().randrange(1 << 32))
+
+NOT_RUN = pytest.StashKey[list[str]]()
+TALLY = pytest.StashKey[dict[str, dict[str, int]]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--long", action="store_true", help="repeat tests marked long in full, without time limit"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[NOT_RUN] = []
+    config.stash[TALLY] = {}
+
+
+def pytest_report_header() -> str:
+    return f"AISFS_SEED={SEED}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.timeout(0))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    problem = item.get_closest_marker("fuse") and mounts.fuse_problem()
+    if not problem:
+        return
+    if os.environ.get("AISFS_REQUIRE_FUSE") == "1":
+        pytest.fail(f"AISFS_REQUIRE_FUSE=1, but {problem}", pytrace=False)
+    not_run(item, problem)
+
+
+def not_run(item: pytest.Item, reason: str) -> None:
+    """Give a test up that this machine cannot run, and count it."""
+    item.config.stash[NOT_RUN].append(item.nodeid)
+    pytest.skip(f"NOT RUN: {reason}")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for test, counts in config.stash[TALLY].items():
+        text = ", ".join(f"{count} {what}" for what, count in counts.items())
+        terminalreporter.write_line(f"{test}: {text} (AISFS_SEED={SEED})")
+    if missed := config.stash[NOT_RUN]:
+        reason = mounts.fuse_problem() or "this machine lacks what they need"
+        terminalreporter.write_line(f"{len(missed)} mount tests NOT RUN: {reason}", yellow=True)
+
+
+@pytest.fixture
+def seeded(request: pytest.FixtureRequest) -> random.Random:
+    """Return random numbers that AISFS_SEED and the test's name decide."""
+    return random.Random(f"{SEED} {request.node.nodeid}")
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """Return `rounds(sample, full)`: how often a test marked long repeats in this run."""
+    full_run = bool(request.config.getoption("--long"))
+    return lambda sample, full: full if full_run else sample
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Callable[[str, int], None]:
+    """Return `tally(what, count)`: adds to a count that the end of the run prints."""
+    counts = request.config.stash[TALLY].setdefault(request.node.nodeid, {})
+
+    def add(what: str, count: int = 1) -> None:
+        counts[what] = counts.get(what, 0) + count
+
+    return add
+
+
+@pytest.fixture
+def store() -> Iterator[StoreProcess]:
+    """Return an embedded store in a child process, of this test alone."""
+    from tests.support.store import StoreProcess  # noqa: PLC0415 - only where it is used
+
+    with StoreProcess() as process:
+        yield process
