@@ -2,8 +2,8 @@
 
 Everything above builds a `Call` and gets back an answer whose status is a success; all else is
 raised from here: what the cluster says as `AISError` or a child, what the network does as a
-`requests` exception. Texts of both name the method and the bucket or object. The token goes into the
-header of requests to the endpoint and nowhere else.
+`requests` exception. Texts of both name the method and the bucket or object. The token goes into
+the header of requests to the endpoint and nowhere else.
 
 The way of one call:
 
@@ -20,7 +20,7 @@ import re
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin
 
 import msgspec
 import requests
@@ -29,7 +29,7 @@ from urllib3 import exceptions as lib
 from aisfs_sdk import const, errors, retry, settings
 from aisfs_sdk.eras import UNKNOWN_ERA, Era, parse_version
 from aisfs_sdk.refusals import ais_error, refusal
-from aisfs_sdk.session import Body, Transport, split_base
+from aisfs_sdk.session import Body, Transport
 from aisfs_sdk.types import encode_message
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ connection, which the other way needs (it closes the one on which the body never
 _REDIRECTS = frozenset((301, 302, 307, 308))
 _RETRY_STATUS = frozenset((429, 502, 503, 504))
 _MAX_ERROR_BODY = 64 << 10
-_ROUTING_KEYS = (const.QPARAM_PROXY_ID, const.QPARAM_UNIX_TIME)
-_SIGNATURE_KEYS = ("u", "x")
+_LOCATION = re.compile(r"(https?://[^/?#]+)([^\s]*)$")
+_ROUTING = re.compile(rf"[?&]({const.QPARAM_PROXY_ID}|{const.QPARAM_UNIX_TIME})=([^&#]*)")
+_SIGNED = re.compile(r"(?=.*[?&]x=)(?=.*[?&]u=)")
 _USER_AGENT = "ais/python/aisfs-sdk"
 _DATA_PATHS = tuple(
     f"/{const.URL_PATH_VERSION}/{part}"
@@ -461,24 +462,18 @@ def _redirected(call: Call, base: str, target: str, location: str) -> tuple[str,
     their own, in which "?" and "%" mean another object. Only where the request was signed does the
     location count as it stands.
     """
-    url = urljoin(base + target, location)
-    parts = urlsplit(url)
-    if not location or parts.scheme not in {"http", "https"} or not parts.hostname:
+    found = _LOCATION.match(urljoin(base + target, location))
+    if not location or found is None:
         msg = f"{call}: redirected to {location!r}"
         raise requests.exceptions.InvalidURL(msg)
-    new_base, new_target = split_base(url)
-    if not call.keep_path:
+    new_base, new_target = found.groups()
+    if not call.keep_path or _SIGNED.search(new_target):
         return new_base, new_target
-    keys = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if all(key in keys for key in _SIGNATURE_KEYS):
-        return new_base, new_target
-    routing = []
-    for key in _ROUTING_KEYS:
-        # From the end of the text: the name itself may hold what looks like a query.
-        found = re.findall(rf"[?&]{key}=([^&]*)", new_target)
-        if found:
-            routing.append(f"{key}={found[-1]}")
-    query = "&".join([call.query, *routing] if call.query else routing)
+    # From the end of the text: the name itself may hold what looks like a query.
+    routing = dict(_ROUTING.findall(new_target))
+    query = "&".join(
+        ([call.query] if call.query else []) + [f"{key}={value}" for key, value in routing.items()]
+    )
     return new_base, f"{call.path}?{query}" if query else call.path
 
 

@@ -13,7 +13,6 @@ import os
 import ssl
 import threading
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -358,13 +357,6 @@ class Transport:
             response._content = content
             response._content_consumed = True  # type: ignore[attr-defined]
         return response
-
-
-def split_base(url: str) -> tuple[str, str]:
-    """Return a URL's scheme, host and port as one text, and the rest (path, query, fragment)."""
-    parts = urlsplit(url)
-    base = f"{parts.scheme}://{parts.netloc}"
-    return base, url[len(base) :]
 
 
 def lines(headers: Any, name: str) -> Iterator[str]:
