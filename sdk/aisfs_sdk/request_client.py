@@ -54,7 +54,7 @@ connection, which the other way needs (it closes the one on which the body never
 _REDIRECTS = frozenset((301, 302, 307, 308))
 _RETRY_STATUS = frozenset((429, 502, 503, 504))
 _MAX_ERROR_BODY = 64 << 10
-_LOCATION = re.compile(r"(https?://[^/?#]+)([^\s]*)$")
+_LOCATION = re.compile(r"(https?://[^/?#\s]+)(.*)", re.DOTALL)
 _ROUTING = re.compile(rf"[?&]({const.QPARAM_PROXY_ID}|{const.QPARAM_UNIX_TIME})=([^&#]*)")
 _SIGNED = re.compile(r"(?=.*[?&]x=)(?=.*[?&]u=)")
 _USER_AGENT = "ais/python/aisfs-sdk"
