@@ -16,6 +16,7 @@ say what was attempted, on which name, and what the cluster answered.
     ├── CrossDevice       EXDEV         ├── NoSpace      ENOSPC
     ├── BadHandle         EBADF         ├── TimedOut     ETIMEDOUT
     └── IoFailure         EIO           └── ResultTooBig ERANGE
+        └── Corrupt       EIO
 """
 
 import errno
@@ -171,6 +172,10 @@ class IoFailure(FsError):
 
     errno = errno.EIO
     log_level = logging.ERROR
+
+
+class Corrupt(IoFailure):
+    """The bytes do not have the checksum that the cluster keeps of them."""
 
 
 class BadHandle(FsError):

@@ -66,9 +66,7 @@ class PageCache:
     def __init__(self, capacity: int) -> None:
         self._slots = max(capacity // PAGE_SIZE, 4)
         self.capacity = self._slots * PAGE_SIZE
-        self._region = mmap.mmap(
-            -1, self.capacity, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        )
+        self._region = mmap.mmap(-1, self.capacity, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._memory = memoryview(self._region)
         self._free = list(range(self._slots - 1, -1, -1))
         self._small_bytes = 0

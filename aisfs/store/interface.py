@@ -15,8 +15,18 @@ from aisfs.config import BucketName
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BodySink", "BucketInfo", "BucketName", "Capacity", "Identity", "Listing", "NameRules", "ObjectInfo",
-           "ObjectStore", "Upload"]
+__all__ = [
+    "BodySink",
+    "BucketInfo",
+    "BucketName",
+    "Capacity",
+    "Identity",
+    "Listing",
+    "NameRules",
+    "ObjectInfo",
+    "ObjectStore",
+    "Upload",
+]
 
 ATTRIBUTES_KEY = "aisfs"
 """The one custom-metadata key that aisfs owns on an object."""
@@ -170,7 +180,13 @@ class ObjectStore(Protocol):
         """Return one batch of the objects below `prefix` ("" or ending in "/"); `size` >= 1000."""
 
     async def stream(
-        self, bucket: BucketName, name: str, start: int, end: int, identity: Identity, sink: BodySink
+        self,
+        bucket: BucketName,
+        name: str,
+        start: int,
+        end: int,
+        identity: Identity,
+        sink: BodySink,
     ) -> None:
         """Feed bytes [start, end) of the object into `sink`, in order.
 

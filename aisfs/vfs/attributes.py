@@ -113,9 +113,7 @@ class Presentation:
         """Return what to show for an object: its own attributes, else the configured ones."""
         own = decode(stored)
         if own is None or own.kind is Kind.DIRECTORY:
-            return Attributes(
-                Kind.FILE, self.file_mode, self.uid, self.gid, foreign_mtime_ns, size
-            )
+            return Attributes(Kind.FILE, self.file_mode, self.uid, self.gid, foreign_mtime_ns, size)
         if not self.persist_owner:
             own = own.but(uid=self.uid, gid=self.gid)
         return own.but(size=size)
@@ -124,9 +122,7 @@ class Presentation:
         """Return what to show for a directory, from its marker's attributes if it has any."""
         own = decode(stored)
         if own is None or own.kind is not Kind.DIRECTORY:
-            return Attributes(
-                Kind.DIRECTORY, self.dir_mode, self.uid, self.gid, foreign_mtime_ns
-            )
+            return Attributes(Kind.DIRECTORY, self.dir_mode, self.uid, self.gid, foreign_mtime_ns)
         return own if self.persist_owner else own.but(uid=self.uid, gid=self.gid)
 
 

@@ -24,6 +24,7 @@ RESERVED = ".aisfs"
 SHADOWED = ".aisfs-object"
 """Suffix under which an object shows whose name is also a directory."""
 
+
 def to_text(name: bytes) -> str:
     """Decode a file name; bytes that are not UTF-8 survive as surrogates."""
     return name.decode("utf-8", "surrogateescape")
@@ -79,7 +80,9 @@ def check_new(prefix: str, component: str, rules: NameRules) -> None:
         raise NotPermitted(f"{component!r} is reserved: names of aisfs begin with {RESERVED}")
     size = len(to_bytes(component))
     if size > rules.last_component:
-        raise NameTooLong(f"{component[:40]!r}… has {size} bytes, at most {rules.last_component} fit")
+        raise NameTooLong(
+            f"{component[:40]!r}… has {size} bytes, at most {rules.last_component} fit"
+        )
     if any(ord(c) < 0x20 or c == "\x7f" or 0xDC80 <= ord(c) <= 0xDCFF for c in component):
         raise Invalid(f"{component!r}: AIS stores no control characters and only UTF-8 in names")
     if any(c in rules.mangled for c in component):

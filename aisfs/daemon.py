@@ -1,0 +1,183 @@
+"""One mount, put together: store, cache, staging, namespace and kernel meet here and nowhere else.
+
+`run` is the whole life of the process that serves a mount. All state belongs to one trio loop; the
+nursery below holds the readahead streams, the look-ups and the signal handler. If the process dies it
+does not unmount: an empty mount point would invite a mirror job to delete everything.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import hashlib
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+import trio
+
+from aisfs.cache.pages import PageCache
+from aisfs.cache.reader import CacheRoom
+from aisfs.config import Config, ConfigError
+from aisfs.errors import FsError, NotFound
+from aisfs.fuse import request_loop
+from aisfs.fuse.operations import Operations
+from aisfs.fuse.session import Session
+from aisfs.staging.quota import Quota
+from aisfs.staging.state import StateDirectory, default_quota
+from aisfs.staging.uploader import Uploader
+from aisfs.store.aistore import connect
+from aisfs.vfs.attributes import Presentation
+from aisfs.vfs.filesystem import Filesystem
+from aisfs.vfs.handles import Workshop
+from aisfs.vfs.inodes import ROOT, DirectoryNode, InodeTable
+from aisfs.vfs.resolver import Lifetimes, Resolver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aisfs.config import MountConfig
+    from aisfs.store.interface import ObjectStore
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    config: Config,
+    ready: Callable[[], None],
+    filesystem: type[Filesystem] = Filesystem,
+) -> int:
+    """Mount, serve until unmounted or told to stop, and return the exit code.
+
+    Args:
+        config: everything there is to know.
+        ready: called once, when the kernel has initialised the mount.
+        filesystem: the class of the namespace; another one is for tests.
+
+    Raises:
+        ConfigError, FsError: the mount cannot be made; the text says why and what to do.
+    """
+    faulthandler.register(signal.SIGUSR1)
+    instruments = request_loop.install()
+    try:
+        return trio.run(_serve, config, ready, filesystem, instruments=instruments)
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the failure that the user is told of: ours before anybody's."""
+    leaves: list[BaseException] = []
+    queue: list[BaseException] = [group]
+    while queue:
+        error = queue.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            queue.extend(error.exceptions)
+        else:
+            leaves.append(error)
+    return next((e for e in leaves if isinstance(e, (FsError, ConfigError))), leaves[0])
+
+
+async def _serve(config: Config, ready: Callable[[], None], filesystem: type[Filesystem]) -> int:
+    store = connect(config.store)
+    state = None
+    async with trio.open_nursery() as nursery:
+        try:
+            state = StateDirectory(_state_path(config, await store.cluster_uuid()))
+            fs = await _build(config, store, state, nursery, filesystem)
+            session = Session(Operations(fs, ready), config.mountpoint, _mount_options(config))
+            nursery.start_soon(_stop_on_signal, session)
+            nursery.start_soon(trio.to_thread.run_sync, session.tune)
+            await session.serve()
+            unsent = await fs.drain()
+            session.close()
+        finally:
+            nursery.cancel_scope.cancel()
+            if state is not None:
+                state.close()
+            await store.close()
+    if unsent:
+        log.error("%d files are not stored; their bytes are in %s", unsent, state.staging)
+    return 1 if unsent else 0
+
+
+async def _build(
+    config: Config,
+    store: ObjectStore,
+    state: StateDirectory,
+    nursery: trio.Nursery,
+    filesystem: type[Filesystem],
+) -> Filesystem:
+    """Make the parts and learn what a mount has to know of its cluster."""
+    for unsent in state.unsent():
+        log.error(
+            "an earlier mount could not store %s (%s): %d bytes wait in %s",
+            unsent.url,
+            unsent.reason,
+            unsent.size,
+            unsent.data,
+        )
+    room = CacheRoom(store, PageCache(config.cache.memory), nursery)
+    presentation = _presentation(config.mount)
+    bucket = config.source.bucket
+    shown = presentation.of_directory("", 0)
+    root = DirectoryNode(ROOT, bucket, config.source.prefix, shown)
+    lifetimes = Lifetimes(
+        config.mount.attribute_ttl_s, config.mount.negative_ttl_s, config.mount.listing_ttl_s
+    )
+    resolver = Resolver(store, InodeTable(root), presentation, lifetimes, nursery)
+    try:
+        await resolver.load_root(root)
+    except NotFound as error:
+        raise NotFound(f"there is no bucket {config.source}: {error}") from error
+    quota = Quota(config.staging.quota or default_quota(state.staging))
+    workshop = Workshop(room, Uploader(store, state), state, quota, config.readahead.window)
+    rules = await store.name_rules()
+    return filesystem(resolver, workshop, rules, bucket_ops=config.mount.bucket_ops)
+
+
+def _presentation(mount: MountConfig) -> Presentation:
+    return Presentation(
+        uid=os.getuid() if mount.uid < 0 else mount.uid,
+        gid=os.getgid() if mount.gid < 0 else mount.gid,
+        file_mode=mount.file_mode if mount.file_mode >= 0 else 0o666 & ~mount.umask,
+        dir_mode=mount.dir_mode if mount.dir_mode >= 0 else 0o777 & ~mount.umask,
+        persist_owner=mount.persist_owner,
+    )
+
+
+def _state_path(config: Config, cluster_uuid: str) -> Path:
+    """Return the directory that belongs to this (cluster, source)."""
+    if config.staging.state_dir:
+        return Path(config.staging.state_dir)
+    source = hashlib.sha256(str(config.source).encode()).hexdigest()[:12]
+    cluster = cluster_uuid or hashlib.sha256(config.store.endpoint.encode()).hexdigest()[:12]
+    return platformdirs.user_state_path("aisfs") / f"{cluster}-{source}"
+
+
+def _mount_options(config: Config) -> set[str]:
+    """Return the kernel's mount options. The name shows in /proc/mounts and df."""
+    options = {f"fsname={_escaped(str(config.source))}", "subtype=aisfs", "default_permissions"}
+    options |= {"nosuid", "nodev"}
+    options.add("ro" if config.mount.read_only else "rw")
+    if config.mount.allow_other:
+        options.add("allow_other")
+    if config.mount.fuse_debug:
+        options.add("debug")
+    return options
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace(",", "\\,")
+
+
+async def _stop_on_signal(session: Session) -> None:
+    """Unmount on SIGTERM or SIGINT; a second signal does not hurry, what is unsent is sent."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                continue
+            log.info("told to stop by signal %d", number)
+            await session.unmount()

@@ -1,0 +1,70 @@
+"""From the mount's attributes to the kernel's structures."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pyfuse3
+
+from aisfs.vfs.attributes import Kind
+
+if TYPE_CHECKING:
+    from aisfs.store.interface import Capacity
+    from aisfs.vfs.inodes import Node
+
+IO_SIZE = 1 << 20
+"""st_blksize: Python, cat and cp take it as the size of their reads and writes."""
+
+_TYPE = {
+    Kind.FILE: stat.S_IFREG,
+    Kind.SYMLINK: stat.S_IFLNK,
+    Kind.DIRECTORY: stat.S_IFDIR,
+}
+
+
+def entry_of(node: Node, lifetime_s: float) -> pyfuse3.EntryAttributes:
+    """Return what LOOKUP, GETATTR and READDIRPLUS answer for a node.
+
+    Directories have one link and no size (find and du take that as "unknown").
+    """
+    a = node.attributes
+    entry = pyfuse3.EntryAttributes()
+    entry.st_ino = node.ino
+    entry.generation = 0
+    entry.entry_timeout = lifetime_s
+    entry.attr_timeout = lifetime_s
+    entry.st_mode = _TYPE[a.kind] | a.mode
+    entry.st_nlink = 1
+    entry.st_uid = a.uid
+    entry.st_gid = a.gid
+    entry.st_rdev = 0
+    entry.st_size = a.size
+    entry.st_blksize = IO_SIZE
+    entry.st_blocks = -(-a.size // 512)
+    entry.st_atime_ns = a.mtime_ns
+    entry.st_mtime_ns = a.mtime_ns
+    entry.st_ctime_ns = a.mtime_ns
+    return entry
+
+
+def absent_entry(lifetime_s: float) -> pyfuse3.EntryAttributes:
+    """Return the answer that lets the kernel remember that a name is absent."""
+    entry = pyfuse3.EntryAttributes()
+    entry.st_ino = 0
+    entry.entry_timeout = lifetime_s
+    return entry
+
+
+def statvfs_of(capacity: Capacity) -> pyfuse3.StatvfsData:
+    """Return what statfs(2) shows, in 4 KiB units so that df's arithmetic does not round to zero."""
+    unit = 4096
+    data = pyfuse3.StatvfsData()
+    data.f_bsize = IO_SIZE
+    data.f_frsize = unit
+    data.f_blocks = capacity.total // unit
+    data.f_bfree = data.f_bavail = max(capacity.total - capacity.used, 0) // unit
+    # An object store has no inodes to run out of; zero would make tools report "full".
+    data.f_files = data.f_ffree = data.f_favail = 1 << 32
+    data.f_namemax = 255
+    return data

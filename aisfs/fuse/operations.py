@@ -1,0 +1,211 @@
+"""One short method per kernel request: decode, call the filesystem, encode.
+
+The wrapper `_answered` is the one place where failures become errnos: an `FsError` gives its own, a
+bug gives EIO with a traceback in the log, and the mount lives (any other exception would leave
+`pyfuse3.main` and end it). `forget` and `release` never raise.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import pyfuse3
+import trio
+
+from aisfs.errors import FsError, NotFound
+from aisfs.fuse.attributes import absent_entry, entry_of, statvfs_of
+from aisfs.vfs.filesystem import Caller, Change
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from aisfs.vfs.filesystem import Filesystem
+    from aisfs.vfs.inodes import Node
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _answered(
+    handler: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Let a handler fail with nothing but `pyfuse3.FUSEError` and cancellation."""
+
+    @functools.wraps(handler)
+    async def answer(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await handler(*args, **kwargs)
+        except FsError as error:
+            log.log(error.log_level, "%s: %s", handler.__name__, error)
+            raise pyfuse3.FUSEError(error.errno) from None
+        except (pyfuse3.FUSEError, trio.Cancelled):
+            raise
+        except Exception as error:
+            log.exception("%s: unexpected failure", handler.__name__)
+            raise pyfuse3.FUSEError(errno.EIO) from error
+
+    return answer
+
+
+def _caller(ctx: pyfuse3.RequestContext) -> Caller:
+    return Caller(ctx.uid, ctx.gid)
+
+
+class Operations(pyfuse3.Operations):
+    """The mount as pyfuse3 sees it."""
+
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+    enable_acl = False
+
+    def __init__(self, filesystem: Filesystem, ready: Callable[[], None]) -> None:
+        super().__init__()
+        self._fs = filesystem
+        self._ready = ready
+
+    def init(self) -> None:
+        """Tell the starter that the kernel has initialised the mount. Never raises."""
+        try:
+            self._ready()
+        except Exception:
+            log.exception("reporting readiness")
+
+    def _entry(self, node: Node) -> pyfuse3.EntryAttributes:
+        return entry_of(node, self._fs.remaining(node))
+
+    @_answered
+    async def lookup(self, parent: int, name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
+        try:
+            return self._entry(await self._fs.lookup(parent, name))
+        except NotFound:
+            return absent_entry(self._fs.absence_lifetime)
+
+    async def forget(self, inodes: Sequence[tuple[int, int]]) -> None:
+        for ino, count in inodes:
+            try:
+                self._fs.forget(ino, count)
+            except Exception:
+                log.exception("forget of inode %d", ino)
+
+    @_answered
+    async def getattr(self, ino: int, ctx: Any) -> pyfuse3.EntryAttributes:
+        return self._entry(await self._fs.getattr(ino))
+
+    @_answered
+    async def setattr(
+        self, ino: int, attr: Any, fields: Any, fh: int | None, ctx: Any
+    ) -> pyfuse3.EntryAttributes:
+        change = Change(
+            mode=attr.st_mode & 0o7777 if fields.update_mode else None,
+            uid=attr.st_uid if fields.update_uid else None,
+            gid=attr.st_gid if fields.update_gid else None,
+            mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
+            size=attr.st_size if fields.update_size else None,
+        )
+        return self._entry(await self._fs.setattr(ino, change, fh))
+
+    @_answered
+    async def readlink(self, ino: int, ctx: Any) -> bytes:
+        return await self._fs.readlink(ino)
+
+    @_answered
+    async def mknod(
+        self, parent: int, name: bytes, mode: int, rdev: int, ctx: Any
+    ) -> pyfuse3.EntryAttributes:
+        return self._entry(await self._fs.mknod(parent, name, mode, _caller(ctx)))
+
+    @_answered
+    async def mkdir(self, parent: int, name: bytes, mode: int, ctx: Any) -> pyfuse3.EntryAttributes:
+        return self._entry(await self._fs.mkdir(parent, name, mode, _caller(ctx)))
+
+    @_answered
+    async def symlink(
+        self, parent: int, name: bytes, target: bytes, ctx: Any
+    ) -> pyfuse3.EntryAttributes:
+        return self._entry(await self._fs.symlink(parent, name, target, _caller(ctx)))
+
+    @_answered
+    async def link(self, ino: int, parent: int, name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
+        raise pyfuse3.FUSEError(errno.EPERM)  # C33: an object has one name
+
+    @_answered
+    async def unlink(self, parent: int, name: bytes, ctx: Any) -> None:
+        await self._fs.unlink(parent, name)
+
+    @_answered
+    async def rmdir(self, parent: int, name: bytes, ctx: Any) -> None:
+        await self._fs.rmdir(parent, name)
+
+    @_answered
+    async def rename(
+        self, old_parent: int, old: bytes, new_parent: int, new: bytes, flags: int, ctx: Any
+    ) -> None:
+        await self._fs.rename(old_parent, old, new_parent, new, flags)
+
+    @_answered
+    async def opendir(self, ino: int, ctx: Any) -> int:
+        return await self._fs.opendir(ino)
+
+    @_answered
+    async def readdir(self, fh: int, start: int, token: Any) -> None:
+        fs, position = self._fs, -1
+        while position != start:
+            position = start
+            for name, node, following in await fs.readdir(fh, position):
+                if not pyfuse3.readdir_reply(token, name, self._entry(node), following):
+                    fs.reject(node)
+                    return
+                fs.accept(node)
+                start = following
+
+    @_answered
+    async def releasedir(self, fh: int) -> None:
+        self._fs.releasedir(fh)
+
+    @_answered
+    async def open(self, ino: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
+        fh, keep_cache = await self._fs.open(ino, flags)
+        return pyfuse3.FileInfo(fh=fh, keep_cache=keep_cache)
+
+    @_answered
+    async def create(
+        self, parent: int, name: bytes, mode: int, flags: int, ctx: Any
+    ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
+        fh, node = await self._fs.create(parent, name, mode, flags, _caller(ctx))
+        return pyfuse3.FileInfo(fh=fh, keep_cache=False), self._entry(node)
+
+    @_answered
+    async def read(self, fh: int, offset: int, size: int) -> bytes:
+        data = self._fs.read_now(fh, offset, size) or await self._fs.read(fh, offset, size)
+        return data  # type: ignore[return-value]  # any buffer will do, and a view saves a copy
+
+    @_answered
+    async def write(self, fh: int, offset: int, data: bytes) -> int:
+        return await self._fs.write(fh, offset, data)
+
+    @_answered
+    async def flush(self, fh: int) -> None:
+        await self._fs.flush(fh)
+
+    @_answered
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        await self._fs.fsync(fh)
+
+    @_answered
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        """Names are on the cluster before the call that made them returns."""
+
+    async def release(self, fh: int) -> None:
+        try:
+            await self._fs.release(fh)
+        except Exception:
+            log.exception("release of handle %d", fh)
+
+    @_answered
+    async def statfs(self, ctx: Any) -> pyfuse3.StatvfsData:
+        return statvfs_of(await self._fs.statfs())

@@ -1,0 +1,47 @@
+"""The hard limit on bytes that wait locally (C34)."""
+
+from __future__ import annotations
+
+import trio
+
+from aisfs.errors import NoSpace
+
+WAIT_S = 10.0
+"""Seconds that a writer waits for room: longer than a commit of a usual file, far below the deadline
+at which a kernel with `fs.fuse.max_request_timeout` would abort the connection."""
+
+
+class Quota:
+    """Counts reserved bytes; a writer above the limit waits, then gets ENOSPC."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self._freed = trio.Event()
+
+    async def reserve(self, size: int) -> None:
+        """Take `size` bytes.
+
+        Raises:
+            NoSpace: no room within `WAIT_S`.
+        """
+        if self.used + size > self.limit:
+            await self._wait_for(size)
+        self.used += size
+
+    async def _wait_for(self, size: int) -> None:
+        with trio.move_on_after(WAIT_S):
+            while size <= self.limit and self.used + size > self.limit:
+                await self._freed.wait()
+        if self.used + size > self.limit:
+            raise NoSpace(
+                f"{size} bytes do not fit into the staging area: {self.used} of {self.limit} are "
+                "used; close files that are being written, or raise staging-quota"
+            )
+
+    def release(self, size: int) -> None:
+        """Give bytes back."""
+        if size:
+            self.used -= size
+            self._freed.set()
+            self._freed = trio.Event()

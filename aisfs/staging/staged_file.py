@@ -1,0 +1,204 @@
+"""One file being written: a sparse local file over the object that it started from.
+
+Serves `vfs`: an inode open for writing owns one `StagedFile`, shared by all its handles (C1, C18).
+Bytes come from three places, in this order: what was written here, the base object below
+`base_limit`, zeros. Base bytes are fetched when they are read or when the whole is stored (C17).
+
+    clean ── write, truncate ─▶ dirty ── commit ok ─▶ clean
+                                  └──── commit failed ─▶ dirty, record on disk (C10) ── retry …
+
+Invariants: `present` lies within [0, size); the local file's length is `size`; below `base_limit`
+what is not present is the base's; beyond it, what is not present is zero.
+
+The local file lies in the page cache of this machine, so a write is a copy in memory and is made on
+the loop: the hop to a thread costs more than the write.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+import xxhash
+
+from aisfs.errors import IoFailure, NoSpace
+from aisfs.staging.extents import Extents
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aisfs.staging.quota import Quota
+
+FETCH_STEP = 1 << 20
+"""Bytes of the base fetched at a time: one page of the cache."""
+
+HASH_STEP = 4 << 20
+"""Bytes hashed at a time when the checksum could not be kept up while writing."""
+
+
+class Base(Protocol):
+    """The object that the file started from."""
+
+    size: int
+
+    async def read(self, offset: int, size: int) -> bytes | memoryview:
+        """Return bytes of the base; short only at its end."""
+
+
+class StagedFile:
+    """The local copy of one inode that is open for writing.
+
+    Attributes:
+        size: the file's length in bytes as its writers see it.
+        generation: counts changes of content; `committed` is the one that the cluster has.
+    """
+
+    def __init__(self, path: Path, quota: Quota, base: Base | None) -> None:
+        self.path = path
+        self.size = base.size if base is not None else 0
+        self.generation = 0
+        self.committed = 0 if base is not None else -1
+        self.present = Extents()
+        self._quota = quota
+        self._base = base
+        self._base_limit = self.size
+        self._reserved = 0
+        self._digest = xxhash.xxh64()
+        self._hashed = 0
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.truncate(self.fd, self.size)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether the cluster lacks the present content."""
+        return self.generation != self.committed
+
+    async def write(self, offset: int, data: bytes | memoryview) -> int:
+        """Put bytes at an offset and return how many.
+
+        Raises:
+            NoSpace: the staging quota or the local disk is full.
+        """
+        end = offset + len(data)
+        await self._reserve(end)
+        try:
+            written = os.pwrite(self.fd, data, offset)
+        except OSError as error:
+            raise self._local_failure("writing", error) from error
+        end = offset + written
+        self._hash_written(offset, data[:written])
+        self.size = max(self.size, end)
+        self.present.add(offset, end)
+        self.generation += 1
+        return written
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Return bytes as the writers see them; short only at the end of the file."""
+        end = min(offset + size, self.size)
+        if offset >= end:
+            return b""
+        await self._fetch(offset, end)
+        try:
+            return os.pread(self.fd, end - offset, offset)
+        except OSError as error:
+            raise self._local_failure("reading", error) from error
+
+    async def truncate(self, size: int) -> None:
+        """Set the length; new bytes are zeros."""
+        if size == self.size:
+            return
+        if size > self.size:
+            await self._reserve(size)
+        try:
+            os.truncate(self.fd, size)
+        except OSError as error:
+            raise self._local_failure("truncating", error) from error
+        self.present.cut(size)
+        self._base_limit = min(self._base_limit, size)
+        if self._hashed > size:
+            self._restart_hash()
+        self.size = size
+        self.generation += 1
+
+    async def complete(self) -> str:
+        """Fetch what is missing of the base and return the XXH64 of the whole, in hex.
+
+        Raises:
+            Stale: the base is no longer what the file started from.
+        """
+        await self._fetch(0, self.size)
+        if self._hashed < self.size:
+            await trio.to_thread.run_sync(self._hash_rest)
+        return self._digest.hexdigest()
+
+    def _hash_rest(self) -> None:
+        while self._hashed < self.size:
+            block = os.pread(self.fd, min(HASH_STEP, self.size - self._hashed), self._hashed)
+            if not block:
+                raise IoFailure(f"the staged file {self.path} is shorter than it should be")
+            self._digest.update(block)
+            self._hashed += len(block)
+
+    def reset(self) -> None:
+        """Mark the content as stored."""
+        self.committed = self.generation
+
+    def close(self) -> None:
+        """Remove the local file; the content is stored or given up."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            self.path.unlink(missing_ok=True)
+            self._quota.release(self._reserved)
+            self._reserved = 0
+
+    async def _fetch(self, start: int, end: int) -> None:
+        """Bring the base's bytes of [start, end) into the local file."""
+        base = self._base
+        if base is None:
+            return
+        for hole_start, hole_end in list(self.present.missing(start, min(end, self._base_limit))):
+            offset = hole_start
+            while offset < hole_end:
+                step = min(FETCH_STEP - offset % FETCH_STEP, hole_end - offset)
+                await self._reserve(offset + step)
+                data = bytes(await base.read(offset, step))
+                if not data:
+                    raise IoFailure(f"the base of {self.path} ended at byte {offset}")
+                self._fill(offset, data)
+                offset += len(data)
+
+    def _fill(self, offset: int, data: bytes) -> None:
+        """Write fetched bytes where nothing was written meanwhile."""
+        limit = min(offset + len(data), self._base_limit)
+        for start, end in list(self.present.missing(offset, limit)):
+            try:
+                os.pwrite(self.fd, memoryview(data)[start - offset : end - offset], start)
+            except OSError as error:
+                raise self._local_failure("filling", error) from error
+            self.present.add(start, end)
+
+    def _hash_written(self, offset: int, data: bytes | memoryview) -> None:
+        """Keep the running checksum up while the file is written in order."""
+        if offset == self._hashed and not (self._base_limit > offset):
+            self._digest.update(data)
+            self._hashed += len(data)
+        elif offset < self._hashed:
+            self._restart_hash()
+
+    def _restart_hash(self) -> None:
+        self._digest = xxhash.xxh64()
+        self._hashed = 0
+
+    async def _reserve(self, end: int) -> None:
+        """Have quota for a file that reaches `end`; holes count, so that filling them never fails."""
+        need = max(end, self.size) - self._reserved
+        if need > 0:
+            await self._quota.reserve(need)
+            self._reserved += need
+
+    def _local_failure(self, doing: str, error: OSError) -> NoSpace | IoFailure:
+        kind = NoSpace if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else IoFailure
+        return kind(f"{doing} the staged file {self.path}: {error.strerror}")

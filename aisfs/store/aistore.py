@@ -1,0 +1,552 @@
+"""The object store on an AIS cluster: SDK calls in worker threads, SDK errors → `FsError`.
+
+Serves everything above through `ObjectStore`. Threads: each call runs in one of trio's worker threads,
+bounded by a `CapacityLimiter` of the size of the SDK's connection pool; streams have a limiter of
+their own, so that readers who wait for room never keep metadata waiting. A call that is cancelled is
+told so through its deadline and abandoned; a stream's socket is shut down.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import requests
+import trio
+from aisfs_sdk import Client, ListObjectFlag, Namespace, deadline, errors
+from aisfs_sdk.eras import Feature
+from aisfs_sdk.types import BucketModel
+from urllib3.exceptions import NewConnectionError
+
+from aisfs.errors import (
+    Busy,
+    Corrupt,
+    Exists,
+    Forbidden,
+    FsError,
+    Invalid,
+    IoFailure,
+    IsADirectory,
+    NoSpace,
+    NotADirectory,
+    NotFound,
+    Stale,
+    TimedOut,
+    TooLarge,
+    Unreachable,
+    Unsupported,
+)
+from aisfs.store.interface import (
+    ATTRIBUTES_KEY,
+    BucketInfo,
+    BucketName,
+    Capacity,
+    Identity,
+    Listing,
+    NameRules,
+    ObjectInfo,
+    Upload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from aisfs_sdk.bucket import Bucket
+    from aisfs_sdk.object import Object
+    from aisfs_sdk.object_attributes import ObjectAttributes
+    from aisfs_sdk.object_reader import ObjectReader
+
+    from aisfs.config import StoreConfig
+    from aisfs.store.interface import BodySink
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CALL_DEADLINE_S = 25.0
+"""Seconds for one control call with all its retries: below the 30 s at which a kernel with
+`fs.fuse.max_request_timeout` aborts the connection."""
+
+LIST_PROPS = "name,size,version,checksum,custom"
+
+COPY_LIMIT = 1 << 40
+"""Bytes of the largest object; a copy is made by the cluster, so its deadline grows with the size."""
+
+MANGLED_BY_3_17 = "#&'\"<>"
+LAST_COMPONENT_3_17 = 242
+
+
+class AISStore:
+    """`ObjectStore` on the SDK."""
+
+    def __init__(self, client: Client, connections: int) -> None:
+        self._client = client
+        self._calls = trio.CapacityLimiter(connections)
+        self._streams = trio.CapacityLimiter(connections)
+        self._range_checksums: set[BucketName] = set()
+
+    async def _call(self, doing: str, work: Callable[[], T], seconds: float | None = None) -> T:
+        """Run SDK calls in a thread, within one deadline.
+
+        Args:
+            doing: what is attempted, for the error's text.
+            seconds: None for a body whose progress the idle timeout bounds.
+        """
+        cancelled = threading.Event()
+
+        def run() -> T:
+            with deadline(seconds, cancelled), _told_as_fs_error(doing):
+                return work()
+
+        try:
+            return await trio.to_thread.run_sync(run, limiter=self._calls, abandon_on_cancel=True)
+        except trio.Cancelled:
+            cancelled.set()
+            raise
+
+    def _bucket(self, name: BucketName) -> Bucket:
+        space = None
+        if name.uuid or name.namespace:
+            space = Namespace(uuid=name.uuid, name=name.namespace)
+        return self._client.bucket(name.name, provider=name.provider, namespace=space)
+
+    def _object(self, bucket: BucketName, name: str) -> Object:
+        return self._bucket(bucket).object(name)
+
+    # -- the cluster
+
+    async def cluster_uuid(self) -> str:
+        """Return the cluster's uuid. AIS: GET /v1/daemon?what=smap."""
+
+        def work() -> str:
+            self._client.era  # noqa: B018 - tells a server that is not AIS
+            try:
+                return self._client.cluster().get_uuid()
+            except errors.AuthError:
+                return ""  # a token of one bucket may not read the map
+
+        return await self._call("asking for the cluster's identity", work, CALL_DEADLINE_S)
+
+    async def name_rules(self) -> NameRules:
+        """Return which names the cluster's release cannot store."""
+        era = await self._call("asking for the version", lambda: self._client.era, CALL_DEADLINE_S)
+        if era.has(Feature.SPECIAL_NAMES):
+            return NameRules()
+        return NameRules(MANGLED_BY_3_17, LAST_COMPONENT_3_17)
+
+    async def capacity(self) -> Capacity:
+        """Return the cluster's capacity. AIS: GET /v1/cluster?what=sysinfo."""
+
+        def work() -> Capacity:
+            try:
+                return Capacity(*self._client.cluster().get_capacity())
+            except errors.AuthError:
+                return Capacity(1 << 50, 0)  # not ours to know: a size that keeps nobody away
+
+        return await self._call("asking for the capacity", work, CALL_DEADLINE_S)
+
+    # -- buckets
+
+    async def buckets(self) -> list[BucketInfo]:
+        """Return all buckets with their facts. AIS: GET /v1/daemon?what=bmd."""
+        metadata = await self._call(
+            "listing buckets", self._client.cluster().get_bucket_metadata, CALL_DEADLINE_S
+        )
+        return [self._bucket_info(_name_of(model), props) for model, props in metadata.items()]
+
+    async def bucket(self, name: BucketName) -> BucketInfo:
+        """Return one bucket's facts, from the bucket metadata, else by asking for it.
+
+        AIS: GET /v1/daemon?what=bmd; HEAD /v1/buckets/B for a bucket that is not there yet (remote)
+        or where the token does not open the metadata.
+        """
+        try:
+            known = {info.name: info for info in await self.buckets()}
+        except Forbidden:
+            known = {}
+        if name in known:
+            return known[name]
+        headers = await self._call(
+            f"looking for bucket {name.name}", self._bucket(name).head, CALL_DEADLINE_S
+        )
+        return self._bucket_info(name, _props_of(headers.get("Ais-Bucket-Props", "")))
+
+    def _bucket_info(self, name: BucketName, props: dict[str, object]) -> BucketInfo:
+        checksum = props.get("checksum")
+        if isinstance(checksum, dict) and checksum.get("enable_read_range"):
+            self._range_checksums.add(name)
+        kind = str(checksum.get("type", "")) if isinstance(checksum, dict) else ""
+        return BucketInfo(name, int(str(props.get("created") or 0)), kind)
+
+    async def create_bucket(self, name: BucketName) -> None:
+        """Create a bucket. AIS: POST /v1/buckets/B, create-bck."""
+        await self._call(f"creating bucket {name.name}", self._bucket(name).create, CALL_DEADLINE_S)
+
+    async def destroy_bucket(self, name: BucketName) -> None:
+        """Destroy a bucket. AIS: DELETE /v1/buckets/B, destroy-bck."""
+        await self._call(
+            f"destroying bucket {name.name}", self._bucket(name).delete, CALL_DEADLINE_S
+        )
+
+    # -- objects
+
+    async def head(self, bucket: BucketName, name: str) -> ObjectInfo:
+        """Return one object's facts. AIS: HEAD /v1/objects/B/O."""
+
+        def work() -> ObjectInfo:
+            try:
+                return _info(name, self._object(bucket, name).props)
+            except ValueError as error:
+                raise NotFound(f"AIS keeps no object of that name: {error}") from error
+
+        return await self._call(f"looking for {bucket.name}/{name}", work, CALL_DEADLINE_S)
+
+    async def list(
+        self, bucket: BucketName, prefix: str, token: str, size: int, *, recursive: bool
+    ) -> Listing:
+        """Return one batch of a listing. AIS: GET /v1/buckets/B, list."""
+        flags = [] if recursive else [ListObjectFlag.NO_RECURSION]
+
+        def work() -> Listing:
+            page = self._bucket(bucket).list_objects(
+                prefix=prefix,
+                props=LIST_PROPS,
+                page_size=size,
+                continuation_token=token,
+                flags=flags,
+            )
+            objects = []
+            directories = []
+            for entry in page.entries:
+                if not entry.name.startswith(prefix):
+                    continue
+                if entry.is_dir():
+                    directories.append(entry.name.rstrip("/") + "/")
+                    continue
+                identity = Identity(entry.size, entry.checksum, "", entry.version)
+                objects.append(ObjectInfo(entry.name, identity, _own_value(entry.custom)))
+            return Listing(objects, directories, page.continuation_token)
+
+        return await self._call(f"listing {bucket.name}/{prefix}", work, CALL_DEADLINE_S)
+
+    async def stream(
+        self,
+        bucket: BucketName,
+        name: str,
+        start: int,
+        end: int,
+        identity: Identity,
+        sink: BodySink,
+    ) -> None:
+        """Feed bytes [start, end) of the object into `sink`. AIS: GET /v1/objects/B/O."""
+        obj = self._object(bucket, name)
+        whole = start == 0 and end == identity.size
+        byte_range = None if whole else f"bytes={start}-{end - 1}"
+        doing = f"reading {bucket.name}/{name}"
+        cancelled = threading.Event()
+        opened: list[ObjectReader] = []
+
+        def work() -> None:
+            with deadline(None, cancelled), _told_as_fs_error(doing):
+                try:
+                    reader = obj.get(byte_range=byte_range)
+                except errors.InvalidRequestError as error:
+                    if error.status_code == requests.codes.requested_range_not_satisfiable:
+                        raise Stale(f"{doing}: the object is shorter now") from error
+                    raise
+                opened.append(reader)
+                with reader:
+                    now = _identity(reader.attributes)
+                    self._check_identity(bucket, identity, now, doing, whole=whole)
+                    sink.opened(now, reader.abort)
+                    _pump(reader, sink, end - start, doing)
+
+        try:
+            await trio.to_thread.run_sync(work, limiter=self._streams, abandon_on_cancel=True)
+        except trio.Cancelled:
+            cancelled.set()
+            for reader in opened:
+                reader.abort()
+            raise
+
+    def _check_identity(
+        self, bucket: BucketName, pinned: Identity, now: Identity, doing: str, *, whole: bool
+    ) -> None:
+        """Refuse bytes of another version than the one that was opened (C4)."""
+        if not whole and bucket in self._range_checksums:
+            now = Identity(now.size, pinned.checksum, pinned.checksum_type, now.version)
+            if pinned.version and pinned.version != now.version:
+                raise Stale(f"{doing}: the object changed after it was opened")
+        if not now.same_content(pinned):
+            raise Stale(f"{doing}: the object changed after it was opened")
+
+    async def get(self, bucket: BucketName, name: str, limit: int) -> bytes:
+        """Return a small object whole. AIS: GET /v1/objects/B/O."""
+        doing = f"reading {bucket.name}/{name}"
+
+        def work() -> bytes:
+            with self._object(bucket, name).get() as reader:
+                if reader.attributes.size > limit:
+                    raise TooLarge(f"{doing}: {reader.attributes.size} bytes, at most {limit}")
+                return reader.read_all()
+
+        return await self._call(doing, work, CALL_DEADLINE_S)
+
+    async def put(self, bucket: BucketName, name: str, upload: Upload) -> ObjectInfo:
+        """Store a whole object. AIS: PUT /v1/objects/B/O."""
+
+        def work() -> ObjectInfo:
+            with os.fdopen(os.dup(upload.fd), "rb") as source:
+                source.seek(0)
+                stored = (
+                    self._object(bucket, name)
+                    .get_writer()
+                    .put(
+                        source,
+                        upload.size,
+                        checksum=upload.checksum,
+                        custom={ATTRIBUTES_KEY: upload.attributes},
+                    )
+                )
+            return _stored_info(name, stored, upload.size, upload.checksum)
+
+        return await self._call(f"storing {bucket.name}/{name}", work)
+
+    async def put_bytes(
+        self, bucket: BucketName, name: str, body: bytes, attributes: str
+    ) -> ObjectInfo:
+        """Store a small body. AIS: PUT /v1/objects/B/O."""
+
+        def work() -> ObjectInfo:
+            obj = self._object(bucket, name)
+            stored = obj.get_writer().put(body, custom={ATTRIBUTES_KEY: attributes})
+            info = _stored_info(name, stored, len(body), "")
+            if info.attributes != attributes or not info.identity.checksum:
+                obj.set_custom_props({ATTRIBUTES_KEY: attributes})
+                info = _info(name, obj.props)
+            return info
+
+        return await self._call(f"storing {bucket.name}/{name}", work, CALL_DEADLINE_S)
+
+    async def copy(self, bucket: BucketName, source: str, target: str) -> None:
+        """Copy an object within its bucket, on the cluster where that can do it.
+
+        AIS: PUT /v1/objects/B/O?object_to=…; 3.17 has no copy: GET and PUT.
+        """
+        doing = f"copying {bucket.name}/{source} to {target}"
+        copied_there = await self._call(
+            doing, lambda: self._client.era.has(Feature.OBJECT_COPY), CALL_DEADLINE_S
+        )
+
+        def on_cluster() -> None:
+            self._object(bucket, source).copy(self._object(bucket, target))
+
+        def through_here() -> None:
+            _copy_through_here(self._object(bucket, source), self._object(bucket, target))
+
+        await self._call(doing, on_cluster if copied_there else through_here)
+
+    async def delete(self, bucket: BucketName, name: str) -> None:
+        """Delete one object. AIS: DELETE /v1/objects/B/O without a body."""
+        await self._call(
+            f"deleting {bucket.name}/{name}", self._object(bucket, name).delete, CALL_DEADLINE_S
+        )
+
+    async def set_attributes(self, bucket: BucketName, name: str, attributes: str) -> None:
+        """Replace the value of our custom key. AIS: PATCH /v1/objects/B/O, which merges."""
+
+        def work() -> None:
+            self._object(bucket, name).set_custom_props({ATTRIBUTES_KEY: attributes})
+
+        await self._call(f"setting attributes of {bucket.name}/{name}", work, CALL_DEADLINE_S)
+
+    async def close(self) -> None:
+        """Release connections."""
+        self._client.close()
+
+
+def connect(config: StoreConfig) -> AISStore:
+    """Make a store from its configuration; sends nothing.
+
+    Raises:
+        Invalid: the endpoint or a certificate file cannot be used.
+    """
+    cert: str | tuple[str, str] | None = config.client_cert or None
+    if config.client_cert and config.client_key:
+        cert = (config.client_cert, config.client_key)
+    try:
+        client = Client(
+            config.endpoint,
+            skip_verify=config.skip_verify,
+            ca_cert=config.ca_file or None,
+            client_cert=cert,
+            timeout=(config.connect_timeout_s, config.first_byte_timeout_s),
+            token=_token(config),
+            max_pool_size=config.connections,
+        )
+    except (ValueError, OSError) as error:
+        raise Invalid(f"{config.endpoint}: {error}") from error
+    return AISStore(client, config.connections)
+
+
+def _token(config: StoreConfig) -> str | None:
+    """Return the token itself; a token file is the SDK's to read and to read again."""
+    return config.token or None
+
+
+def _pump(reader: ObjectReader, sink: BodySink, size: int, doing: str) -> None:
+    """Receive a body into the sink's buffers."""
+    received = 0
+    while received < size:
+        buffer = sink.buffer()
+        if buffer is None:
+            return
+        count = reader.readinto(buffer)
+        if count == 0:
+            raise IoFailure(f"{doing}: the body ended after {received} of {size} bytes")
+        sink.filled(count)
+        received += count
+
+
+def _copy_through_here(source: Object, target: Object) -> None:
+    """Copy by GET and PUT, attributes included; the bytes pass through an unnamed local file."""
+    import tempfile
+
+    with tempfile.TemporaryFile() as spool:
+        with source.get(chunk_size=1 << 20) as reader:
+            attributes = reader.attributes
+            for chunk in reader:
+                spool.write(chunk)
+        size = spool.tell()
+        spool.seek(0)
+        checksum = None
+        if attributes.checksum_type in {"xxhash", "xxhash2"}:
+            checksum = attributes.checksum_value
+        custom = attributes.custom_metadata
+        stored = target.get_writer().put(spool, size, checksum=checksum, custom=custom)
+        if stored.custom_metadata != custom and custom:
+            target.set_custom_props(custom, replace_existing=True)
+
+
+def _name_of(model: BucketModel) -> BucketName:
+    space = model.namespace
+    if space is None:
+        return BucketName(model.name, str(model.provider))
+    return BucketName(model.name, str(model.provider), space.uuid, space.name)
+
+
+def _props_of(text: str) -> dict[str, object]:
+    import msgspec
+
+    try:
+        return msgspec.json.decode(text, type=dict[str, object])
+    except msgspec.DecodeError:
+        return {}
+
+
+def _own_value(display: str) -> str:
+    """Take our key's value out of a listing's display string of custom metadata.
+
+    AIS: objects.md 5.3: `[a:1 b:2]` on 5.0, `map[a:1 b:2]` on 3.17; our value holds none of blank,
+    colon and bracket, whatever other keys hold.
+    """
+    start = display.find(f"{ATTRIBUTES_KEY}:")
+    if start < 0 or display[start - 1 : start] not in {"[", " "}:
+        return ""
+    start += len(ATTRIBUTES_KEY) + 1
+    return display[start:].split(" ", 1)[0].rstrip("]")
+
+
+def _identity(attributes: ObjectAttributes) -> Identity:
+    return Identity(
+        attributes.size,
+        attributes.checksum_value,
+        attributes.checksum_type,
+        attributes.obj_version,
+    )
+
+
+def _info(name: str, attributes: ObjectAttributes) -> ObjectInfo:
+    own = attributes.custom_metadata.get(ATTRIBUTES_KEY, "")
+    return ObjectInfo(name, _identity(attributes), own)
+
+
+def _stored_info(name: str, stored: ObjectAttributes, size: int, checksum: str) -> ObjectInfo:
+    """Return what a PUT's reply says; of a body that was there already it says nothing."""
+    identity = _identity(stored)
+    if identity.checksum:
+        own = stored.custom_metadata.get(ATTRIBUTES_KEY, "")
+        return ObjectInfo(
+            name, Identity(size, identity.checksum, identity.checksum_type, identity.version), own
+        )
+    return ObjectInfo(name, Identity(size, checksum, "xxhash" if checksum else "", ""), "")
+
+
+@contextmanager
+def _told_as_fs_error(doing: str) -> Iterator[None]:
+    """Turn what the SDK raises into the mount's errors, saying what was attempted."""
+    try:
+        yield
+    except FsError:
+        raise
+    except errors.AISError as error:
+        raise _from_ais(doing, error) from error
+    except requests.Timeout as error:
+        raise TimedOut(f"{doing}: the cluster did not answer in time ({error})") from error
+    except requests.ConnectionError as error:
+        raise _from_connection(doing, error) from error
+    except requests.RequestException as error:
+        raise IoFailure(f"{doing}: {error}") from error
+    except ValueError as error:
+        raise Invalid(f"{doing}: {error}") from error
+    except OSError as error:
+        raise IoFailure(f"{doing}: {error}") from error
+
+
+_BY_CLASS: tuple[tuple[type[errors.AISError], type[FsError]], ...] = (
+    (errors.AuthError, Forbidden),
+    (errors.ErrBckNotFound, NotFound),
+    (errors.ErrObjNotFound, NotFound),
+    (errors.ErrETLNotFound, NotFound),
+    (errors.ErrBckAlreadyExists, Exists),
+    (errors.ErrETLAlreadyExists, Exists),
+    (errors.ConflictError, Busy),
+    (errors.PreconditionError, Stale),
+    (errors.TooLargeError, TooLarge),
+    (errors.NoSpaceError, NoSpace),
+    (errors.UnsupportedError, Unsupported),
+    (errors.IntegrityError, IoFailure),
+    (errors.AbortedError, IoFailure),
+    (errors.NotAISError, Invalid),
+    (errors.InvalidRequestError, Invalid),
+)
+
+
+def _from_ais(doing: str, error: errors.AISError) -> FsError:
+    text = f"{doing}: the cluster said: {error.message}"
+    if isinstance(error, errors.PathCollisionError):
+        if error.existing == "directory":
+            log.warning("%s (an emptied directory keeps its name on AIS disks)", text)
+            return IsADirectory(text)
+        return NotADirectory(text)
+    if isinstance(error, errors.UnavailableError) and error.status_code in {429, 503}:
+        return Busy(text)
+    for sdk_class, ours in _BY_CLASS:
+        if isinstance(error, sdk_class):
+            return ours(text)
+    return IoFailure(text)
+
+
+def _from_connection(doing: str, error: requests.ConnectionError) -> FsError:
+    """Tell "nobody there" from "the connection broke"."""
+    cause: BaseException | None = error
+    while cause is not None:
+        reason = getattr(cause, "reason", None)
+        if isinstance(cause, NewConnectionError) or isinstance(reason, NewConnectionError):
+            return Unreachable(f"{doing}: nobody answers at the cluster's address")
+        inner = cause.args[0] if cause.args and isinstance(cause.args[0], BaseException) else None
+        cause = inner
+    return IoFailure(f"{doing}: the connection broke ({error})")

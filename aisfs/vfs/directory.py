@@ -1,0 +1,223 @@
+"""From a cluster's listing to a directory's entries: batches, cursors, and which directories are real.
+
+Serves `filesystem`. A cursor holds one batch of entries and, for seeking back, the stream's state at
+the start of each batch before it, so that memory stays constant in directories of any length (C29).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from aisfs.errors import IoFailure
+from aisfs.store.interface import MAX_PAGE, BucketName, Listing, ObjectInfo, ObjectStore
+from aisfs.vfs.paths import MARKER, SHADOWED, is_presentable
+
+if TYPE_CHECKING:
+    from aisfs.vfs.inodes import FileNode
+
+FIRST_BATCH = 1000
+"""Entries of a listing's first request: the smallest that real clusters answer completely
+(protocol: names are lost at the borders of smaller pages), so that the first name comes soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name of a directory.
+
+    Attributes:
+        info: the object, or None for a directory.
+        stored: a directory's stored attributes ("" if it has none), or None if they are not known.
+        node: a file that only this mount has yet.
+    """
+
+    name: str
+    info: ObjectInfo | None = None
+    stored: str | None = None
+    node: FileNode | None = None
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether the name stands for a directory."""
+        return self.info is None and self.node is None
+
+
+class DirectoryStream:
+    """The entries below one prefix, batch by batch, in the cluster's order.
+
+    Attributes:
+        marker: the directory's own marker object, once it passed by.
+        batches: requests sent so far.
+        done: whether the last batch was read.
+        started_at: when the first request was sent.
+    """
+
+    def __init__(self, store: ObjectStore, bucket: BucketName, prefix: str) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._prefix = prefix
+        self._token = ""
+        self._last_directory = ""
+        self._undecided: list[ObjectInfo] = []
+        self.marker: ObjectInfo | None = None
+        self.batches = 0
+        self.done = False
+        self.started_at = trio.current_time()
+
+    def fork(self) -> DirectoryStream:
+        """Return a stream that goes on from here on its own."""
+        twin = copy.copy(self)
+        twin._undecided = list(self._undecided)
+        return twin
+
+    def passed(self, name: str) -> bool:
+        """Tell whether an object of this name would have come already."""
+        return self.done or name <= self._token
+
+    async def next(self) -> list[Entry]:
+        """Return the next batch; check `done` for the end.
+
+        Raises:
+            IoFailure: the cluster's continuation token does not advance.
+        """
+        size = FIRST_BATCH if self.batches == 0 else MAX_PAGE
+        if self.batches == 0:
+            self.started_at = trio.current_time()
+        return self.take(
+            await self._store.list(self._bucket, self._prefix, self._token, size, recursive=False)
+        )
+
+    def take(self, listing: Listing) -> list[Entry]:
+        """Turn one answer of the cluster into entries."""
+        previous, self._token = self._token, listing.token
+        if listing.token and listing.token <= previous:
+            raise IoFailure(
+                f"listing {self._bucket.name}/{self._prefix}: the cluster's continuation token "
+                f"{listing.token!r} does not advance"
+            )
+        self.batches += 1
+        self.done = not listing.token
+        directories = self._new_directories(listing.directories)
+        taken = set(directories)
+        entries = [Entry(name) for name in directories]
+        undecided, self._undecided = self._undecided, []
+        for info in (*undecided, *(o for o in listing.objects if o.name > previous)):
+            entry = self._entry_of(info, taken, listing.token)
+            if entry is not None:
+                entries.append(entry)
+        return entries
+
+    def _new_directories(self, names: list[str]) -> list[str]:
+        """Return the basenames of directories that no earlier batch had."""
+        fresh = []
+        for name in names:
+            basename = name[len(self._prefix) :].rstrip("/")
+            if name > self._last_directory and is_presentable(basename) and "/" not in basename:
+                fresh.append(basename)
+                self._last_directory = name
+        return fresh
+
+    def _entry_of(self, info: ObjectInfo, directories: set[str], token: str) -> Entry | None:
+        basename = info.name[len(self._prefix) :]
+        if basename == MARKER:
+            self.marker = info
+            return None
+        if not is_presentable(basename) or "/" in basename:
+            return None
+        if basename in directories:
+            return Entry(basename + SHADOWED, info)
+        if token and info.name + "/" > token:
+            self._undecided.append(info)  # its directory, if there is one, comes in the next batch
+            return None
+        return Entry(basename, info)
+
+
+class EntrySource(Protocol):
+    """Where a cursor gets its batches from.
+
+    Attributes:
+        started_at: when the request for the listing was sent.
+        arrived_at: when the last batch came.
+        done: whether `next` has nothing more.
+    """
+
+    started_at: float
+    arrived_at: float
+
+    @property
+    def done(self) -> bool: ...  # noqa: D102
+
+    async def next(self) -> list[Entry]: ...  # noqa: D102
+
+    def fork(self) -> EntrySource:
+        """Return a source that goes on from here on its own."""
+
+
+class Cursor:
+    """Where an open directory stands: entries by index, fetched as they are asked for."""
+
+    def __init__(self, source: EntrySource) -> None:
+        self.source = source
+        self._window: list[Entry] = []
+        self._start = 0
+        self._marks: list[tuple[int, EntrySource]] = [(0, source.fork())]
+
+    async def at(self, index: int) -> list[Entry]:
+        """Return the entries from `index` on that are at hand; empty at the end."""
+        if index < self._start:
+            self._seek_back(index)
+        while index >= self._start + len(self._window):
+            if self.source.done:
+                return []
+            self._start += len(self._window)
+            if self._start > self._marks[-1][0]:
+                self._marks.append((self._start, self.source.fork()))
+            self._window = await self.source.next()
+        return self._window[index - self._start :]
+
+    def _seek_back(self, index: int) -> None:
+        while self._marks[-1][0] > index:
+            self._marks.pop()
+        self._start, source = self._marks[-1]
+        self.source = source.fork()
+        self._window = []
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What one recursive batch of a parent says about its subdirectories.
+
+    Real clusters go on listing a directory after its last object is gone.
+
+    Attributes:
+        stored: directory that holds something → its stored attributes, None if not known.
+        refuted: directories that hold nothing.
+    """
+
+    stored: dict[str, str | None]
+    refuted: set[str]
+
+
+async def prove_directories(
+    store: ObjectStore, bucket: BucketName, prefix: str, names: list[str]
+) -> Proof:
+    """Look with one request which of the directories `names` below `prefix` hold objects."""
+    listing = await store.list(bucket, prefix, "", FIRST_BATCH, recursive=True)
+    reach = listing.objects[-1].name if listing.token and listing.objects else None
+
+    def passed(name: str) -> bool:
+        return reach is None or name <= reach
+
+    stored: dict[str, str | None] = {}
+    for info in listing.objects:
+        child, slash, rest = info.name[len(prefix) :].partition("/")
+        if slash and rest == MARKER:
+            stored[child] = info.attributes
+        elif slash:
+            stored.setdefault(child, "" if passed(f"{prefix}{child}/{MARKER}") else None)
+    # "0" follows "/": when it is passed, the whole directory is.
+    refuted = {n for n in names if n not in stored and passed(f"{prefix}{n}0")}
+    return Proof(stored, refuted)

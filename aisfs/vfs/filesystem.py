@@ -1,0 +1,536 @@
+"""The verbs of the mount: what each kernel request means, free of the kernel binding.
+
+Serves `fuse/operations`. Names come as bytes, nodes go out; every failure is an `FsError`. A node that
+a method returns with "(+1)" had its lookup count raised, as the FUSE protocol wants it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from aisfs.config import BucketName
+from aisfs.errors import (
+    Exists,
+    FsError,
+    Invalid,
+    IsADirectory,
+    NotADirectory,
+    NotFound,
+    NotPermitted,
+    Stale,
+)
+from aisfs.vfs.attributes import Attributes, Kind, encode
+from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable, OpenFiles
+from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
+from aisfs.vfs.paths import MARKER, bucket_directory, check_new, split, to_bytes, to_text
+from aisfs.vfs.rename import Renamer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aisfs.store.interface import Capacity, NameRules
+    from aisfs.vfs.directory import Entry
+    from aisfs.vfs.handles import Workshop
+    from aisfs.vfs.resolver import Resolver
+
+log = logging.getLogger(__name__)
+
+MAX_TARGET = 4095
+"""Bytes of a symbolic link's target (POSIX: PATH_MAX without its end)."""
+
+CAPACITY_LIFETIME_S = 10.0
+"""The cluster refreshes its own figures about as often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: from the kernel's request header."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What setattr(2)'s relatives change; None leaves a field as it is."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    mtime_ns: int | None = None
+    size: int | None = None
+
+
+class Filesystem:
+    """One mount's namespace and files."""
+
+    def __init__(
+        self, resolver: Resolver, workshop: Workshop, rules: NameRules, *, bucket_ops: bool
+    ) -> None:
+        self._resolver = resolver
+        self._table = resolver.table
+        self._store = resolver.store
+        self._rules = rules
+        self._bucket_ops = bucket_ops
+        self.handles = HandleTable()
+        self.files = OpenFiles(resolver, workshop)
+        self._renamer = Renamer(resolver, self.files, rules)
+        self._capacity: Capacity | None = None
+        self._capacity_at = float("-inf")
+
+    # -- nodes
+
+    def node(self, ino: int) -> Node:
+        """Return the node of an inode number that the kernel knows.
+
+        Raises:
+            Stale: the number is unknown.
+        """
+        node = self._table.get(Ino(ino))
+        if node is None:
+            raise Stale(f"inode {ino} is unknown")
+        return node
+
+    def _directory(self, ino: int) -> DirectoryNode:
+        node = self.node(ino)
+        if not isinstance(node, DirectoryNode):
+            raise NotADirectory(f"{node.name} is a file")
+        return node
+
+    def _file(self, ino: int) -> FileNode:
+        node = self.node(ino)
+        if not isinstance(node, FileNode):
+            raise IsADirectory(f"{node.name} is a directory")
+        return node
+
+    def remaining(self, node: Node) -> float:
+        """Return for how many seconds the kernel may keep a node's attributes."""
+        return self._resolver.remaining(node)
+
+    @property
+    def absence_lifetime(self) -> float:
+        """Return for how many seconds the kernel may believe that a name is absent."""
+        return self._resolver.lifetimes.absence
+
+    async def lookup(self, parent: int, name: bytes) -> Node:
+        """Return the node of a name (+1). Kernel: FUSE_LOOKUP."""
+        node = await self._resolver.child(self._directory(parent), to_text(name))
+        node.lookups += 1
+        return node
+
+    def forget(self, ino: int, count: int) -> None:
+        """Lower a lookup count. Kernel: FUSE_FORGET."""
+        node = self._table.get(Ino(ino))
+        if node is not None:
+            node.lookups -= count
+            self._let_go(node)
+
+    def _let_go(self, node: Node) -> None:
+        if self._table.forget_if_unused(node) and isinstance(node, FileNode):
+            self._resolver.retire_reader(node)
+
+    async def getattr(self, ino: int) -> Node:
+        """Return a node with attributes younger than their TTL. Kernel: FUSE_GETATTR."""
+        node = self.node(ino)
+        await self._resolver.refresh(node)
+        return node
+
+    # -- directories
+
+    async def opendir(self, ino: int) -> Fh:
+        """Open a directory. Kernel: FUSE_OPENDIR."""
+        directory = self._directory(ino)
+        if directory.bucket is None:
+            handle = DirectoryHandle(directory, None, await self._resolver.open_buckets())
+        else:
+            handle = DirectoryHandle(directory, self._resolver.open_directory(directory), [])
+        return self.handles.add(handle)
+
+    async def readdir(self, fh: int, start: int) -> Iterator[tuple[bytes, Node, int]]:
+        """Return entries from index `start` on: name, node, index of the next; none at the end.
+
+        The caller raises the lookup count of each node that it passes on, with `accept`, and gives
+        the one that it does not back with `reject`. Kernel: FUSE_READDIRPLUS.
+        """
+        handle = self.handles.directory(Fh(fh))
+        if handle.cursor is None:
+            return self._bucket_entries(handle, start)
+        entries = await handle.cursor.at(start)
+        return self._object_entries(handle, start, entries)
+
+    def _object_entries(
+        self, handle: DirectoryHandle, start: int, entries: list[Entry]
+    ) -> Iterator[tuple[bytes, Node, int]]:
+        assert handle.cursor is not None
+        for index, entry in enumerate(entries, start + 1):
+            node = self._resolver.materialise(handle.node, entry, handle.cursor)
+            yield to_bytes(entry.name), node, index
+
+    def _bucket_entries(
+        self, handle: DirectoryHandle, start: int
+    ) -> Iterator[tuple[bytes, Node, int]]:
+        for index, node in enumerate(handle.buckets[start:], start + 1):
+            if node.bucket is not None:
+                yield to_bytes(bucket_directory(node.bucket)), node, index
+
+    @staticmethod
+    def accept(node: Node) -> None:
+        """Take note that the kernel took an entry (+1)."""
+        node.lookups += 1
+
+    def reject(self, node: Node) -> None:
+        """Take note that the kernel had no room for an entry."""
+        self._let_go(node)
+
+    def releasedir(self, fh: int) -> None:
+        """Close a directory. Kernel: FUSE_RELEASEDIR."""
+        handle = self.handles.remove(Fh(fh))
+        if handle is not None:
+            self._let_go(handle.node)
+
+    async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Node:
+        """Make a directory and return its node (+1). Kernel: FUSE_MKDIR. C26."""
+        directory, basename = self._directory(parent), to_text(name)
+        if directory.bucket is None:
+            return await self._make_bucket(basename)
+        check_new(directory.name, basename, self._rules)
+        await self._require_absent(directory, basename)
+        path = f"{directory.name}{basename}/"
+        attributes = self._new_attributes(Kind.DIRECTORY, mode, caller)
+        node = self._table.find(directory.bucket, path)
+        if node is not None:
+            self._table.detach_location(node)
+        marker = path + MARKER
+        await self._store.put_bytes(directory.bucket, marker, b"", encode(attributes))
+        node = self._table.add(directory.bucket, path, attributes)
+        assert isinstance(node, DirectoryNode)
+        node.marked = True
+        now = node.checked_at = node.changed_at = trio.current_time()
+        self._table.remember(node, Contents({}, now, now, 1))
+        self._resolver.emptied.pop((directory.bucket, path), None)
+        directory.note_present(basename, None)
+        node.lookups += 1
+        return node
+
+    async def _require_absent(self, directory: DirectoryNode, basename: str) -> None:
+        if await self._resolver.child_or_none(directory, basename) is not None:
+            raise Exists(f"{directory.name}{basename} exists")
+
+    async def rmdir(self, parent: int, name: bytes) -> None:
+        """Remove an empty directory. Kernel: FUSE_RMDIR. C27."""
+        directory, basename = self._directory(parent), to_text(name)
+        node = await self._resolver.child(directory, basename)
+        if not isinstance(node, DirectoryNode):
+            raise NotADirectory(f"{node.name} is a file")
+        if directory.bucket is None:
+            await self._destroy_bucket(node)
+            return
+        bucket = directory.bucket
+        await self._renamer.require_empty(node)
+        await self._delete_marker(bucket, node)
+        self._resolver.emptied[bucket, node.name] = True
+        self._table.detach_location(node)
+        directory.note_absent(basename)
+        await self._keep_directory(directory)
+
+    async def _delete_marker(self, bucket: BucketName, node: DirectoryNode) -> None:
+        try:
+            await self._store.delete(bucket, node.marker)
+        except NotFound:
+            return  # an implicit directory: listed, but nothing is in it
+
+    async def _keep_directory(self, directory: DirectoryNode) -> None:
+        """Give a directory its marker when its last entry went (C26: empty directories persist)."""
+        bucket = directory.bucket
+        if bucket is None or directory.name == "" or directory.marked:
+            return
+        contents = directory.contents
+        if contents is not None and contents.entries or directory.pending:
+            return
+        listing = await self._store.list(bucket, directory.name, "", 1000, recursive=True)
+        if any((bucket, info.name) not in self._resolver.doomed for info in listing.objects):
+            directory.marked = any(info.name == directory.marker for info in listing.objects)
+            return
+        await self._store.put_bytes(bucket, directory.marker, b"", encode(directory.attributes))
+        directory.marked = True
+
+    # -- buckets as directories
+
+    async def _make_bucket(self, name: str) -> Node:
+        if not self._bucket_ops:
+            raise NotPermitted(
+                "buckets are made with the cluster's tools, or mount with bucket-ops"
+            )
+        if any(c in name for c in ":@#"):
+            raise Invalid(f"{name!r}: only global ais buckets can be made here")
+        await self._store.create_bucket(BucketName(name))
+        self._resolver.forget_buckets()
+        node = await self._resolver.child(self._directory(ROOT), name)
+        node.lookups += 1
+        return node
+
+    async def _destroy_bucket(self, node: DirectoryNode) -> None:
+        bucket = node.bucket
+        if not self._bucket_ops or bucket is None or bucket.provider != "ais" or bucket.uuid:
+            raise NotPermitted("buckets are not removed through the mount")
+        await self._renamer.require_empty(node)
+        await self._store.destroy_bucket(bucket)
+        self._resolver.forget_buckets()
+        self._table.detach_location(node)
+
+    # -- making and removing names
+
+    def _new_attributes(self, kind: Kind, mode: int, caller: Caller) -> Attributes:
+        shown = self._resolver.presentation
+        uid, gid = (caller.uid, caller.gid) if shown.persist_owner else (shown.uid, shown.gid)
+        return Attributes(kind, stat.S_IMODE(mode), uid, gid, time.time_ns())
+
+    async def _new_place(self, parent: int, name: bytes) -> tuple[DirectoryNode, str]:
+        """Check that a new name may be made and return where."""
+        directory, basename = self._directory(parent), to_text(name)
+        if directory.bucket is None:
+            raise NotPermitted("only buckets lie at the root of all buckets")
+        check_new(directory.name, basename, self._rules)
+        await self.files.free_name(directory.bucket, directory.name + basename)
+        return directory, basename
+
+    async def create(
+        self, parent: int, name: bytes, mode: int, flags: int, caller: Caller
+    ) -> tuple[Fh, FileNode]:
+        """Make and open a file (+1). Kernel: FUSE_CREATE. C20, C21."""
+        directory, basename = await self._new_place(parent, name)
+        node = await self._resolver.child_or_none(directory, basename)
+        if node is None:
+            node = self._new_file(
+                directory, basename, self._new_attributes(Kind.FILE, mode, caller)
+            )
+        elif flags & os.O_EXCL:
+            raise Exists(f"{node.name} exists")
+        elif not isinstance(node, FileNode):
+            raise IsADirectory(f"{node.name} is a directory")
+        assert isinstance(node, FileNode)
+        fh = await self._open(node, flags)
+        node.lookups += 1
+        return fh, node
+
+    def _new_file(
+        self, directory: DirectoryNode, basename: str, attributes: Attributes
+    ) -> FileNode:
+        path = directory.name + basename
+        old = self._table.find(directory.bucket, path)
+        if old is not None:
+            self._table.detach_location(old)
+        node = self._table.add(directory.bucket, path, attributes)
+        assert isinstance(node, FileNode)
+        self.files.stage_new(node)
+        directory.note_present(basename, None)
+        if directory.contents is not None:
+            directory.contents.entries.pop(basename, None)
+        directory.pending[basename] = node
+        return node
+
+    async def mknod(self, parent: int, name: bytes, mode: int, caller: Caller) -> Node:
+        """Make an empty regular file (+1); special files are EPERM (C33). Kernel: FUSE_MKNOD."""
+        if not stat.S_ISREG(mode):
+            raise NotPermitted("an object store keeps no special files")
+        fh, node = await self.create(parent, name, mode, os.O_WRONLY | os.O_EXCL, caller)
+        try:
+            await self.flush(fh)
+        finally:
+            await self.release(fh)
+        return node
+
+    async def symlink(self, parent: int, name: bytes, target: bytes, caller: Caller) -> Node:
+        """Make a symbolic link (+1): target in the body, kind in the attributes. FUSE_SYMLINK."""
+        if len(target) > MAX_TARGET:
+            raise Invalid(f"a link target has at most {MAX_TARGET} bytes")
+        directory, basename = await self._new_place(parent, name)
+        await self._require_absent(directory, basename)
+        attributes = self._new_attributes(Kind.SYMLINK, 0o777, caller).but(size=len(target))
+        path = directory.name + basename
+        assert directory.bucket is not None
+        info = await self._store.put_bytes(directory.bucket, path, target, encode(attributes))
+        old = self._table.find(directory.bucket, path)
+        if old is not None:
+            self._table.detach_location(old)
+        node = self._table.add(directory.bucket, path, attributes)
+        assert isinstance(node, FileNode)
+        node.identity, node.target = info.identity, target
+        node.changed_at = node.checked_at = trio.current_time()
+        directory.note_present(basename, info)
+        node.lookups += 1
+        return node
+
+    async def readlink(self, ino: int) -> bytes:
+        """Return a symbolic link's target. Kernel: FUSE_READLINK."""
+        node = self._file(ino)
+        if node.attributes.kind is not Kind.SYMLINK:
+            raise Invalid(f"{node.name} is no symbolic link")
+        if node.target is None:
+            assert node.bucket is not None
+            node.target = await self._store.get(node.bucket, node.name, MAX_TARGET)
+        return node.target
+
+    async def unlink(self, parent: int, name: bytes) -> None:
+        """Remove a file's name; open descriptors go on (C19). Kernel: FUSE_UNLINK."""
+        directory, basename = self._directory(parent), to_text(name)
+        node = await self._resolver.child(directory, basename)
+        if not isinstance(node, FileNode):
+            raise IsADirectory(f"{node.name} is a directory")
+        place = (node.bucket, node.name)
+        async with node.lock:
+            if node.identity is not None and node.bucket is not None:
+                if node.opens:
+                    node.doomed = True
+                    self._resolver.doomed[place] = node
+                else:
+                    await self.files.release_streams(node)
+                    await self._store.delete(node.bucket, node.name)
+            node.detached = True
+            self._table.detach_location(node)
+        directory.note_absent(split(node.name)[1])
+        directory.note_absent(basename)
+        self.files.discard(node)
+        await self._keep_directory(directory)
+
+    async def rename(
+        self, old_parent: int, old: bytes, new_parent: int, new: bytes, flags: int
+    ) -> None:
+        """Rename a file or directory. Kernel: FUSE_RENAME2. C31, C32."""
+        source = self._directory(old_parent)
+        await self._renamer.rename(
+            source, to_text(old), self._directory(new_parent), to_text(new), flags
+        )
+        await self._keep_directory(source)
+
+    # -- open files
+
+    async def open(self, ino: int, flags: int) -> tuple[Fh, bool]:
+        """Open a file; also tell whether the kernel's cached pages are still its content.
+
+        Kernel: FUSE_OPEN. C2.
+        """
+        node = self._file(ino)
+        await self._resolver.refresh(node)
+        keep = node.identity == node.kernel_identity
+        fh = await self._open(node, flags)
+        return fh, keep
+
+    async def _open(self, node: FileNode, flags: int) -> Fh:
+        handle = await self.files.open(node, flags)
+        node.kernel_identity = node.identity
+        return self.handles.add(handle)
+
+    def read_now(self, fh: int, offset: int, size: int) -> memoryview | None:
+        """Return bytes that are in memory, or None if `read` has to be awaited."""
+        return self.files.read_now(self.handles.file(Fh(fh)), offset, size)
+
+    async def read(self, fh: int, offset: int, size: int) -> bytes | memoryview:
+        """Return up to `size` bytes; short only at the end. Kernel: FUSE_READ."""
+        return await self.files.read(self.handles.file(Fh(fh)), offset, size)
+
+    async def write(self, fh: int, offset: int, data: bytes) -> int:
+        """Write bytes and return how many were taken. Kernel: FUSE_WRITE."""
+        return await self.files.write(self.handles.file(Fh(fh)), offset, data)
+
+    async def flush(self, fh: int) -> None:
+        """Store what was written: close(2) returns the error. Kernel: FUSE_FLUSH. C9."""
+        handle = self.handles.file(Fh(fh))
+        if handle.writable:
+            await self.files.commit(handle.node)
+
+    async def fsync(self, fh: int) -> None:
+        """Return when the cluster has the present content. Kernel: FUSE_FSYNC. C8."""
+        await self.files.commit(self.handles.file(Fh(fh)).node)
+
+    async def release(self, fh: int) -> None:
+        """Close a file; never raises. Kernel: FUSE_RELEASE."""
+        handle = self.handles.remove(Fh(fh))
+        if isinstance(handle, FileHandle):
+            await self.files.close(handle)
+            self._let_go(handle.node)
+
+    # -- attributes
+
+    async def setattr(self, ino: int, change: Change, fh: int | None) -> Node:
+        """Change attributes and return the node. Kernel: FUSE_SETATTR. C24."""
+        node = self.node(ino)
+        if change.size is not None:
+            await self.files.truncate(self._file(ino), change.size, store=fh is None)
+        fields = {
+            name: value
+            for name, value in (
+                ("mode", change.mode),
+                ("uid", change.uid),
+                ("gid", change.gid),
+                ("mtime_ns", change.mtime_ns),
+            )
+            if value is not None
+        }
+        if fields:
+            await self._resolver.refresh(node)
+            await self._set_attributes(node, node.attributes.but(**fields))
+        return node
+
+    async def _set_attributes(self, node: Node, attributes: Attributes) -> None:
+        """Make attributes persist; of a file being written, with its content."""
+        encode(attributes)  # too large: ENOSPC before anything changes
+        before, node.attributes = node.attributes, attributes
+        try:
+            if isinstance(node, FileNode):
+                node.attributes_dirty = True
+                if node.staged is None or not node.staged.dirty:
+                    await self.files.commit(node)
+            elif isinstance(node, DirectoryNode) and node.bucket is not None:
+                await self._store_directory(node)
+        except FsError:
+            node.attributes = before
+            if isinstance(node, FileNode):
+                node.attributes_dirty = False
+            raise
+
+    async def _store_directory(self, node: DirectoryNode) -> None:
+        bucket, stored = node.bucket, encode(node.attributes)
+        assert bucket is not None
+        if node.marked:
+            await self._store.set_attributes(bucket, node.marker, stored)
+        else:
+            await self._store.put_bytes(bucket, node.marker, b"", stored)
+            node.marked = True
+        node.changed_at = node.checked_at = trio.current_time()
+
+    async def statfs(self) -> Capacity:
+        """Return the cluster's capacity. Kernel: FUSE_STATFS. C25."""
+        now = trio.current_time()
+        if self._capacity is None or now - self._capacity_at > CAPACITY_LIFETIME_S:
+            self._capacity = await self._store.capacity()
+            self._capacity_at = now
+        return self._capacity
+
+    # -- the end
+
+    def dirty_files(self) -> list[FileNode]:
+        """Return the files that the cluster lacks something of."""
+        return [n for n in self._table if isinstance(n, FileNode) and n.dirty and not n.detached]
+
+    async def drain(self) -> int:
+        """Store and delete what is left after the last request; return how much failed."""
+        for handle in self.handles.open_files():
+            handle.node.opens = 0
+            if handle.node.doomed:
+                await self.files.close(handle)
+        failed = 0
+        for node in self.dirty_files():
+            try:
+                await self.files.commit(node)
+            except FsError as error:
+                failed += 1
+                log.error("%s is not stored: %s", node.name, error)  # noqa: TRY400
+        return failed

@@ -1,0 +1,308 @@
+"""The inode table: which inode number stands for which object or directory, and what is known of it.
+
+Serves `filesystem`. Invariants: an inode number is never reused; one location (bucket, name) has at
+most one node; a node stays while the kernel knows it (`lookups`), a handle is open, or it holds
+bytes that the cluster lacks.
+
+Lock order: `Node.lock` of a file, then nothing. Two files are locked by a rename only, in the order
+of their inode numbers. No lock is held while waiting for another node's commit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NewType
+
+import cachetools
+import trio
+
+from aisfs.vfs.attributes import Attributes, Kind
+from aisfs.vfs.paths import MARKER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aisfs.cache.reader import ContentReader
+    from aisfs.staging.staged_file import StagedFile
+    from aisfs.store.interface import BucketName, Identity, ObjectInfo
+    from aisfs.vfs.directory import DirectoryStream, Entry
+
+Ino = NewType("Ino", int)
+
+ROOT = Ino(1)
+
+REMEMBERED = 200_000
+"""Names of complete listings that are kept in all; about 100 bytes each beside their nodes."""
+
+
+class Node:
+    """What a name stands for.
+
+    Attributes:
+        bucket: None for the root of all buckets only.
+        name: a directory's prefix ("" or ending in "/"), or an object's name.
+        attributes: what stat(2) shows.
+        checked_at: when the cluster last told them, in the clock of `trio.current_time`.
+        changed_at: when this mount last changed the object; an older answer is ignored.
+        lookups: how often the kernel was told this inode (FUSE lookup count).
+    """
+
+    __slots__ = (
+        "attributes",
+        "bucket",
+        "changed_at",
+        "checked_at",
+        "ino",
+        "lookups",
+        "name",
+        "opens",
+    )
+
+    def __init__(
+        self, ino: Ino, bucket: BucketName | None, name: str, attributes: Attributes
+    ) -> None:
+        self.ino = ino
+        self.bucket = bucket
+        self.name = name
+        self.attributes = attributes
+        self.checked_at = float("-inf")
+        self.changed_at = float("-inf")
+        self.lookups = 0
+        self.opens = 0
+
+    @property
+    def removable(self) -> bool:
+        """Whether nothing refers to the node any more."""
+        return self.lookups <= 0 and self.opens == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A complete listing of a directory: basename → object, or None for a directory.
+
+    Attributes:
+        started_at: when its first request was sent.
+        arrived_at: when its last answer came.
+        batches: how many requests it took.
+    """
+
+    entries: dict[str, ObjectInfo | None]
+    started_at: float
+    arrived_at: float
+    batches: int
+
+
+class DirectoryNode(Node):
+    """A directory, a bucket, or the root of all buckets.
+
+    Attributes:
+        contents: the last complete listing, if it is still remembered.
+        absent: names that were looked for and not found → when.
+        removed: names that this mount removed → when; an older listing still shows them.
+        revalidations: single look-ups since `contents` expired.
+        marked: whether a marker object keeps the directory.
+        first: a listing's first batch that a look-up brought, for the open that follows.
+        pending: files made here that the cluster does not have yet.
+    """
+
+    __slots__ = ("absent", "contents", "first", "marked", "pending", "removed", "revalidations")
+
+    def __init__(
+        self, ino: Ino, bucket: BucketName | None, name: str, attributes: Attributes
+    ) -> None:
+        super().__init__(ino, bucket, name, attributes)
+        self.contents: Contents | None = None
+        self.absent: cachetools.LRUCache[str, float] = cachetools.LRUCache(1024)
+        self.removed: dict[str, float] = {}
+        self.revalidations = 0
+        self.marked = False
+        self.first: tuple[DirectoryStream, list[Entry]] | None = None
+        self.pending: dict[str, FileNode] = {}
+
+    @property
+    def marker(self) -> str:
+        """Name of the object that keeps the directory and its attributes (C26)."""
+        return self.name + MARKER
+
+    def note_present(self, basename: str, info: ObjectInfo | None) -> None:
+        """Take note that this mount made a name."""
+        self.changed_at = trio.current_time()
+        self.first = None
+        self.absent.pop(basename, None)
+        self.removed.pop(basename, None)
+        if self.contents is not None:
+            self.contents.entries[basename] = info
+
+    def note_absent(self, basename: str) -> None:
+        """Take note that this mount removed a name."""
+        self.changed_at = trio.current_time()
+        self.first = None
+        self.pending.pop(basename, None)
+        self.absent[basename] = self.changed_at
+        self.removed[basename] = self.changed_at
+        if self.contents is not None:
+            self.contents.entries.pop(basename, None)
+
+
+class FileNode(Node):
+    """A regular file or a symbolic link.
+
+    Attributes:
+        identity: the content on the cluster; None while there is none (a new file).
+        staged: the local copy while the file is open for writing.
+        reader: reads `identity`; shared by the handles that pinned it.
+        kernel_identity: the content that the kernel's page cache holds.
+        writers: handles open for writing.
+        detached: unlinked or replaced; the name is not this node's any more.
+        target: a symbolic link's, once it was read.
+        attributes_dirty: attributes that the cluster lacks and the next commit carries.
+        doomed: unlinked while open; the object is deleted with the last close.
+        epoch: counts the contents that this mount stored; a handle of an older one follows.
+    """
+
+    __slots__ = (
+        "attributes_dirty",
+        "detached",
+        "doomed",
+        "epoch",
+        "identity",
+        "kernel_identity",
+        "lock",
+        "reader",
+        "staged",
+        "target",
+        "writers",
+    )
+
+    def __init__(
+        self, ino: Ino, bucket: BucketName | None, name: str, attributes: Attributes
+    ) -> None:
+        super().__init__(ino, bucket, name, attributes)
+        self.identity: Identity | None = None
+        self.staged: StagedFile | None = None
+        self.reader: ContentReader | None = None
+        self.kernel_identity: Identity | None = None
+        self.lock = trio.Lock()
+        self.writers = 0
+        self.detached = False
+        self.doomed = False
+        self.epoch = 0
+        self.target: bytes | None = None
+        self.attributes_dirty = False
+
+    @property
+    def local(self) -> bool:
+        """Whether this mount knows better than the cluster what the file is."""
+        return (
+            self.detached
+            or self.attributes_dirty
+            or (self.staged is not None and (self.staged.dirty or self.writers > 0))
+        )
+
+    @property
+    def dirty(self) -> bool:
+        """Whether the cluster lacks something of the file."""
+        return self.attributes_dirty or (self.staged is not None and self.staged.dirty)
+
+    @property
+    def removable(self) -> bool:
+        """Whether nothing refers to the node and nothing of it would be lost."""
+        return super().removable and not self.dirty
+
+
+class InodeTable:
+    """All nodes by number and by location."""
+
+    def __init__(self, root: DirectoryNode) -> None:
+        self._nodes: dict[Ino, Node] = {root.ino: root}
+        self._places: dict[tuple[BucketName | None, str], Node] = {(root.bucket, root.name): root}
+        self._next = ROOT + 1
+        self._listed: cachetools.LRUCache[Ino, DirectoryNode] = _Listed(REMEMBERED)
+        root.lookups = 1
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(tuple(self._nodes.values()))
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def get(self, ino: Ino) -> Node | None:
+        """Return the node of an inode number."""
+        return self._nodes.get(ino)
+
+    def find(self, bucket: BucketName | None, name: str) -> Node | None:
+        """Return the node at a location."""
+        return self._places.get((bucket, name))
+
+    def add(self, bucket: BucketName | None, name: str, attributes: Attributes) -> Node:
+        """Make a node for a location that has none."""
+        kind = DirectoryNode if attributes.kind is Kind.DIRECTORY else FileNode
+        node = kind(Ino(self._next), bucket, name, attributes)
+        self._next += 1
+        self._nodes[node.ino] = node
+        self._places[bucket, name] = node
+        return node
+
+    def remember(self, directory: DirectoryNode, contents: Contents) -> None:
+        """Keep a complete listing, forgetting the least recently used beyond `REMEMBERED`."""
+        self._listed.pop(directory.ino, None)
+        directory.contents = contents
+        directory.revalidations = 0
+        directory.absent.clear()
+        for name, when in tuple(directory.removed.items()):
+            if when < contents.started_at:
+                del directory.removed[name]
+        if len(contents.entries) < REMEMBERED:
+            self._listed[directory.ino] = directory
+        else:
+            directory.contents = None
+
+    def relocate(self, node: Node, name: str) -> None:
+        """Give a node another name in its bucket; what stood there is detached."""
+        self.detach_location(node)
+        if isinstance(node, FileNode) and node.reader is not None:
+            node.reader.name = name
+        node.name = name
+        self._places[node.bucket, name] = node
+
+    def detach_location(self, node: Node) -> None:
+        """Take a node's name away; its number lives on for those who hold it."""
+        if self._places.get((node.bucket, node.name)) is node:
+            del self._places[node.bucket, node.name]
+
+    def below(self, directory: DirectoryNode) -> list[Node]:
+        """Return the known nodes under a directory's prefix, itself excluded."""
+        return [
+            node
+            for node in self._nodes.values()
+            if node.bucket == directory.bucket
+            and node is not directory
+            and node.name.startswith(directory.name)
+            and self._places.get((node.bucket, node.name)) is node
+        ]
+
+    def forget_if_unused(self, node: Node) -> bool:
+        """Drop a node that nothing refers to; True if it went."""
+        if node.ino == ROOT or not node.removable:
+            return False
+        self.detach_location(node)
+        self._listed.pop(node.ino, None)
+        self._nodes.pop(node.ino, None)
+        return True
+
+
+class _Listed(cachetools.LRUCache[Ino, DirectoryNode]):
+    """Directories whose listing is kept, weighed by its length; an evicted one forgets it."""
+
+    def __init__(self, names: int) -> None:
+        super().__init__(names, getsizeof=_listing_size)
+
+    def popitem(self) -> tuple[Ino, DirectoryNode]:
+        """Forget the least recently used listing."""
+        ino, directory = super().popitem()
+        directory.contents = None
+        return ino, directory
+
+
+def _listing_size(directory: DirectoryNode) -> int:
+    return 1 + (len(directory.contents.entries) if directory.contents is not None else 0)

@@ -1,0 +1,513 @@
+"""From a name to its node: what the mount remembers, what it asks the cluster, and what it believes.
+
+Serves `filesystem`, `handles` and `rename`. A look-up is answered by the first of
+
+    a file being written here ─▶ a node younger than the TTL ─▶ a complete listing younger than it
+    ─▶ a relist, when an expired listing is used name by name (C3) ─▶ one HEAD and one LIST (C30)
+
+Answers carry the time when they were asked for: one that is older than this mount's own change of the
+name is ignored, so that a slow listing never undoes a write (C1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cachetools
+import trio
+
+from aisfs.errors import FsError, NotFound
+from aisfs.vfs.attributes import Presentation, foreign_mtime_ns
+from aisfs.vfs.directory import Cursor, DirectoryStream, Entry, prove_directories
+from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, InodeTable, Node
+from aisfs.vfs.paths import MARKER, bucket_directory, shadowed_name, split
+
+if TYPE_CHECKING:
+    from aisfs.store.interface import BucketInfo, BucketName, ObjectInfo, ObjectStore
+
+PATIENCE = 2
+"""Names of an expired long listing that are asked for singly before it is listed again."""
+
+NEVER = float("-inf")
+
+Place = tuple["BucketName | None", str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """Seconds for which an answer of the cluster is believed (C3)."""
+
+    attributes: float = 1.0
+    absence: float = 1.0
+    listing: float = 1.0
+
+
+class Resolver:
+    """Finds nodes and keeps what is known of them fresh.
+
+    Attributes:
+        doomed: objects that were unlinked while open: gone for this mount, deleted at last close.
+        emptied: directories that this mount emptied; real clusters go on listing them.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        table: InodeTable,
+        presentation: Presentation,
+        lifetimes: Lifetimes,
+        nursery: trio.Nursery,
+    ) -> None:
+        self.store = store
+        self.table = table
+        self.presentation = presentation
+        self.lifetimes = lifetimes
+        self._nursery = nursery
+        self._buckets: dict[BucketName, BucketInfo] = {}
+        self._buckets_at = NEVER
+        self.doomed: dict[Place, FileNode] = {}
+        self.emptied: cachetools.LRUCache[Place, bool] = cachetools.LRUCache(10_000)
+
+    # -- freshness
+
+    def remaining(self, node: Node) -> float:
+        """Return for how many seconds a node's attributes may still be believed."""
+        lifetime = self.lifetimes.attributes
+        if node.bucket is None or (isinstance(node, FileNode) and node.local):
+            return lifetime
+        return max(lifetime - (trio.current_time() - node.checked_at), 0.0)
+
+    def fresh(self, node: Node) -> bool:
+        """Tell whether a node's attributes need no asking."""
+        return self.remaining(node) > 0.0
+
+    def _fresh_contents(self, directory: DirectoryNode) -> Contents | None:
+        """Return the directory's complete listing if it is young enough."""
+        contents = directory.contents
+        if contents is None:
+            return None
+        age = trio.current_time() - contents.arrived_at
+        return contents if age < self.lifetimes.listing else None
+
+    # -- names
+
+    async def child(self, parent: DirectoryNode, basename: str) -> Node:
+        """Return the node of a name.
+
+        Raises:
+            NotFound: there is no such name.
+        """
+        if parent.bucket is None:
+            return await self._bucket_child(basename)
+        node = self._remembered(parent, basename)
+        if node is None and await self._relist_if_scanned(parent):
+            node = self._remembered(parent, basename)
+        if node is not None:
+            return node
+        if basename == MARKER:
+            raise NotFound(f"{parent.name}{MARKER} is aisfs's own")
+        shadowed = shadowed_name(basename)
+        if shadowed is not None:
+            return await self._shadowed_child(parent, shadowed)
+        return await self._probe(parent, basename)
+
+    async def child_or_none(self, parent: DirectoryNode, basename: str) -> Node | None:
+        """Return the node of a name, or None if there is none."""
+        try:
+            return await self.child(parent, basename)
+        except NotFound:
+            return None
+
+    def _remembered(self, parent: DirectoryNode, basename: str) -> Node | None:
+        """Answer from memory; None if only the cluster can tell, `NotFound` if known absent."""
+        path = parent.name + basename
+        for name in (path + "/", path):
+            node = self.table.find(parent.bucket, name)
+            if node is not None and self.fresh(node):
+                return node
+        if (parent.bucket, path) in self.doomed:
+            raise NotFound(path)
+        if trio.current_time() - parent.absent.get(basename, NEVER) < self.lifetimes.absence:
+            raise NotFound(path)
+        contents = self._fresh_contents(parent)
+        if contents is None:
+            return None
+        if basename not in contents.entries:
+            raise NotFound(path)
+        info = contents.entries[basename]
+        if info is None:
+            return None  # a directory's attributes are not in its parent's listing
+        return self._file_node(parent.bucket, info, contents.started_at, contents.arrived_at)
+
+    async def _relist_if_scanned(self, parent: DirectoryNode) -> bool:
+        """List a directory again whose expired listing is being used name by name."""
+        contents = parent.contents
+        if contents is None or self._fresh_contents(parent) is not None:
+            return False
+        parent.revalidations += 1
+        if contents.batches > 1 and parent.revalidations <= PATIENCE:
+            return False
+        cursor = self.open_directory(parent)
+        index = 0
+        while entries := await cursor.at(index):
+            index += len(entries)
+            for entry in entries:
+                if entry.info is not None and self.table.find(parent.bucket, entry.info.name):
+                    self.materialise(parent, entry, cursor)
+        return True
+
+    async def _probe(self, parent: DirectoryNode, basename: str) -> Node:
+        """Ask the cluster for one name: HEAD and LIST together; a HEAD of 200 answers at once."""
+        bucket, name = parent.bucket, parent.name + basename
+        assert bucket is not None
+        started = trio.current_time()
+        look = _DirectoryLook(self, bucket, name + "/")
+        self._nursery.start_soon(look.run)
+        try:
+            info = await self.store.head(bucket, name)
+        except NotFound:
+            info = None
+        if info is not None and not look.found:
+            return self._file_node(bucket, info, started, trio.current_time())
+        node = await look.result()
+        if node is None:
+            parent.absent[basename] = started
+            raise NotFound(f"{name}: no such object or directory")
+        return node
+
+    async def _shadowed_child(self, parent: DirectoryNode, basename: str) -> Node:
+        """Return the object whose name is also a directory (C28)."""
+        bucket, name = parent.bucket, parent.name + basename
+        assert bucket is not None
+        started = trio.current_time()
+        look = _DirectoryLook(self, bucket, name + "/")
+        self._nursery.start_soon(look.run)
+        info = await self.store.head(bucket, name)
+        if await look.result() is None:
+            raise NotFound(f"{name} is no directory, so nothing shadows the object")
+        return self._file_node(bucket, info, started, trio.current_time())
+
+    async def refresh(self, node: Node) -> None:
+        """Make a node's attributes younger than their TTL.
+
+        Raises:
+            NotFound: it is gone.
+        """
+        if self.fresh(node):
+            return
+        bucket = node.bucket
+        assert bucket is not None
+        if node.ino == ROOT or node.name == "":
+            node.checked_at = trio.current_time()
+            return
+        if isinstance(node, DirectoryNode):
+            look = _DirectoryLook(self, bucket, node.name)
+            await look.run()
+            if await look.result() is None:
+                raise NotFound(f"{node.name} is gone")
+            return
+        prefix, _ = split(node.name)
+        parent = self.table.find(bucket, prefix)
+        if isinstance(parent, DirectoryNode) and await self._relist_if_scanned(parent):
+            if self.fresh(node):
+                return
+        started = trio.current_time()
+        info = await self.store.head(bucket, node.name)
+        self._file_node(bucket, info, started, trio.current_time())
+
+    # -- nodes
+
+    def materialise(self, parent: DirectoryNode, entry: Entry, cursor: Cursor) -> Node:
+        """Return the node of a directory entry, brought up to date with it."""
+        source = cursor.source
+        if entry.node is not None:
+            return entry.node
+        if entry.info is not None:
+            return self._file_node(parent.bucket, entry.info, source.started_at, source.arrived_at)
+        name = f"{parent.name}{entry.name}/"
+        return self.directory_node(
+            parent.bucket, name, entry.stored, source.started_at, source.arrived_at
+        )
+
+    def directory_node(
+        self,
+        bucket: BucketName | None,
+        name: str,
+        stored: str | None,
+        started: float,
+        arrived: float,
+    ) -> DirectoryNode:
+        """Return a directory's node; `stored` as in `Entry`, times as in `EntrySource`."""
+        shown = self.presentation.of_directory(stored or "", self._created_ns(bucket))
+        node = self.table.find(bucket, name) or self.table.add(bucket, name, shown)
+        assert isinstance(node, DirectoryNode)
+        if stored is not None and node.changed_at <= started:
+            node.attributes = shown
+            node.marked = bool(stored)
+            node.checked_at = max(node.checked_at, arrived)
+        return node
+
+    def _file_node(
+        self, bucket: BucketName | None, info: ObjectInfo, started: float, arrived: float
+    ) -> FileNode:
+        identity = info.identity
+        mtime_ns = foreign_mtime_ns(self._created_ns(bucket), identity.version, identity.checksum)
+        shown = self.presentation.of_object(info.attributes, identity.size, mtime_ns)
+        node = self.table.find(bucket, info.name)
+        if isinstance(node, FileNode) and (node.local or node.changed_at > started):
+            return node
+        if node is not None and node.attributes.kind is not shown.kind:
+            self.table.detach_location(node)  # an inode number never changes its type
+            node = None
+        node = node or self.table.add(bucket, info.name, shown)
+        assert isinstance(node, FileNode)
+        if node.identity is None or not node.identity.same_content(identity):
+            node.identity = identity
+            node.target = None
+            self.retire_reader(node)
+        node.attributes = shown
+        node.checked_at = max(node.checked_at, arrived)
+        return node
+
+    @staticmethod
+    def retire_reader(node: FileNode) -> None:
+        """Let go of the reader of a content that new handles must not see."""
+        reader, node.reader = node.reader, None
+        if reader is not None and reader.users == 0:
+            reader.drop()
+
+    def _created_ns(self, bucket: BucketName | None) -> int:
+        info = self._buckets.get(bucket) if bucket is not None else None
+        return info.created_ns if info is not None else 0
+
+    # -- listings
+
+    def open_directory(self, directory: DirectoryNode) -> Cursor:
+        """Return a cursor over a directory's entries, from memory where that is young enough."""
+        contents = self._fresh_contents(directory)
+        if contents is not None:
+            return Cursor(_Remembered(contents, directory))
+        assert directory.bucket is not None
+        first, directory.first = directory.first, None
+        if first is not None:
+            age = trio.current_time() - first[0].started_at
+            if age < self.lifetimes.listing:
+                return Cursor(_CorrectedStream(self, directory, *first))
+        stream = DirectoryStream(self.store, directory.bucket, directory.name)
+        return Cursor(_CorrectedStream(self, directory, stream, None))
+
+    async def open_buckets(self) -> list[Node]:
+        """Return the nodes of all buckets."""
+        return [self._bucket_node(info) for info in await self._load_buckets()]
+
+    async def load_root(self, root: DirectoryNode) -> None:
+        """Learn what a mount needs at its start; the first batch is kept for the first readdir.
+
+        Raises:
+            NotFound: there is no such bucket.
+        """
+        if root.bucket is None:
+            await self._load_buckets()
+            return
+        info = await self.store.bucket(root.bucket)
+        self._buckets[root.bucket] = info
+        stream = DirectoryStream(self.store, root.bucket, root.name)
+        entries = await stream.next()
+        stored = stream.marker.attributes if stream.marker is not None else ""
+        root.attributes = self.presentation.of_directory(stored, info.created_ns)
+        root.marked = stream.marker is not None
+        root.first = (stream, entries)
+
+    async def correct(
+        self, directory: DirectoryNode, entries: list[Entry], started: float
+    ) -> list[Entry]:
+        """Take out what this mount knows to be gone, and directories that hold nothing."""
+        bucket, prefix, removed = directory.bucket, directory.name, directory.removed
+        assert bucket is not None
+        entries = [
+            entry
+            for entry in entries
+            if removed.get(entry.name, NEVER) <= started
+            and (bucket, prefix + entry.name) not in self.doomed
+        ]
+        unsure = [
+            entry.name
+            for entry in entries
+            if entry.is_directory and not self._surely_there(bucket, f"{prefix}{entry.name}/")
+        ]
+        if not unsure:
+            return entries
+        proof = await prove_directories(self.store, bucket, prefix, unsure)
+        kept = []
+        for entry in entries:
+            place = (bucket, f"{prefix}{entry.name}/")
+            if not entry.is_directory:
+                kept.append(entry)
+            elif entry.name in proof.stored:
+                self.emptied.pop(place, None)
+                kept.append(Entry(entry.name, None, proof.stored[entry.name]))
+            elif entry.name not in proof.refuted and place not in self.emptied:
+                kept.append(entry)
+        return kept
+
+    def _surely_there(self, bucket: BucketName, name: str) -> bool:
+        node = self.table.find(bucket, name)
+        return node is not None and self.fresh(node)
+
+    # -- buckets
+
+    async def _load_buckets(self) -> list[BucketInfo]:
+        """Return all buckets, asked for at most once per TTL."""
+        now = trio.current_time()
+        if now - self._buckets_at >= self.lifetimes.listing:
+            self._buckets = {info.name: info for info in await self.store.buckets()}
+            self._buckets_at = now
+        return list(self._buckets.values())
+
+    def forget_buckets(self) -> None:
+        """Ask again at the next use: this mount changed the list."""
+        self._buckets_at = NEVER
+
+    async def _bucket_child(self, basename: str) -> Node:
+        for info in await self._load_buckets():
+            if bucket_directory(info.name) == basename:
+                return self._bucket_node(info)
+        raise NotFound(f"no bucket {basename!r} in this cluster")
+
+    def _bucket_node(self, info: BucketInfo) -> Node:
+        return self.directory_node(info.name, "", "", self._buckets_at, self._buckets_at)
+
+
+class _Remembered:
+    """A complete listing from memory, as a cursor's source."""
+
+    def __init__(self, contents: Contents, directory: DirectoryNode) -> None:
+        self._contents = contents
+        self._directory = directory
+        self.started_at = contents.started_at
+        self.arrived_at = contents.arrived_at
+        self.done = False
+
+    def fork(self) -> _Remembered:
+        return _Remembered(self._contents, self._directory)
+
+    async def next(self) -> list[Entry]:
+        self.done = True
+        entries = [Entry(name, info) for name, info in self._contents.entries.items()]
+        return entries + _pending(self._directory)
+
+
+class _CorrectedStream:
+    """A directory's listing from the cluster, corrected, and remembered when it is complete."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        directory: DirectoryNode,
+        stream: DirectoryStream,
+        ready: list[Entry] | None,
+    ) -> None:
+        self._resolver = resolver
+        self._directory = directory
+        self._stream = stream
+        self._ready = ready
+        self.started_at = self.arrived_at = stream.started_at
+        whole = stream.batches == (0 if ready is None else 1)
+        self._all: dict[str, ObjectInfo | None] | None = {} if whole else None
+
+    @property
+    def done(self) -> bool:
+        return self._stream.done and self._ready is None
+
+    def fork(self) -> _CorrectedStream:
+        return _CorrectedStream(self._resolver, self._directory, self._stream.fork(), self._ready)
+
+    async def next(self) -> list[Entry]:
+        resolver, directory, stream = self._resolver, self._directory, self._stream
+        entries, self._ready = self._ready, None
+        if entries is None:
+            entries = await stream.next()
+            self.arrived_at = trio.current_time()
+        self.started_at = stream.started_at
+        entries = await resolver.correct(directory, entries, self.started_at)
+        if self._all is not None:
+            self._all.update((e.name, e.info) for e in entries)
+        if not stream.done:
+            return entries
+        if self._all is not None and directory.changed_at <= self.started_at:
+            contents = Contents(self._all, self.started_at, self.arrived_at, stream.batches)
+            resolver.table.remember(directory, contents)
+        return entries + _pending(directory)
+
+
+def _pending(directory: DirectoryNode) -> list[Entry]:
+    """Return the files that the cluster does not have yet."""
+    return [Entry(name, node=node) for name, node in directory.pending.items()]
+
+
+class _DirectoryLook:
+    """Whether a prefix is a directory: one LIST below it, which also tells its attributes."""
+
+    def __init__(self, resolver: Resolver, bucket: BucketName, prefix: str) -> None:
+        self._resolver = resolver
+        self._bucket = bucket
+        self._prefix = prefix
+        self._error: FsError | None = None
+        self._node: DirectoryNode | None = None
+        self._done = trio.Event()
+
+    @property
+    def found(self) -> bool:
+        """Whether it is known to be a directory by now."""
+        return self._node is not None
+
+    async def run(self) -> None:
+        """Ask the cluster."""
+        try:
+            self._node = await self._look()
+        except FsError as error:
+            self._error = error
+        finally:
+            self._done.set()
+
+    async def result(self) -> DirectoryNode | None:
+        """Return the directory's node, or None if there is none."""
+        await self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._node
+
+    async def _look(self) -> DirectoryNode | None:
+        resolver, bucket, prefix = self._resolver, self._bucket, self._prefix
+        stream = DirectoryStream(resolver.store, bucket, prefix)
+        entries = await stream.next()
+        arrived = trio.current_time()
+        if stream.marker is None and not any(entry.info is not None for entry in entries):
+            # Only directories, which real clusters list even when they are empty.
+            names = [entry.name for entry in entries]
+            if not names:
+                return None
+            if not (await prove_directories(resolver.store, bucket, prefix, names)).stored:
+                return None
+        stored = await self._stored_attributes(stream)
+        node = resolver.directory_node(bucket, prefix, stored, stream.started_at, arrived)
+        resolver.emptied.pop((bucket, prefix), None)
+        if node.changed_at <= stream.started_at:
+            node.first = (stream, entries)
+            if stream.done and all(entry.info is not None for entry in entries):
+                found = {entry.name: entry.info for entry in entries}
+                resolver.table.remember(node, Contents(found, stream.started_at, arrived, 1))
+        return node
+
+    async def _stored_attributes(self, stream: DirectoryStream) -> str:
+        """Return the marker's attributes; it is asked for if the first batch did not reach it."""
+        name = self._prefix + MARKER
+        if stream.marker is not None:
+            return stream.marker.attributes
+        if stream.passed(name):
+            return ""
+        try:
+            return (await self._resolver.store.head(self._bucket, name)).attributes
+        except NotFound:
+            return ""
