@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PATIENCE = 2
 """Names of an expired long listing that are asked for singly before it is listed again."""
 
+SINGLE_PROOFS = 64
+"""Directories of one batch that are looked into one by one, when one request did not tell."""
+
 NEVER = float("-inf")
 
 Place = tuple["BucketName | None", str]
@@ -339,17 +342,29 @@ class Resolver:
         if not unsure:
             return entries
         proof = await prove_directories(self.store, bucket, prefix, unsure)
+        open_questions = [n for n in unsure if n not in proof.stored and n not in proof.refuted]
+        refuted = proof.refuted | await self._refute_singly(bucket, prefix, open_questions)
         kept = []
         for entry in entries:
-            place = (bucket, f"{prefix}{entry.name}/")
-            if not entry.is_directory:
-                kept.append(entry)
-            elif entry.name in proof.stored:
-                self.emptied.pop(place, None)
+            if entry.is_directory and entry.name in proof.stored:
+                self.emptied.pop((bucket, f"{prefix}{entry.name}/"), None)
                 kept.append(Entry(entry.name, None, proof.stored[entry.name]))
-            elif entry.name not in proof.refuted and place not in self.emptied:
+            elif not entry.is_directory or entry.name not in refuted:
                 kept.append(entry)
         return kept
+
+    async def _refute_singly(self, bucket: BucketName, prefix: str, names: list[str]) -> set[str]:
+        """Return which of a few directories hold nothing; of many, those that we emptied.
+
+        What is asked here is what the stat(2) that usually follows would ask.
+        """
+        if len(names) > SINGLE_PROOFS:
+            return {n for n in names if (bucket, f"{prefix}{n}/") in self.emptied}
+        looks = {name: _DirectoryLook(self, bucket, f"{prefix}{name}/") for name in names}
+        async with trio.open_nursery() as nursery:
+            for look in looks.values():
+                nursery.start_soon(look.run)
+        return {name for name, look in looks.items() if look.refuted}
 
     def _surely_there(self, bucket: BucketName, name: str) -> bool:
         node = self.table.find(bucket, name)
@@ -461,6 +476,11 @@ class _DirectoryLook:
     def found(self) -> bool:
         """Whether it is known to be a directory by now."""
         return self._node is not None
+
+    @property
+    def refuted(self) -> bool:
+        """Whether it is known that nothing is there."""
+        return self._done.is_set() and self._node is None and self._error is None
 
     async def run(self) -> None:
         """Ask the cluster."""
