@@ -56,6 +56,7 @@ _BY_TCODE: dict[str, type[errors.AISError]] = {
     "ErrMv": errors.PathCollisionError,
     "ErrCapExceeded": errors.NoSpaceError,
     "ErrLimitedCoexistence": errors.ConflictError,
+    "ErrXactUsePrev": errors.ConflictError,
     "ErrRemoteMetadataMismatch": errors.PreconditionError,
 }
 
@@ -114,7 +115,8 @@ def refusal(
 
 
 def _kind(method: str, url: str, status: int, found: ErrorBody) -> type[errors.AISError]:
-    kind = _BY_TCODE.get(found.tcode)
+    # 501 says it all, whatever else is the matter (creating a cloud bucket: "not found").
+    kind = None if status == 501 else _BY_TCODE.get(found.tcode)
     if kind is errors.ErrBckNotFound and _REMOTE_GONE.search(found.message):
         return errors.ErrRemoteBckNotFound
     if kind is None and status in {404, 410}:
