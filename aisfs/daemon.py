@@ -1,8 +1,8 @@
 """One mount, put together: store, cache, staging, namespace and kernel meet here and nowhere else.
 
 `run` is the whole life of the process that serves a mount. All state belongs to one trio loop; the
-nursery below holds the readahead streams, the look-ups and the signal handler. If the process dies it
-does not unmount: an empty mount point would invite a mirror job to delete everything.
+nursery below holds the readahead streams, the look-ups and the signal handler. If the process dies
+it does not unmount: an empty mount point would invite a mirror job to delete everything.
 """
 
 from __future__ import annotations

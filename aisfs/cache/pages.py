@@ -1,7 +1,7 @@
 """Memory for bytes already read: fixed-size pages in one bounded region, least recently used first.
 
-Serves `reader`. Invariants: the bytes held never exceed the capacity; a page that is being filled or
-awaited is never reclaimed; a complete page never changes.
+Serves `reader`. Invariants: the bytes held never exceed the capacity; a page that is being filled
+or awaited is never reclaimed; a complete page never changes.
 
 Large pages are slots of one page-aligned anonymous mapping: a `bytearray` starts 16 bytes after a
 page boundary, where the kernel's copy from a socket runs at a quarter of its speed on some CPUs.
@@ -14,9 +14,9 @@ import mmap
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-import trio
-
 if TYPE_CHECKING:
+    import trio
+
     from aisfs.errors import FsError
 
 PAGE_SIZE = 1 << 20

@@ -13,7 +13,8 @@ The kernel's own readahead (up to 1 MiB requests, several in flight) reorders wi
 """
 
 FIRST_WINDOW = 1 << 20
-"""Bytes asked for by the first read of a file: one page, so that looking into a file stays cheap."""
+"""Bytes asked for by the first read of a file: one page, so that looking into a file stays
+cheap."""
 
 
 class AccessPattern:

@@ -1,17 +1,18 @@
 """Reads of one content: offset and size → pages → reply, one fetch per page however many readers.
 
-Serves `vfs` (one `ContentReader` per pinned identity of an object). A sequential reader is served by
-one streaming GET whose body is received straight into pages; the stream is granted pages a window
-ahead of the reader and ends when it has waited `STARVED_S` for the next one, because on AIS a stalled
-reader blocks the writers of its object. Reading on starts a new ranged GET, whose identity is checked
-(C4). A random read fetches what was asked for and is not kept: the kernel keeps it.
+Serves `vfs` (one `ContentReader` per pinned identity of an object). A sequential reader is served
+by one streaming GET whose body is received straight into pages; the stream is granted pages a
+window ahead of the reader and ends when it has waited `STARVED_S` for the next one, because on AIS
+a stalled reader blocks the writers of its object. Reading on starts a new ranged GET, whose
+identity is checked (C4). A random read fetches what was asked for and is not kept: the kernel keeps
+it.
 
 A stream's life (all changes but `filled` happen in the loop):
 
     granted pages ─▶ open ─▶ filling ⇄ waiting for a grant
-                       │        │           │ STARVED_S      ─▶ ended (resumed by a new stream)
-                       │        │ body torn                  ─▶ ended, page torn ─▶ new stream at `valid`
-                       │ stale, refused                      ─▶ ended, page.error ─▶ the readers' errno
+                       │        │           │ STARVED_S ─▶ ended (a new stream resumes)
+                       │        │ body torn ─▶ ended, page torn ─▶ new stream at `valid`
+                       │ stale, refused ─▶ ended, page.error ─▶ the readers' errno
 
 Threads: `Stream.buffer`, `.filled` and `.opened` are called in a network thread of the store. They
 touch the stream's own queue (under its condition), `Page.valid` of the page being filled and the
@@ -38,11 +39,12 @@ if TYPE_CHECKING:
     from aisfs.store.interface import Identity, ObjectStore
 
 STARVED_S = 1.0
-"""Seconds after which a stream without a page to fill is closed (semantics.md, "blocks writers")."""
+"""Seconds after which a stream without a page to fill is closed (semantics.md, "blocks
+writers")."""
 
 FIRST_STEP = 128 << 10
-"""Bytes of the first receive of a stream; doubles up to a page. A full page at once delays the first
-byte, steps this small for ever cost a tenth of the throughput."""
+"""Bytes of the first receive of a stream; doubles up to a page. A full page at once delays the
+first byte, steps this small for ever cost a tenth of the throughput."""
 
 MAX_TRIES = 3
 """How often a torn body is resumed without a single new byte before the readers get the error."""

@@ -57,7 +57,7 @@ def absent_entry(lifetime_s: float) -> pyfuse3.EntryAttributes:
 
 
 def statvfs_of(capacity: Capacity) -> pyfuse3.StatvfsData:
-    """Return what statfs(2) shows, in 4 KiB units so that df's arithmetic does not round to zero."""
+    """Return what statfs(2) shows, in 4 KiB units: df's arithmetic must not round to zero."""
     unit = 4096
     data = pyfuse3.StatvfsData()
     data.f_bsize = IO_SIZE

@@ -181,8 +181,10 @@ class Operations(pyfuse3.Operations):
 
     @_answered
     async def read(self, fh: int, offset: int, size: int) -> bytes:
-        data = self._fs.read_now(fh, offset, size) or await self._fs.read(fh, offset, size)
-        return data  # type: ignore[return-value]  # any buffer will do, and a view saves a copy
+        view: bytes | memoryview | None = self._fs.read_now(fh, offset, size)
+        if view is None:
+            view = await self._fs.read(fh, offset, size)
+        return view  # type: ignore[return-value]  # any buffer will do, and a view saves a copy
 
     @_answered
     async def write(self, fh: int, offset: int, data: bytes) -> int:
@@ -209,3 +211,19 @@ class Operations(pyfuse3.Operations):
     @_answered
     async def statfs(self, ctx: Any) -> pyfuse3.StatvfsData:
         return statvfs_of(await self._fs.statfs())
+
+    @_answered
+    async def getxattr(self, ino: int, name: bytes, ctx: Any) -> bytes:
+        return await self._fs.getxattr(ino, name)
+
+    @_answered
+    async def listxattr(self, ino: int, ctx: Any) -> Sequence[bytes]:
+        return await self._fs.listxattr(ino)
+
+    @_answered
+    async def setxattr(self, ino: int, name: bytes, value: bytes, ctx: Any) -> None:
+        await self._fs.setxattr(ino, name, value)
+
+    @_answered
+    async def removexattr(self, ino: int, name: bytes, ctx: Any) -> None:
+        await self._fs.removexattr(ino, name)

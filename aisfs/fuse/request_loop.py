@@ -1,10 +1,10 @@
 """A cheaper request loop for pyfuse3, that a killed caller cannot put to sleep.
 
-pyfuse3 takes everything it needs of trio from its module attribute `pyfuse3.trio`; `install` puts an
-object there in which the lock does nothing and `wait_readable` is `Gate.wait_readable`. Stock pyfuse3
-wakes a second worker for every request, which costs two turns of the scheduler; here the worker that
-answered a request waits for the next one itself, and another is woken only when it suspends inside a
-handler. Measured: 1.4 to 3.5 times the small requests per second.
+pyfuse3 takes everything it needs of trio from its module attribute `pyfuse3.trio`; `install` puts
+an object there in which the lock does nothing and `wait_readable` is `Gate.wait_readable`. Stock
+pyfuse3 wakes a second worker for every request, which costs two turns of the scheduler; here the
+worker that answered a request waits for the next one itself, and another is woken only when it
+suspends inside a handler. Measured: 1.4 to 3.5 times the small requests per second.
 
 /dev/fuse is made non-blocking as well: between poll and read the kernel takes a request back whose
 caller was killed, and a blocking read would then hold the whole process until the next request.
@@ -38,11 +38,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SPIN_NS = 10_000
-"""How long an idle owner looks for the next request before it arms epoll: a reader that waited for the
-answer sends its next request within about this time. Burns nothing in an idle mount."""
+"""How long an idle owner looks for the next request before it arms epoll: a reader that waited for
+the answer sends its next request within about this time. Burns nothing in an idle mount."""
 
 BURST = 16
-"""Requests served without a turn of trio's scheduler, so that timers and threads wait 0.3 ms at most."""
+"""Requests served without a turn of trio's scheduler, so that timers and threads wait 0.3 ms at
+most."""
 
 NEEDED = ("trio", "_session_loop")
 
@@ -58,8 +59,8 @@ class _NoLock:
 class Gate(trio.abc.Instrument):
     """Decides which worker listens on /dev/fuse.
 
-    Invariants: at most one worker is armed; while an owner works without suspending nobody is armed;
-    after `notify_closing` nobody parks again.
+    Invariants: at most one worker is armed; while an owner works without suspending nobody is
+        armed; after `notify_closing` nobody parks again.
     """
 
     def __init__(self, spin_ns: int = SPIN_NS, burst: int = BURST) -> None:
@@ -124,7 +125,7 @@ class Gate(trio.abc.Instrument):
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def notify_closing(self, fd: int) -> None:
-        """End all workers: `pyfuse3.terminate` calls this. The mark is set before anyone is woken."""
+        """End all workers; the mark is set before anyone is woken (`pyfuse3.terminate`)."""
         self._closed = True
         trio.lowlevel.notify_closing(fd)
         while self._parked:

@@ -1,8 +1,8 @@
 """The kernel's side of one mount: mounting, the main loop, unmounting.
 
-Serves `daemon`. Order at the start: `pyfuse3.init` while the process is still in the mounter's process
-group (the automounter lets nobody else pass), then the loop; the mount is ready when the kernel calls
-`Operations.init`, and nobody here touches the mount point before.
+Serves `daemon`. Order at the start: `pyfuse3.init` while the process is still in the mounter's
+process group (the automounter lets nobody else pass), then the loop; the mount is ready when the
+kernel calls `Operations.init`, and nobody here touches the mount point before.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ import trio
 from aisfs.errors import NoSpace
 
 WAIT_S = 10.0
-"""Seconds that a writer waits for room: longer than a commit of a usual file, far below the deadline
-at which a kernel with `fs.fuse.max_request_timeout` would abort the connection."""
+"""Seconds that a writer waits for room: longer than a commit of a usual file, far below the
+deadline at which a kernel with `fs.fuse.max_request_timeout` would abort the connection."""
 
 
 class Quota:

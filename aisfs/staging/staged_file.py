@@ -193,7 +193,7 @@ class StagedFile:
         self._hashed = 0
 
     async def _reserve(self, end: int) -> None:
-        """Have quota for a file that reaches `end`; holes count, so that filling them never fails."""
+        """Have quota for a file that reaches `end`, holes included: filling them cannot fail."""
         need = max(end, self.size) - self._reserved
         if need > 0:
             await self._quota.reserve(need)

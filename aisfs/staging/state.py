@@ -1,8 +1,8 @@
 """The state directory of one mount: its lock, the staged files, and records of what is unsent.
 
 Serves `daemon` and `uploader`. One directory per (cluster, source); a second process on it is
-refused (C11). A staged file without a record was never acknowledged and is swept at start; one with a
-record holds bytes that could not be stored and is never removed by aisfs (C10).
+refused (C11). A staged file without a record was never acknowledged and is swept at start; one with
+a record holds bytes that could not be stored and is never removed by aisfs (C10).
 """
 
 from __future__ import annotations

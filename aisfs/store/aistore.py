@@ -1,29 +1,27 @@
 """The object store on an AIS cluster: SDK calls in worker threads, SDK errors → `FsError`.
 
-Serves everything above through `ObjectStore`. Threads: each call runs in one of trio's worker threads,
-bounded by a `CapacityLimiter` of the size of the SDK's connection pool; streams have a limiter of
-their own, so that readers who wait for room never keep metadata waiting. A call that is cancelled is
-told so through its deadline and abandoned; a stream's socket is shut down.
+Serves everything above through `ObjectStore`. Threads: each call runs in one of trio's worker
+threads, bounded by a `CapacityLimiter` of the size of the SDK's connection pool; streams have a
+limiter of their own, so that readers who wait for room never keep metadata waiting. A call that is
+cancelled is told so through its deadline and abandoned; a stream's socket is shut down.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
 import requests
 import trio
-from aisfs_sdk import Client, ListObjectFlag, Namespace, deadline, errors
-from aisfs_sdk.eras import Feature
-from aisfs_sdk.types import BucketModel
 from urllib3.exceptions import NewConnectionError
 
 from aisfs.errors import (
     Busy,
-    Corrupt,
     Exists,
     Forbidden,
     FsError,
@@ -50,17 +48,19 @@ from aisfs.store.interface import (
     ObjectInfo,
     Upload,
 )
+from aisfs_sdk import Client, ListObjectFlag, Namespace, deadline, errors
+from aisfs_sdk.eras import Feature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from aisfs.config import StoreConfig
+    from aisfs.store.interface import BodySink
     from aisfs_sdk.bucket import Bucket
     from aisfs_sdk.object import Object
     from aisfs_sdk.object_attributes import ObjectAttributes
     from aisfs_sdk.object_reader import ObjectReader
-
-    from aisfs.config import StoreConfig
-    from aisfs.store.interface import BodySink
+    from aisfs_sdk.types import BucketModel
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +71,6 @@ CALL_DEADLINE_S = 25.0
 `fs.fuse.max_request_timeout` aborts the connection."""
 
 LIST_PROPS = "name,size,version,checksum,custom"
-
-COPY_LIMIT = 1 << 40
-"""Bytes of the largest object; a copy is made by the cluster, so its deadline grows with the size."""
 
 MANGLED_BY_3_17 = "#&'\"<>"
 LAST_COMPONENT_3_17 = 242
@@ -93,6 +90,7 @@ class AISStore:
 
         Args:
             doing: what is attempted, for the error's text.
+            work: the calls; runs in the thread.
             seconds: None for a body whose progress the idle timeout bounds.
         """
         cancelled = threading.Event()
@@ -413,8 +411,6 @@ def _pump(reader: ObjectReader, sink: BodySink, size: int, doing: str) -> None:
 
 def _copy_through_here(source: Object, target: Object) -> None:
     """Copy by GET and PUT, attributes included; the bytes pass through an unnamed local file."""
-    import tempfile
-
     with tempfile.TemporaryFile() as spool:
         with source.get(chunk_size=1 << 20) as reader:
             attributes = reader.attributes
@@ -439,8 +435,6 @@ def _name_of(model: BucketModel) -> BucketName:
 
 
 def _props_of(text: str) -> dict[str, object]:
-    import msgspec
-
     try:
         return msgspec.json.decode(text, type=dict[str, object])
     except msgspec.DecodeError:

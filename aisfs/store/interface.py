@@ -1,8 +1,8 @@
 """What the mount needs of an object store, in plain values.
 
 Serves `vfs`, `cache` and `staging`; `store/aistore.py` implements it on the SDK. Every coroutine
-raises only `aisfs.errors.FsError` children, ends within the deadlines of its `StoreConfig`, and after
-cancellation leaves nothing running that could still change the cluster unknown to the caller.
+raises only `aisfs.errors.FsError` children, ends within the deadlines of its `StoreConfig`, and
+after cancellation leaves nothing running that could still change the cluster unknown to the caller.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _hash_family(checksum_type: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One object: name within its bucket, identity, and the value of our custom key ("" if none)."""
+    """One object: name in its bucket, identity, and our custom key's value ("" if none)."""
 
     name: str
     identity: Identity

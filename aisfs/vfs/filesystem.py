@@ -1,7 +1,7 @@
 """The verbs of the mount: what each kernel request means, free of the kernel binding.
 
-Serves `fuse/operations`. Names come as bytes, nodes go out; every failure is an `FsError`. A node that
-a method returns with "(+1)" had its lookup count raised, as the FUSE protocol wants it.
+Serves `fuse/operations`. Names come as bytes, nodes go out; every failure is an `FsError`. A node
+that a method returns with "(+1)" had its lookup count raised, as the FUSE protocol wants it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from aisfs.config import BucketName
+from aisfs.control import xattrs
 from aisfs.errors import (
     Exists,
     FsError,
     Invalid,
     IsADirectory,
+    NoAttribute,
     NotADirectory,
     NotFound,
     NotPermitted,
@@ -252,7 +254,7 @@ class Filesystem:
         if bucket is None or directory.name == "" or directory.marked:
             return
         contents = directory.contents
-        if contents is not None and contents.entries or directory.pending:
+        if (contents is not None and contents.entries) or directory.pending:
             return
         listing = await self._store.list(bucket, directory.name, "", 1000, recursive=True)
         if any((bucket, info.name) not in self._resolver.doomed for info in listing.objects):
@@ -505,6 +507,54 @@ class Filesystem:
             await self._store.put_bytes(bucket, node.marker, b"", stored)
             node.marked = True
         node.changed_at = node.checked_at = trio.current_time()
+
+    # -- extended attributes
+
+    async def getxattr(self, ino: int, name: bytes) -> bytes:
+        """Return an attribute's value. Kernel: FUSE_GETXATTR.
+
+        Raises:
+            NoAttribute: there is none of that name.
+        """
+        text = to_text(name)
+        if not text.startswith(xattrs.USER):
+            raise NoAttribute(text)  # asked for every file by ls -l: no work, no network
+        node = self.node(ino)
+        await self._resolver.refresh(node)
+        if xattrs.is_fact(text) and node.bucket is not None:
+            identity = node.identity if isinstance(node, FileNode) else None
+            if text == xattrs.FACTS + "checksum-type" and identity is not None:
+                identity = (await self._store.head(node.bucket, node.name)).identity
+            return xattrs.fact(text, node.bucket, node.name, identity)
+        if text not in node.attributes.xattrs:
+            raise NoAttribute(text)
+        return node.attributes.xattrs[text]
+
+    async def listxattr(self, ino: int) -> list[bytes]:
+        """Return the names of the attributes that were set. Kernel: FUSE_LISTXATTR."""
+        node = self.node(ino)
+        await self._resolver.refresh(node)
+        return [to_bytes(name) for name in node.attributes.xattrs]
+
+    async def setxattr(self, ino: int, name: bytes, value: bytes) -> None:
+        """Set an attribute; it persists with the object. Kernel: FUSE_SETXATTR."""
+        text = to_text(name)
+        xattrs.check_settable(text, value)
+        node = self.node(ino)
+        await self._resolver.refresh(node)
+        await self._set_attributes(
+            node, node.attributes.but(xattrs={**node.attributes.xattrs, text: value})
+        )
+
+    async def removexattr(self, ino: int, name: bytes) -> None:
+        """Remove an attribute; `NoAttribute` if there is none. Kernel: FUSE_REMOVEXATTR."""
+        text = to_text(name)
+        node = self.node(ino)
+        await self._resolver.refresh(node)
+        left = dict(node.attributes.xattrs)
+        if left.pop(text, None) is None:
+            raise NoAttribute(text)
+        await self._set_attributes(node, node.attributes.but(xattrs=left))
 
     async def statfs(self) -> Capacity:
         """Return the cluster's capacity. Kernel: FUSE_STATFS. C25."""

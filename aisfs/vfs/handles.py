@@ -1,12 +1,13 @@
 """Open files: what an application reads and writes through its descriptors, and when it is stored.
 
 Serves `filesystem` and `rename`. One `FileNode` is shared by all handles of a file; its staged file
-exists while somebody writes or the cluster lacks bytes. Only methods that hold `FileNode.lock` change
-content or store it, so a commit sees one state of the file (C7, C18).
+exists while somebody writes or the cluster lacks bytes. Only methods that hold `FileNode.lock`
+change content or store it, so a commit sees one state of the file (C7, C18).
 
     open for reading ── pins the content (C4) ─▶ cache
     open for writing ── staged file over the pinned content ─▶ write, truncate ─▶ dirty
-    flush, fsync ── dirty? ─▶ commit ─▶ clean;   last close ─▶ the staged file goes, unless it is dirty
+    flush, fsync ── dirty? ─▶ commit ─▶ clean
+    last close ── the staged file goes, unless it is dirty
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from typing import TYPE_CHECKING, NewType, TypeVar
 
 import trio
 
-from aisfs.cache.reader import CacheRoom, ContentReader
 from aisfs.cache.readahead import AccessPattern
+from aisfs.cache.reader import CacheRoom, ContentReader
 from aisfs.errors import BadHandle, FsError, NotFound, TooLarge
 from aisfs.staging.staged_file import StagedFile
 from aisfs.staging.uploader import Target, Uploader
-from aisfs.store.interface import ObjectInfo
 from aisfs.vfs.attributes import encode
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import split
@@ -32,7 +32,7 @@ from aisfs.vfs.paths import split
 if TYPE_CHECKING:
     from aisfs.staging.quota import Quota
     from aisfs.staging.state import StateDirectory
-    from aisfs.store.interface import BucketName
+    from aisfs.store.interface import BucketName, ObjectInfo
     from aisfs.vfs.directory import Cursor
     from aisfs.vfs.inodes import Node
     from aisfs.vfs.resolver import Resolver
@@ -181,7 +181,7 @@ class OpenFiles:
         )
 
     async def close(self, handle: FileHandle) -> None:
-        """Let go of a handle. Errors are logged: no application sees them (Kernel: FUSE_RELEASE)."""
+        """Let go of a handle; errors are logged (Kernel: FUSE_RELEASE has no answer)."""
         node = handle.node
         self._unpin(node, handle.reader)
         if handle.writable:
@@ -212,7 +212,7 @@ class OpenFiles:
     def _drop_staged(self, node: FileNode) -> None:
         """Remove the staged file once it is neither written nor needed."""
         staged = node.staged
-        if staged is None or node.writers or node.opens and node.detached:
+        if staged is None or node.writers or (node.opens and node.detached):
             return
         if not staged.dirty or node.detached:
             if node.detached:
@@ -221,7 +221,7 @@ class OpenFiles:
             node.staged = None
 
     async def _bury(self, node: FileNode) -> None:
-        """Delete the object of a file that was unlinked while open, if it is still the same (C19)."""
+        """Delete the object of a file unlinked while open, if it is still the same (C19)."""
         self._resolver.retire_reader(node)
         if not node.doomed or node.bucket is None:
             return

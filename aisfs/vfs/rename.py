@@ -1,8 +1,8 @@
 """rename(2) on a store that has no safe rename: copy on the cluster, verify, delete (C31, C32).
 
-Serves `filesystem`. The cluster's own rename loses objects (protocol: a target that is a directory on
-its disk), so it is never used. The source goes only after every copy was verified; a failure on the
-way leaves the source whole, and perhaps copies beside it.
+Serves `filesystem`. The cluster's own rename loses objects (protocol: a target that is a directory
+on its disk), so it is never used. The source goes only after every copy was verified; a failure on
+the way leaves the source whole, and perhaps copies beside it.
 """
 
 from __future__ import annotations
@@ -233,5 +233,5 @@ async def _for_each(
         async with trio.open_nursery() as nursery:
             for _ in range(min(PARALLEL, len(members))):
                 nursery.start_soon(worker)
-    except* Exception as group:
+    except ExceptionGroup as group:
         raise group.exceptions[0] from None

@@ -1,12 +1,12 @@
-"""From a name to its node: what the mount remembers, what it asks the cluster, and what it believes.
+"""From a name to its node: what the mount remembers, asks the cluster, and believes.
 
 Serves `filesystem`, `handles` and `rename`. A look-up is answered by the first of
 
     a file being written here ─▶ a node younger than the TTL ─▶ a complete listing younger than it
     ─▶ a relist, when an expired listing is used name by name (C3) ─▶ one HEAD and one LIST (C30)
 
-Answers carry the time when they were asked for: one that is older than this mount's own change of the
-name is ignored, so that a slow listing never undoes a write (C1).
+Answers carry the time when they were asked for: one that is older than this mount's own change of
+the name is ignored, so that a slow listing never undoes a write (C1).
 """
 
 from __future__ import annotations
@@ -212,9 +212,10 @@ class Resolver:
             return
         prefix, _ = split(node.name)
         parent = self.table.find(bucket, prefix)
-        if isinstance(parent, DirectoryNode) and await self._relist_if_scanned(parent):
-            if self.fresh(node):
-                return
+        if isinstance(parent, DirectoryNode):
+            await self._relist_if_scanned(parent)
+        if self.fresh(node):
+            return
         started = trio.current_time()
         info = await self.store.head(bucket, node.name)
         self._file_node(bucket, info, started, trio.current_time())
