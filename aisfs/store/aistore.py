@@ -332,20 +332,19 @@ class AISStore:
     async def copy(self, bucket: BucketName, source: str, target: str) -> None:
         """Copy an object within its bucket, on the cluster where that can do it.
 
-        AIS: PUT /v1/objects/B/O?object_to=…; 3.17 has no copy: GET and PUT.
+        AIS: PUT /v1/objects/B/O?object_to=…; GET and PUT where the cluster is of 2023 and has no
+        copy, or would make it under another name.
         """
         doing = f"copying {bucket.name}/{source} to {target}"
-        copied_there = await self._call(
-            doing, lambda: self._client.era.has(Feature.OBJECT_COPY), CALL_DEADLINE_S
-        )
 
-        def on_cluster() -> None:
-            self._object(bucket, source).copy(self._object(bucket, target))
+        def work() -> None:
+            old, new = self._object(bucket, source), self._object(bucket, target)
+            try:
+                old.copy(new)
+            except errors.UnsupportedError:  # before anything was sent
+                _copy_through_here(old, new)
 
-        def through_here() -> None:
-            _copy_through_here(self._object(bucket, source), self._object(bucket, target))
-
-        await self._call(doing, on_cluster if copied_there else through_here)
+        await self._call(doing, work)
 
     async def delete(self, bucket: BucketName, name: str) -> None:
         """Delete one object. AIS: DELETE /v1/objects/B/O without a body."""

@@ -11,7 +11,7 @@ from aisfs_sdk import const
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.object_attributes import ObjectAttributes
 from aisfs_sdk.object_reader import ObjectReader
-from aisfs_sdk.object_writer import ObjectWriter, refuse_mangled_name
+from aisfs_sdk.object_writer import ObjectWriter, refuse_mangled_name, refuse_miscopied_name
 from aisfs_sdk.request_client import Call, RequestClient
 from aisfs_sdk.urls import object_path, query_string
 
@@ -228,7 +228,8 @@ class Object:
             The cluster's answer.
 
         Raises:
-            UnsupportedError: the cluster is too old; read and write instead.
+            UnsupportedError: the cluster is too old, or would copy to another name; read and
+                write instead.
             ErrObjNotFound: there is no such object.
             ErrBckNotFound: there is no such bucket.
             PathCollisionError: other objects stand in the way of the new name.
@@ -242,6 +243,7 @@ class Object:
         self.client.era.require(Feature.OBJECT_COPY, str(call))
         object_path(to_obj.bucket.name, to_obj.name)
         refuse_mangled_name(to_obj, str(call))
+        refuse_miscopied_name(to_obj, str(call))
         call.query += "&" + query_string({const.QPARAM_OBJECT_TO: to_obj.uname})
         call.slow = True
         return self.client.as_response(call, self.client.send(call))

@@ -200,6 +200,21 @@ def refuse_mangled_name(obj: Object, request: str) -> None:
         raise ValueError(msg)
 
 
+def refuse_miscopied_name(obj: Object, request: str) -> None:
+    """Refuse to copy to a name that the cluster would not keep on the way between its nodes.
+
+    Seen on 5.0: a copy to `a?b` answers 200 and, when the new name belongs to another node,
+    replaces the object `a`; `#` cuts the name as well, `%` fails.
+
+    Raises:
+        UnsupportedError: the name holds one of them.
+    """
+    if any(character in obj.name for character in "%?#"):
+        raise errors.UnsupportedError(
+            0, f"a copy to {obj.name!r} would be made under another name by the cluster", request
+        )
+
+
 def _size_of(source: bytes | bytearray | memoryview | IO[bytes], size: int | None) -> int:
     if size is None:
         if not isinstance(source, bytes | bytearray | memoryview):
