@@ -4,6 +4,7 @@ AIS: `delete-listrange`, `copy-listrange`; `value` is `{"objnames": […]}` or `
 A template without a range is a prefix.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -49,6 +50,7 @@ async def delete_listrange(call: Call, bucket: Bucket, value: Any) -> int:
     count = 0
     for names in _batches(call, bucket, fields, "delete-listrange"):
         count += call.store.catalog.delete(bucket, names)
+        await asyncio.sleep(0)
     return count
 
 
@@ -72,12 +74,14 @@ async def copy_listrange(
     target = open_bucket(_bucket_from_json(fields.get("tobck")))
     prepend = encode_name(fields.get("prepend", ""))
     count = 0
-    for names in _batches(call, bucket, fields, "copy-listrange"):
+    # All batches at once: a copy within the bucket must not see the names it makes.
+    for names in list(_batches(call, bucket, fields, "copy-listrange")):
         found = [call.store.catalog.get(bucket, name) for name in names]
         records = [record for record in found if record is not None]
         if not fields.get("dry_run"):
             _copy(call, target, records, prepend)
         count += len(records)
+        await asyncio.sleep(0)
     return target.name, count
 
 

@@ -192,7 +192,7 @@ async def put_object(call: Call, bucket: Bucket, name: str) -> Reply:
         check_custom(custom)
         record = new_record(bucket, key, writer, intake.checksum, (old, custom))
         announced = call.header(const.HEADER_VERSION)
-        if announced.isascii() and announced.isdigit() and record.version:
+        if announced.isascii() and announced.isdigit() and len(announced) < 19 and record.version:
             record = replace(record, version=str(int(announced) + 1))
         writer.close()
         catalog.put(bucket, record)
@@ -230,10 +230,12 @@ def new_record(
     """
     old, custom = before
     now = time.time_ns()
-    version = ""
-    if bucket.versioned and "source" not in custom:
-        previous = old.version if old else ""
-        version = str(int(previous or 0) + 1)
+    version = old.version if old else ""
+    if not bucket.versioned:
+        version = ""
+    elif "source" not in custom:
+        # The key `source` marks objects whose version is their backend's: it is not counted on.
+        version = str(int(version or 0) + 1)
     kind = bucket.checksum_type
     return Record(key, writer.size, version, kind, checksum, now, now, writer.name, custom)
 

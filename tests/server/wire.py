@@ -1,7 +1,9 @@
 """HTTP as tests want it: target and headers go out as given, the answer comes back raw."""
 
+import contextlib
 import http.client
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
@@ -95,3 +97,14 @@ def split_url(url: str) -> tuple[str, str]:
 def unquoted(name: str) -> str:
     """Return a percent-encoded name decoded, bytes that are no UTF-8 as surrogates."""
     return unquote(name, errors="surrogateescape")
+
+
+@contextlib.contextmanager
+def connection(host: str, method: str, target: str, length: int = 0) -> Iterator[socket.socket]:
+    """Open a connection and send the head of a request that announces a body of `length`."""
+    name, _, port = host.rpartition(":")
+    with socket.create_connection((name, int(port)), timeout=TIMEOUT_S) as sock:
+        sock.sendall(
+            f"{method} {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n".encode()
+        )
+        yield sock

@@ -1,0 +1,160 @@
+"""Buckets beyond the recording: copies, renames, namespaces, selections, jobs."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.server import wire
+from tests.support.store import StoreProcess
+
+
+def act(
+    store: StoreProcess, method: str, target: str, action: str, value: Any = None
+) -> wire.Answer:
+    message = json.dumps({"action": action, "value": value}).encode()
+    return wire.follow(store.endpoint, method, target, [], message)
+
+
+def fill(store: StoreProcess, bucket: str, *names: str) -> None:
+    for name in names:
+        target = f"/v1/objects/{bucket}/{name}?provider=ais"
+        assert wire.follow(store.endpoint, "PUT", target, [], name.encode()).status == 200
+
+
+def names(store: StoreProcess, target: str) -> list[str]:
+    answer = act(store, "GET", target, "list", {"props": "name"})
+    assert answer.status == 200, answer
+    return [entry["name"] for entry in json.loads(answer.body)["entries"] or []]
+
+
+def status(store: StoreProcess, job: bytes) -> dict[str, Any]:
+    query = json.dumps({"ID": job.decode()}).encode()
+    answer = wire.follow(store.endpoint, "GET", "/v1/cluster?what=status", [], query)
+    found: dict[str, Any] = json.loads(answer.body)
+    return found
+
+
+def test_copy_takes_prefix_and_prepend(store: StoreProcess, bucket: str) -> None:
+    fill(store, bucket, "a/1", "a/2", "b/1")
+    target = f"/v1/buckets/{bucket}?bck_to=ais%2F%40%23%2F{bucket}-copy%2F"
+    answer = act(store, "POST", target, "copy-bck", {"prefix": "a/", "prepend": "new/"})
+    assert answer.status == 200
+    assert names(store, f"/v1/buckets/{bucket}-copy") == ["new/a/1", "new/a/2"]
+    assert names(store, f"/v1/buckets/{bucket}") == ["a/1", "a/2", "b/1"]
+    job = status(store, answer.body)
+    assert (job["kind"], job["err"], job["aborted"]) == ("copy-bck", "", False)
+    assert job["end_time"] > 0
+    copied = f"/v1/objects/{bucket}-copy/new/a/1"
+    act(store, "DELETE", f"/v1/buckets/{bucket}", "destroy-bck")
+    assert wire.follow(store.endpoint, "GET", copied).body == b"a/1"
+
+
+def test_dry_run_copies_nothing(store: StoreProcess, bucket: str) -> None:
+    fill(store, bucket, "a")
+    target = f"/v1/buckets/{bucket}?bck_to=ais%2F%40%23%2F{bucket}-dry%2F"
+    assert act(store, "POST", target, "copy-bck", {"dry_run": True}).status == 200
+    assert names(store, f"/v1/buckets/{bucket}-dry") == []
+
+
+def test_copying_a_bucket_into_itself_by_list_ends(store: StoreProcess, bucket: str) -> None:
+    fill(store, bucket, "a", "b")
+    value = {"template": "", "tobck": {"name": bucket}, "prepend": "z/"}
+    assert act(store, "POST", f"/v1/buckets/{bucket}", "copy-listrange", value).status == 200
+    assert names(store, f"/v1/buckets/{bucket}") == ["a", "b", "z/a", "z/b"]
+
+
+def test_rename_moves_the_objects(store: StoreProcess, bucket: str) -> None:
+    fill(store, bucket, "a")
+    target = f"/v1/buckets/{bucket}?bck_to=ais%2F%40%23%2F{bucket}-new%2F"
+    assert act(store, "POST", target, "move-bck").status == 200
+    assert act(store, "HEAD", f"/v1/buckets/{bucket}", "").status == 404
+    assert names(store, f"/v1/buckets/{bucket}-new") == ["a"]
+
+
+def test_namespaces_are_apart(store: StoreProcess, bucket: str) -> None:
+    other = f"/v1/buckets/{bucket}?namespace=%40%23ns1"
+    assert act(store, "POST", other, "create-bck").status == 200
+    fill(store, bucket, "a")
+    assert names(store, other) == []
+    target = f"/v1/objects/{bucket}/a?namespace=%40%23ns1"
+    assert wire.follow(store.endpoint, "PUT", target, [], b"ns").status == 200
+    assert wire.follow(store.endpoint, "GET", f"/v1/objects/{bucket}/a").body == b"a"
+    assert wire.follow(store.endpoint, "GET", target).body == b"ns"
+    listed = json.loads(act(store, "GET", "/v1/buckets?namespace=%40%23ns1", "list").body)
+    assert {"uuid": "", "name": "ns1"} in [entry["namespace"] for entry in listed]
+
+
+@pytest.mark.parametrize(
+    ("selection", "left"),
+    [
+        ({"objnames": ["o-01", "nope"]}, ["o-02", "o-10", "p"]),
+        ({"template": "o-{01..02}"}, ["o-10", "p"]),
+        ({"template": "o-{1..2}"}, ["o-01", "o-02", "o-10", "p"]),
+        ({"template": "o-0"}, ["o-10", "p"]),
+        ({"template": "o-{0..1}{0..1}"}, ["o-02", "p"]),
+        ({"template": "o-{02..10..8}"}, ["o-01", "p"]),
+    ],
+)
+def test_selections(
+    store: StoreProcess, bucket: str, selection: dict[str, Any], left: list[str]
+) -> None:
+    fill(store, bucket, "o-01", "o-02", "o-10", "p")
+    answer = act(store, "DELETE", f"/v1/buckets/{bucket}", "delete-listrange", selection)
+    assert answer.status == 200
+    assert names(store, f"/v1/buckets/{bucket}") == left
+
+
+@pytest.mark.parametrize("template", ["o-{9..0}", "o-{a..b}", "o-{1..", "{1..9999999}"])
+def test_bad_templates_delete_nothing(store: StoreProcess, bucket: str, template: str) -> None:
+    fill(store, bucket, "o-1")
+    selection = {"template": template}
+    answer = act(store, "DELETE", f"/v1/buckets/{bucket}", "delete-listrange", selection)
+    assert (answer.status, json.loads(answer.body)["tcode"]) == (400, "errTemplateInvalid")
+    assert names(store, f"/v1/buckets/{bucket}") == ["o-1"]
+
+
+def test_destroyed_bucket_leaves_no_files(store: StoreProcess, bucket: str) -> None:
+    before = {file for file in (store.data / "blobs").rglob("*") if file.is_file()}
+    fill(store, bucket, "a", "b/c")
+    act(store, "DELETE", f"/v1/buckets/{bucket}", "destroy-bck")
+    assert {file for file in (store.data / "blobs").rglob("*") if file.is_file()} == before
+    store.create_bucket(bucket)
+    assert names(store, f"/v1/buckets/{bucket}") == []
+
+
+def test_props_are_changed_one_by_one(store: StoreProcess, bucket: str) -> None:
+    target = f"/v1/buckets/{bucket}"
+    value = {"checksum": {"type": "md5"}, "access": "771"}
+    assert act(store, "PATCH", target, "set-bprops", value).status == 200
+    props = json.loads(wire.follow(store.endpoint, "HEAD", target).get("Ais-Bucket-Props"))
+    assert (props["checksum"]["type"], props["access"]) == ("md5", "771")
+    assert props["versioning"]["enabled"] is True
+    put = f"/v1/objects/{bucket}/x"
+    assert wire.follow(store.endpoint, "PUT", put, [], b"x").status == 403
+    assert act(store, "PATCH", target, "reset-bprops").status == 200
+    assert wire.follow(store.endpoint, "PUT", put, [], b"x").status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "action"),
+    [
+        ("POST", "/v1/buckets/{}", "etl-bck"),
+        ("PUT", "/v1/buckets/{}", "archive"),
+        ("POST", "/v1/objects/{}", "promote"),
+        ("PUT", "/v1/cluster", "start"),
+        ("GET", "/v1/etl", ""),
+        ("POST", "/v1/sort", ""),
+        ("GET", "/v1/ml/moss/{}", ""),
+        ("GET", "/s3/{}", ""),
+        ("GET", "/v1/objects/{}/x.tar?archpath=a", ""),
+        ("PUT", "/v1/objects/{}/x.tar?archpath=a", ""),
+    ],
+)
+def test_what_is_not_built_says_so(
+    store: StoreProcess, bucket: str, method: str, target: str, action: str
+) -> None:
+    answer = act(store, method, target.format(bucket), action)
+    error = json.loads(answer.body)
+    assert (answer.status, error["status"], error["tcode"]) == (501, 501, "ErrNotImpl")
+    assert "not implemented" in error["message"]
