@@ -112,6 +112,10 @@ _SPACE = re.compile(
 )
 
 
+_UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+"""Control characters, and the surrogates by which Python shows bytes that are not UTF-8."""
+
+
 def _parse_bucket_source(text: str, provider: str, rest: str) -> Source:
     uuid = namespace = ""
     if rest[:1] in {"@", "#"}:
@@ -137,16 +141,16 @@ def _parse_bucket_source(text: str, provider: str, rest: str) -> Source:
 
 
 def _parse_prefix(text: str, prefix: str) -> str:
-    prefix = prefix.removesuffix("/")
     if not prefix:
         return ""
+    prefix = prefix.removesuffix("/")
     for component in prefix.split("/"):
         if component in {"", ".", ".."}:
             raise ConfigError(
                 f"SOURCE {text!r}: the prefix has an empty component, '.' or '..': "
                 "write the folder's plain name, as in ais://BUCKET/a/b"
             )
-    if prefix.split("/")[0] == "~" or not prefix.isprintable():
+    if prefix.split("/")[0] == "~" or _UNSTORABLE.search(prefix):
         raise ConfigError(
             f"SOURCE {text!r}: AIS takes no names with control characters, bytes that are "
             "not UTF-8, or '~/' at the start: mount the bucket and go to the folder"
