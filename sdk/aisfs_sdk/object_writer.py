@@ -63,7 +63,8 @@ class ObjectWriter:
             checksum: of the body; a text is its XXH64 (seed 0) in 16 lower-case hexadecimal digits,
                 a pair is (type, value) of another type that AIS knows. The cluster refuses a body
                 that does not fit. A body whose checksum equals the stored one is not even looked
-                at, nor are `custom` keys: the result then has no checksum.
+                at, and `custom` keys are not stored with it (they may show until the object leaves
+                the target's memory). The result then has no checksum: set them afterwards.
             custom: custom metadata to store with it.
 
         Returns:

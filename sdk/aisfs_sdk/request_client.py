@@ -17,6 +17,7 @@ from __future__ import annotations
 import http.client
 import logging
 import re
+import ssl
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,7 +34,6 @@ from aisfs_sdk.session import Body, Transport
 from aisfs_sdk.types import encode_message
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping
 
     from urllib3 import BaseHTTPResponse, HTTPHeaderDict
@@ -377,9 +377,12 @@ class RequestClient:
                     hold_back = False
                     continue
                 return raw, base + target
-            hold_back = False
             location = raw.headers.get(const.HEADER_LOCATION, "")
-            _discard(raw)
+            if hold_back:
+                raw.close()  # the gateway closes this connection, whether it says so or not
+                hold_back = False
+            else:
+                _discard(raw)
             base, target = _redirected(call, base, target, location)
         msg = f"{call}: more than {MAX_REDIRECTS} redirects, the last one to {base}"
         raise requests.TooManyRedirects(msg)
@@ -540,7 +543,7 @@ def network_error(error: Exception, request: str) -> requests.RequestException:
         kind = requests.ConnectionError
     elif isinstance(error, lib.ConnectTimeoutError):
         kind = requests.ConnectTimeout
-    elif isinstance(error, lib.SSLError):
+    elif isinstance(error, lib.SSLError) and not _is_cut(error):
         kind = requests.exceptions.SSLError
     elif isinstance(error, lib.ProxyError):
         kind = requests.exceptions.ProxyError
@@ -557,6 +560,12 @@ def _is_timeout(error: Exception) -> bool:
     return isinstance(error, lib.TimeoutError | TimeoutError) or any(
         isinstance(argument, TimeoutError) for argument in error.args
     )
+
+
+def _is_cut(error: Exception) -> bool:
+    """Tell whether TLS only says what plain TCP calls a reset connection."""
+    cut = ssl.SSLEOFError, ssl.SSLZeroReturnError
+    return any(isinstance(argument, cut) for argument in error.args)
 
 
 def _is_torn(error: Exception) -> bool:

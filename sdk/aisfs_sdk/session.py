@@ -80,6 +80,11 @@ class _Pool(HTTPConnectionPool):
 class _PoolTLS(HTTPSConnectionPool):
     ConnectionCls = _SendingTLS
 
+    def _validate_conn(self, conn: Any) -> None:
+        # As above, but for the warning with every request: who switched verification off knows.
+        if conn.is_closed:
+            conn.connect()
+
 
 class Body:
     """What a request uploads: bytes, or a part of a seekable file.

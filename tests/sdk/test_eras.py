@@ -7,7 +7,9 @@ from aisfs_sdk.eras import UNKNOWN_ERA, Era, Feature, parse_version
 from aisfs_sdk.list_object_flag import ListObjectFlag
 from tests.sdk.wire import Reply, Request, Wire, http
 
-UNKNOWN_WHAT = b'{"message":"invalid GET /daemon request: unrecognized what=node_status","status":400}'
+UNKNOWN_WHAT = (
+    b'{"message":"invalid GET /daemon request: unrecognized what=node_status","status":400}'
+)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +23,9 @@ def test_versions(text: str, version: tuple[int, int]) -> None:
 def test_what_a_release_can_do() -> None:
     assert Era((5, 0)).has(Feature.OBJECT_COPY)
     assert not Era((3, 17)).has(Feature.OBJECT_COPY)
-    with pytest.raises(errors.UnsupportedError, match=r"needs AIS 3\.30 or newer, this is AIS 3\.17"):
+    with pytest.raises(
+        errors.UnsupportedError, match=r"needs AIS 3\.30 or newer, this is AIS 3\.17"
+    ):
         Era((3, 17)).require(Feature.OBJECT_COPY, "PUT ais://b/o")
     assert not any(UNKNOWN_ERA.has(feature) for feature in Feature)
     assert str(UNKNOWN_ERA) == "AIS of unknown release"

@@ -10,7 +10,9 @@ from aisfs_sdk.refusals import refusal
 
 RECORDED = [
     json.loads(line)
-    for line in (Path(__file__).parent / "recorded" / "errors.jsonl").read_text("utf-8").splitlines()
+    for line in (Path(__file__).parent / "recorded" / "errors.jsonl")
+    .read_text("utf-8")
+    .splitlines()
 ]
 
 
@@ -78,7 +80,7 @@ def all_classes(kind: type[errors.AISError]) -> set[type[errors.AISError]]:
     return {kind}.union(*map(all_classes, kind.__subclasses__()))
 
 
-@pytest.mark.parametrize("kind", sorted(all_classes(errors.AISError), key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(all_classes(errors.AISError), key=str))
 def test_errors_survive_pickling_and_stand_in_the_tree(kind: type[errors.AISError]) -> None:
     copy = pickle.loads(pickle.dumps(kind(404, "gone", "GET ais://b/o", "T")))
     assert type(copy) is kind

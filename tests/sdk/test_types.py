@@ -23,7 +23,16 @@ def page(*entries: dict[str, object], token: str = "") -> dict[str, object]:
 
 
 def test_a_page_of_msgpack() -> None:
-    entry = {"n": "d/a", "s": 11, "cs": "45ab", "a": "t", "v": "3", "t": "t1:mp", "m": "[k:v]", "c": 1}
+    entry = {
+        "n": "d/a",
+        "s": 11,
+        "cs": "45ab",
+        "a": "t",
+        "v": "3",
+        "t": "t1:mp",
+        "m": "[k:v]",
+        "c": 1,
+    }
     data = msgspec.msgpack.encode(page({**entry, "f": 64}, {"n": "d/"}, token="d/"))
     found = decode_listing(data, MSGPACK)
     assert (found.uuid, found.continuation_token, found.flags) == ("u", "d/", 1)
@@ -48,7 +57,7 @@ def test_names_that_are_no_utf8_do_not_spoil_the_page(length: int) -> None:
 
 
 @pytest.mark.parametrize("entries", [None, []])
-def test_pages_without_entries(entries: None | list[object]) -> None:
+def test_pages_without_entries(entries: list[object] | None) -> None:
     packed = msgspec.msgpack.encode({**page(), "Entries": entries})
     assert decode_listing(packed, MSGPACK).entries == []
     assert decode_listing(json.dumps({"entries": entries}).encode(), JSON).entries == []
@@ -67,7 +76,8 @@ def test_a_page_of_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "kind"), [(b"<html>", JSON), (b"[]", JSON), (b"<html>", MSGPACK), (b"\x81\xa7Entries", MSGPACK)]
+    ("data", "kind"),
+    [(b"<html>", JSON), (b"[]", JSON), (b"<html>", MSGPACK), (b"\x81\xa7Entries", MSGPACK)],
 )
 def test_what_is_no_listing_is_said_so(data: bytes, kind: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the decoders' texts are theirs
@@ -96,7 +106,10 @@ def test_messages_carry_any_bytes() -> None:
 
 
 def test_buckets() -> None:
-    data = b'[{"name":"b","provider":"ais","namespace":{"uuid":"","name":""}},{"name":"c","provider":"aws","namespace":{"uuid":"","name":"n"}}]'
+    data = (
+        b'[{"name":"b","provider":"ais","namespace":{"uuid":"","name":""}},'
+        b'{"name":"c","provider":"aws","namespace":{"uuid":"","name":"n"}}]'
+    )
     assert decode_buckets(data) == [BucketModel("b"), BucketModel("c", "aws", Namespace("", "n"))]
     assert decode_buckets(b"null") == []
     assert BucketModel("b").as_dict() == {"name": "b", "provider": "ais"}

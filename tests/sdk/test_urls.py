@@ -24,7 +24,23 @@ def test_a_path_of_a_plain_name_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "/", "/a", "a/", "a//b", ".", "..", "a/.", "../a", "a/../b", "./a", "~/a", "a\0", "a\nb", "\r"],
+    [
+        "",
+        "/",
+        "/a",
+        "a/",
+        "a//b",
+        ".",
+        "..",
+        "a/.",
+        "../a",
+        "a/../b",
+        "./a",
+        "~/a",
+        "a\0",
+        "a\nb",
+        "\r",
+    ],
 )
 def test_names_that_clusters_mangle_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="cannot store"):

@@ -7,6 +7,7 @@ only the requests they are about.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -42,7 +43,10 @@ def http(
     status: int, body: bytes = b"", *headers: str, length: int | None = None, then: str = "keep"
 ) -> Reply:
     """Return a reply; `length` announces another one than the body has."""
-    lines = [f"HTTP/1.1 {status} Status", f"Content-Length: {len(body) if length is None else length}"]
+    lines = [
+        f"HTTP/1.1 {status} Status",
+        f"Content-Length: {len(body) if length is None else length}",
+    ]
     return Reply("\r\n".join([*lines, *headers, "", ""]).encode() + body, then)
 
 
@@ -137,14 +141,12 @@ class Wire:
         return request
 
     def _reply(self, request: Request) -> Reply:
-        if self.release is not None and request.target.startswith("/v1/daemon?what=node_status"):
+        if self.release is not None and "/v1/daemon?what=node_status" in request.target:
             return http(200, self.release)
         self.requests.append(request)
         return self.answer(request)
 
 
 def _shut(connection: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):  # closed already
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
-    except OSError:
-        pass  # closed already
