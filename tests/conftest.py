@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisfs.cli import mounts
+from tests.support import not_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 SEED = int(os.environ.get("AISFS_SEED") or random.SystemRandom().randrange(1 << 32))
 
-NOT_RUN = pytest.StashKey[list[str]]()
 TALLY = pytest.StashKey[dict[str, dict[str, int]]]()
 
 
@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[NOT_RUN] = []
+    config.stash[not_run.COUNT] = []
     config.stash[TALLY] = {}
 
 
@@ -50,17 +50,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     problem = item.get_closest_marker("fuse") and mounts.fuse_problem()
-    if not problem:
-        return
-    if os.environ.get("AISFS_REQUIRE_FUSE") == "1":
-        pytest.fail(f"AISFS_REQUIRE_FUSE=1, but {problem}", pytrace=False)
-    not_run(item, problem)
-
-
-def not_run(item: pytest.Item, reason: str) -> None:
-    """Give a test up that this machine cannot run, and count it."""
-    item.config.stash[NOT_RUN].append(item.nodeid)
-    pytest.skip(f"NOT RUN: {reason}")
+    if problem:
+        not_run.give_up(item, problem)
 
 
 def pytest_terminal_summary(
@@ -69,7 +60,7 @@ def pytest_terminal_summary(
     for test, counts in config.stash[TALLY].items():
         text = ", ".join(f"{count} {what}" for what, count in counts.items())
         terminalreporter.write_line(f"{test}: {text} (AISFS_SEED={SEED})")
-    if missed := config.stash[NOT_RUN]:
+    if missed := config.stash[not_run.COUNT]:
         reason = mounts.fuse_problem() or "this machine lacks what they need"
         terminalreporter.write_line(f"{len(missed)} mount tests NOT RUN: {reason}", yellow=True)
 

@@ -8,6 +8,7 @@ an exit code: 2 for a command that was typed wrong, 32 for any failed `mount` (a
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from typing import NoReturn
 
@@ -52,6 +53,12 @@ class _LateGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # click would say an empty line first
+            raise click.Abort from None
+
     def format_commands(
         self,
         ctx: click.Context,  # noqa: ARG002 - click's
@@ -69,13 +76,14 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command that the process's arguments name, and exit."""
+    logging.getLogger().addHandler(logging.NullHandler())  # what libraries warn of is for a log
     try:
         code = cli.main(prog_name="aisfs", standalone_mode=False)
     except click.UsageError as error:
         code = _say(f"{error.format_message()} ({_help_of(error)} says how)", error)
     except click.ClickException as error:
         code = _say(error.format_message(), error)
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         print("aisfs: interrupted", file=sys.stderr)
         code = 130
     except BrokenPipeError:  # the reader of our output has gone; say nothing more
