@@ -21,7 +21,7 @@ from aiohttp.http_exceptions import BadHttpMethod
 from aiohttp.web_protocol import RequestHandler
 
 from aisfs.server import buckets, cluster, gateway, targets
-from aisfs.server.call import Call
+from aisfs.server.call import Call, decode_json
 from aisfs.server.errors import AisError, PlainError, no_space, not_implemented
 from aisfs.server.faults import Rule, corrupt
 from aisfs.server.replies import Reply, header_text, json_reply, plain_error, text_reply
@@ -64,10 +64,7 @@ async def _serve_faults(call: Call) -> Reply:
     if call.method == "DELETE":
         call.store.faults.replace([])
         return Reply()
-    try:
-        rules = msgspec.json.decode(await call.body())
-    except msgspec.DecodeError as error:
-        raise AisError(400, f"invalid fault rules: {error}") from error
+    rules = decode_json(await call.body(), "invalid fault rules: ")
     call.store.faults.replace(rules)
     return json_reply({"rules": len(rules)})
 

@@ -163,6 +163,18 @@ def fold_keys(value: Any) -> Any:
     return {key.lower(): item for key, item in value.items()} if isinstance(value, dict) else value
 
 
+def decode_json(data: bytes, head: str) -> Any:
+    """Decode JSON from a client; `head` is put before the message of a failure.
+
+    Raises:
+        AisError: 400, also for nesting so deep that it would exhaust the stack.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise AisError(400, f"{head}{error}") from error
+
+
 def parse_message(data: bytes, method: str, kind: str = "*apc.ActMsg") -> Message:
     """Decode a control message.
 
@@ -172,10 +184,7 @@ def parse_message(data: bytes, method: str, kind: str = "*apc.ActMsg") -> Messag
     head = f"{{node}}: failed to unmarshal [{kind}] ({method}), err: "
     if not data:
         raise AisError(400, head + "EOF")
-    try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise AisError(400, f"{head}{error}") from error
+    value = decode_json(data, head)
     if value is not None and not isinstance(value, dict):
         raise AisError(400, f"{head}readObjectStart: expect {{ or n")
     fields = fold_keys(value or {})

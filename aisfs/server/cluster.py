@@ -10,10 +10,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from aisfs.server.bucket_props import DEFAULTS
-from aisfs.server.call import Call, fold_keys
+from aisfs.server.call import Call, decode_json, fold_keys
 from aisfs.server.errors import AisError, not_implemented
 from aisfs.server.jobs import Job
 from aisfs.server.naming import BucketName
@@ -271,10 +269,7 @@ _CLUSTER: dict[str, Callable[[Call], Reply]] = {
 
 
 def _job_query(data: bytes) -> dict[str, Any]:
-    try:
-        value = fold_keys(msgspec.json.decode(data))
-    except msgspec.DecodeError as error:
-        raise AisError(400, f"{{node}}: failed to unmarshal job query, err: {error}") from error
+    value = fold_keys(decode_json(data, "{node}: failed to unmarshal job query, err: "))
     return value if isinstance(value, dict) else {}
 
 

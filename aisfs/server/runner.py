@@ -123,6 +123,7 @@ def open_store(options: Options, root: Path) -> Store:
 
 
 async def _run(options: Options, root: Path) -> None:
+    stop = _stop_event()
     store = open_store(options, root)
     try:
         if options.import_from is not None:
@@ -131,7 +132,7 @@ async def _run(options: Options, root: Path) -> None:
         save_ports(store)
         sys.stdout.write(f"ready {store.proxy.url}\n")
         sys.stdout.flush()
-        await _until_signal(store)
+        await _wait(store, stop)
         await _stop(servers)
     finally:
         store.workers.shutdown()
@@ -139,11 +140,17 @@ async def _run(options: Options, root: Path) -> None:
         store.log.close()
 
 
-async def _until_signal(store: Store) -> None:
+def _stop_event() -> asyncio.Event:
+    """Return what SIGTERM and SIGINT set; made first, so that no signal finds the default."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _wait(store: Store, stop: asyncio.Event) -> None:
+    """Wait for the signal to stop, writing access times now and then."""
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), ATIME_INTERVAL_S)

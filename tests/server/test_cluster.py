@@ -83,6 +83,6 @@ def test_jobs_are_known_and_idle(store: StoreProcess, bucket: str) -> None:
     assert ask(store, "/v1/cluster?what=running_all", body="{}") == []
     every = ask(store, "/v1/cluster?what=status_all", body="{}")
     assert job in [status["uuid"] for status in every]
-    query = b'{"ID":"nosuchjob"}'
-    answer = wire.follow(store.endpoint, "GET", "/v1/cluster?what=status", [], query)
+    missing = b'{"ID":"nosuchjob"}'
+    answer = wire.follow(store.endpoint, "GET", "/v1/cluster?what=status", [], missing)
     assert answer.status == 404

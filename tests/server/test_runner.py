@@ -1,0 +1,182 @@
+"""Starting and stopping: readiness, exit codes, locks, ports, import."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from aisfs.cli.serve import serve
+from tests.server import wire
+from tests.support.store import StoreProcess, free_port
+
+COMMAND = [sys.executable, "-c", "from aisfs.cli.serve import serve; serve()"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=20, check=False
+    )
+
+
+class Running:
+    """`aisfs serve` in a child, past its readiness line."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("ready http://127.0.0.1:"), line
+        self.endpoint = line.split()[1]
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str, str]:
+        self.process.send_signal(number)
+        out, errors = self.process.communicate(timeout=20)
+        return self.process.returncode, out, errors
+
+
+@pytest.fixture
+def lone(tmp_path: Path) -> Iterator[StoreProcess]:
+    with StoreProcess(tmp_path / "data") as process:
+        yield process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_line_when_ready_and_a_quiet_end(tmp_path: Path, number: signal.Signals) -> None:
+    running = Running("--data", str(tmp_path / "data"), "--targets", "2")
+    assert wire.follow(running.endpoint, "GET", "/v1/health").status == 200
+    assert running.end(number) == (0, "", "")
+
+
+def test_stop_lets_a_request_end(lone: StoreProcess) -> None:
+    lone.create_bucket("b")
+    location = wire.send(
+        lone.endpoint.removeprefix("http://"), "PUT", "/v1/objects/b/x", [], b""
+    ).get("Location")
+    host, path = wire.split_url(location)
+    with wire.connection(host, "PUT", path, 5) as sock:
+        sock.sendall(b"hel")
+        os.kill(lone.pid, signal.SIGTERM)
+        sock.sendall(b"lo")
+        assert wire.receive(sock, "PUT").status == 200
+    lone.kill()
+    lone.restart()
+    assert wire.follow(lone.endpoint, "GET", "/v1/objects/b/x").body == b"hello"
+
+
+def test_second_server_on_the_same_data_is_refused(lone: StoreProcess) -> None:
+    second = run("--data", str(lone.data))
+    assert second.returncode == 1
+    assert second.stderr.count("\n") == 1
+    assert f"another server already uses {lone.data}" in second.stderr
+    assert wire.follow(lone.endpoint, "GET", "/v1/health").status == 200
+
+
+def test_port_in_use(lone: StoreProcess, tmp_path: Path) -> None:
+    port = lone.endpoint.rpartition(":")[2]
+    second = run("--data", str(tmp_path / "other"), "--port", port)
+    assert (second.returncode, second.stdout) == (1, "")
+    assert "Address already in use" in second.stderr
+    assert second.stderr.count("\n") == 1
+
+
+def test_port_is_the_one_asked_for(tmp_path: Path) -> None:
+    port = free_port()
+    running = Running("--ephemeral", "--port", str(port))
+    assert running.endpoint == f"http://127.0.0.1:{port}"
+    assert running.end()[0] == 0
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org"])
+def test_only_loopback(tmp_path: Path, host: str) -> None:
+    refused = run("--data", str(tmp_path / "data"), "--host", host)
+    assert refused.returncode == 1
+    assert "not a loopback address" in refused.stderr
+
+
+def test_data_directory_that_is_a_file_or_below_one(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    refused = run("--data", str(file / "below"))
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+
+
+def test_data_directory_with_a_foreign_catalog(tmp_path: Path) -> None:
+    (tmp_path / "catalog.db").write_bytes(b"no database" * 1000)
+    refused = run("--data", str(tmp_path))
+    assert refused.returncode == 1
+    assert "cannot use" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (), ("--data", "x", "--ephemeral"), ("--ephemeral", "--port", "70000"),
+        ("--ephemeral", "--targets", "0"), ("--ephemeral", "--import", "/nonexistent"),
+    ],
+)  # fmt: skip
+def test_usage_errors(arguments: tuple[str, ...]) -> None:
+    assert CliRunner().invoke(serve, arguments).exit_code == 2
+
+
+def test_ephemeral_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    running = Running("--ephemeral")
+    assert len(list(tmp_path.iterdir())) == 1
+    running.end()
+    assert not list(tmp_path.iterdir())
+
+
+def test_import_makes_buckets_of_directories(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "photos" / "2024").mkdir(parents=True)
+    (tree / "photos" / "2024" / "a b.jpg").write_bytes(b"jpg")
+    (tree / "photos" / "link").symlink_to("/etc/hostname")
+    (tree / "loose").write_bytes(b"not in a bucket")
+    data = ("--data", str(tmp_path / "data"), "--import", str(tree))
+    running = Running(*data)
+    target = "/v1/objects/photos/2024/a%20b.jpg"
+    assert wire.follow(running.endpoint, "GET", target).body == b"jpg"
+    assert wire.follow(running.endpoint, "GET", "/v1/objects/photos/link").status == 404
+    assert wire.follow(running.endpoint, "PUT", target, [], b"changed").status == 200
+    running.end()
+    running = Running(*data)
+    assert wire.follow(running.endpoint, "GET", target).body == b"changed"
+    running.end()
+
+
+def test_request_log_counts(lone: StoreProcess) -> None:
+    lone.create_bucket("b")
+    lone.clear_requests()
+    wire.follow(lone.endpoint, "PUT", "/v1/objects/b/x", [], b"hello")
+    wire.follow(lone.endpoint, "GET", "/v1/objects/b/x")
+    seen = lone.requests()
+    steps = [(line["node"][0], line["method"], line["status"]) for line in seen]
+    assert steps == [("p", "PUT", 307), ("t", "PUT", 200), ("p", "GET", 301), ("t", "GET", 200)]
+    assert (seen[1]["received"], seen[3]["sent"]) == (5, 5)
+    assert seen[1]["path"] == "/v1/objects/b/x"
+    assert "pid=" in seen[1]["query"]
+
+
+def test_file_size_limit_is_507_and_loses_nothing(lone: StoreProcess) -> None:
+    """A write that the system refuses as too large, in place of a disk that is full."""
+    lone.create_bucket("b")
+    target = "/v1/objects/b/x"
+    assert wire.follow(lone.endpoint, "PUT", target, [], b"old").status == 200
+    resource.prlimit(lone.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+    for size in ((1 << 20) + 1, 6 << 20):
+        answer = wire.follow(lone.endpoint, "PUT", target, [], b"n" * size)
+        assert answer.status == 507, answer
+    assert wire.follow(lone.endpoint, "GET", target).body == b"old"
+    assert not list((lone.data / "new").iterdir())
+    resource.prlimit(lone.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    assert wire.follow(lone.endpoint, "PUT", target, [], b"n" * (6 << 20)).status == 200
