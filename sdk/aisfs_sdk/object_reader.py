@@ -4,7 +4,8 @@
 alone may be called from others. Whoever does not read to the end closes it.
 
 Bulk readers use `readinto`: it receives into the caller's memory, below requests and urllib3, which
-would each copy once more. What is measured is CPU time per GB; see the tests' benchmark.
+would each copy once more. Measured on loopback, CPU seconds per GB: 0.17 in steps of 1 MiB, where
+`iter_content` of requests takes 0.20, and 0.53 in steps of 32 KiB.
 """
 
 from __future__ import annotations
