@@ -6,11 +6,9 @@ flight and they arrive out of order, so "sequential" means near the expected off
 
 from __future__ import annotations
 
-SLACK = 4 << 20
-"""Bytes by which a read may miss the expected offset and still be sequential.
-
-The kernel's own readahead (up to 1 MiB requests, several in flight) reorders within this distance.
-"""
+REORDERED = 8
+"""Requests that the kernel may have in flight for one reader: a read that misses the expected
+offset by no more than so many of its own size is still sequential."""
 
 FIRST_WINDOW = 1 << 20
 """Bytes asked for by the first read of a file: one page, so that looking into a file stays
@@ -40,7 +38,7 @@ class AccessPattern:
 
     def observe(self, start: int, end: int) -> None:
         """Take note of a read of [start, end)."""
-        if -SLACK <= start - self._expected <= SLACK:
+        if abs(start - self._expected) <= REORDERED * (end - start):
             self._streak += 1
             self._expected = max(self._expected, end)
             if self._streak > 1:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PATIENCE = 2
 """Names of an expired long listing that are asked for singly before it is listed again."""
 
+READING_S = 10.0
+"""Seconds for which a batch of a listing is handed out as fresh while a directory is read."""
+
 SINGLE_PROOFS = 64
 """Directories of one batch that are looked into one by one, when one request did not tell."""
 
@@ -223,16 +226,21 @@ class Resolver:
     # -- nodes
 
     def materialise(self, parent: DirectoryNode, entry: Entry, cursor: Cursor) -> Node:
-        """Return the node of a directory entry, brought up to date with it."""
+        """Return the node of a directory entry, brought up to date with it.
+
+        Its lifetime starts when it is handed out: otherwise a long directory that is read slowly
+        would be asked for again while it is read (C30: a look-up right after readdir is free).
+        """
         source = cursor.source
         if entry.node is not None:
             return entry.node
+        told = trio.current_time()
+        if told - source.arrived_at > READING_S:
+            told = source.arrived_at
         if entry.info is not None:
-            return self._file_node(parent.bucket, entry.info, source.started_at, source.arrived_at)
+            return self._file_node(parent.bucket, entry.info, source.started_at, told)
         name = f"{parent.name}{entry.name}/"
-        return self.directory_node(
-            parent.bucket, name, entry.stored, source.started_at, source.arrived_at
-        )
+        return self.directory_node(parent.bucket, name, entry.stored, source.started_at, told)
 
     def directory_node(
         self,

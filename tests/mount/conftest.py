@@ -1,4 +1,4 @@
-"""Mounts on a bucket of the test's own: on the cluster of AIS_ENDPOINT, else on one shared store."""
+"""Mounts on a bucket of the test's own: of the cluster at AIS_ENDPOINT, else of one store."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
-from aisfs_sdk import Bucket, Client
 
+from aisfs_sdk import Bucket, Client
 from tests.support.mount import Mount
 from tests.support.store import StoreProcess
 
