@@ -136,6 +136,13 @@ def _daemon_command(config: Config, *words: str) -> list[str]:
     return [sys.executable, "-P", *mounts.DAEMON_WORDS, *words, *names]
 
 
+def _daemon_environment() -> dict[str, str]:
+    """Return our environment without tokens: they go with the rest of the configuration."""
+    tokens = [each for each in SETTINGS if each.kind is Kind.TOKEN]
+    secret = {name for each in tokens for name in (each.variable, each.own_variable)}
+    return {name: value for name, value in os.environ.items() if name not in secret}
+
+
 def _configuration_file(config: Config) -> int:
     """Return a descriptor that reads the configuration, without a name in any file system."""
     descriptor = os.memfd_create("aisfs-config")
@@ -148,7 +155,8 @@ def _become_daemon(config: Config) -> None:
     """Turn this process into the daemon, in front."""
     os.dup2(_configuration_file(config), 0)
     sys.stdout.flush()
-    os.execv(sys.executable, _daemon_command(config, "--front"))  # noqa: S606 - our own program
+    command = _daemon_command(config, "--front")
+    os.execve(sys.executable, command, _daemon_environment())  # noqa: S606 - our own program
 
 
 def start_daemon(config: Config) -> str:
@@ -171,7 +179,7 @@ def start_daemon(config: Config) -> str:
     pid = os.posix_spawn(
         sys.executable,
         _daemon_command(config),
-        os.environ,
+        _daemon_environment(),
         file_actions=[
             (os.POSIX_SPAWN_DUP2, settings, 0),
             (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),

@@ -1,0 +1,48 @@
+"""The command line as a whole: quick help, one line for every mistake."""
+
+import subprocess
+import sys
+import time
+
+from aisfs import __version__
+from tests.support.mount import clean_environment, run_aisfs
+
+
+def test_help_names_every_command() -> None:
+    ended = run_aisfs("--help")
+    assert ended.returncode == 0
+    for command in ("mount", "umount", "status", "demo", "serve"):
+        assert f"\n  {command} " in ended.stdout
+        assert run_aisfs(command, "--help").returncode == 0
+
+
+def test_help_imports_nothing_heavy() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "aisfs", "--help"],
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert not imported & {"trio", "pyfuse3", "requests", "aiohttp", "rich", "msgspec", "aisfs_sdk"}
+
+
+def test_help_is_quick() -> None:
+    def seconds() -> float:
+        began = time.monotonic()
+        run_aisfs("--help")
+        return time.monotonic() - began
+
+    assert min(seconds() for _ in range(5)) < 0.3
+
+
+def test_version_is_told() -> None:
+    assert run_aisfs("--version").stdout == f"aisfs {__version__}\n"
+
+
+def test_unknown_command_is_one_line() -> None:
+    ended = run_aisfs("frobnicate")
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert "aisfs --help" in ended.stderr
