@@ -33,6 +33,7 @@ class Kind(Enum):
     SWITCH = "yes or no"
     ENDPOINT = "an endpoint such as http://127.0.0.1:8080"
     PATH = "the name of a file or directory"
+    FILE = "the name of a file that can be read"
     TOKEN = "a token"  # noqa: S105 - the word, not a secret
     LEVEL = "one of debug, info, warning, error"
 
@@ -81,7 +82,7 @@ SETTINGS = (
     Setting(
         "store",
         "token_file",
-        Kind.PATH,
+        Kind.FILE,
         "token-file",
         "file that holds the token",
         variable="AIS_AUTHN_TOKEN_FILE",
@@ -89,18 +90,18 @@ SETTINGS = (
     Setting(
         "store",
         "ca_file",
-        Kind.PATH,
+        Kind.FILE,
         "ca-file",
         "certificates to trust, PEM",
         variable="AIS_CLIENT_CA",
     ),
     Setting(
-        "store", "client_cert", Kind.PATH, "cert", "client certificate, PEM", variable="AIS_CRT"
+        "store", "client_cert", Kind.FILE, "cert", "client certificate, PEM", variable="AIS_CRT"
     ),
     Setting(
         "store",
         "client_key",
-        Kind.PATH,
+        Kind.FILE,
         "key",
         "the client certificate's key, PEM",
         variable="AIS_CRT_KEY",
@@ -342,7 +343,7 @@ def _toml_text(setting: Setting, value: object, path: Path) -> str:
         return "yes" if value else "no"
     if not isinstance(value, (str, int, float)):
         raise ConfigError(f"{path}: {setting.name} must be {setting.kind.value}")
-    if setting.kind is Kind.PATH and value:
+    if setting.kind in {Kind.PATH, Kind.FILE} and value:
         return str(path.absolute().parent / Path(str(value)).expanduser())
     return str(value)
 
@@ -427,6 +428,15 @@ def _parse_path(text: str) -> str:
     return str(Path(text).expanduser().absolute())
 
 
+def _parse_file(text: str) -> str:
+    path = _parse_path(text)
+    try:
+        with Path(path).open("rb"):
+            return path
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+
+
 def _parse_level(text: str) -> str:
     if text.lower() not in {"debug", "info", "warning", "error"}:
         raise ValueError(text)
@@ -447,6 +457,7 @@ _PARSERS: dict[Kind, Callable[[str], Value]] = {
     Kind.SWITCH: _parse_switch,
     Kind.ENDPOINT: parse_endpoint,
     Kind.PATH: _parse_path,
+    Kind.FILE: _parse_file,
     Kind.TOKEN: str,
     Kind.LEVEL: _parse_level,
 }
@@ -485,7 +496,7 @@ def _show(setting: Setting, value: Value) -> str:
             text = "yes" if value else "no"
         case Kind.TOKEN:
             text = "(hidden)" if value else ""
-        case Kind.ENDPOINT | Kind.PATH | Kind.LEVEL:
+        case Kind.ENDPOINT | Kind.PATH | Kind.FILE | Kind.LEVEL:
             pass
     return text
 

@@ -18,7 +18,7 @@ import click
 from aisfs import logs
 from aisfs.cli import MOUNT_FAILURE, Failure
 from aisfs.config import Config, ConfigError
-from aisfs.errors import FsError
+from aisfs.errors import Forbidden, FsError, IoFailure, NotFound, TimedOut, Unreachable
 
 REPORT_FD = 3
 
@@ -43,7 +43,7 @@ def _serve_in_front(config: Config) -> int:
     try:
         return _serve(config, _Report(-1))
     except (ConfigError, FsError) as error:
-        raise Failure(str(error), MOUNT_FAILURE) from None
+        raise Failure(_with_advice(error, config), MOUNT_FAILURE) from None
 
 
 def _serve_behind(config: Config) -> int:
@@ -55,7 +55,7 @@ def _serve_behind(config: Config) -> int:
         return _serve(config, report)
     except (ConfigError, FsError) as error:
         _log.info("not mounted: %s", error)
-        report.send(f"error {error}")
+        report.send(f"error {_with_advice(error, config)}")
     except Exception as error:  # noqa: BLE001 - a bug, too, must reach who waits for us
         _log.exception("the daemon of %s ends", config.mountpoint)
         kind = type(error).__name__
@@ -67,6 +67,19 @@ def _serve(config: Config, report: _Report) -> int:
     from aisfs.daemon import run  # noqa: PLC0415 - late: loads pyfuse3 and trio
 
     return run(config, report.ready)
+
+
+def _with_advice(error: ConfigError | FsError, config: Config) -> str:
+    """Return what went wrong, and what the user can do about it."""
+    advice = ""
+    if isinstance(error, NotFound):
+        advice = ": create it first, or name one that exists"
+    elif isinstance(error, Forbidden):
+        advice = ": give a token that may, with AIS_AUTHN_TOKEN or token-file"
+    elif isinstance(error, (IoFailure, Unreachable, TimedOut)):
+        where = f"is {config.store.endpoint} the gateway's address?"
+        advice = f": {where} AIS_ENDPOINT or --endpoint sets it"
+    return f"{error}{advice}"
 
 
 class _Report:

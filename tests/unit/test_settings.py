@@ -83,21 +83,30 @@ def test_later_origins_win(toml: Path) -> None:
     }
 
 
-def test_connection_is_taken_from_the_variables_of_other_ais_clients() -> None:
+def test_connection_is_taken_from_the_variables_of_other_ais_clients(tmp_path: Path) -> None:
+    token, authority, certificate, key = (
+        str(tmp_path / name) for name in ("token", "ca", "crt", "key")
+    )
+    for name in (token, authority, certificate, key):
+        Path(name).touch()
     store = loaded(
         environment={
             "AIS_ENDPOINT": "https://h:1/",
             "AIS_AUTHN_TOKEN": "t",
-            "AIS_AUTHN_TOKEN_FILE": "/t",
-            "AIS_CLIENT_CA": "/ca",
-            "AIS_CRT": "/crt",
-            "AIS_CRT_KEY": "/key",
+            "AIS_AUTHN_TOKEN_FILE": token,
+            "AIS_CLIENT_CA": authority,
+            "AIS_CRT": certificate,
+            "AIS_CRT_KEY": key,
             "AIS_SKIP_VERIFY_CRT": "true",
             "AIS_UNRELATED": "x",
         }
     ).store
-    assert (store.endpoint, store.token, store.token_file) == ("https://h:1", "t", "/t")
-    assert (store.ca_file, store.client_cert, store.client_key) == ("/ca", "/crt", "/key")
+    assert (store.endpoint, store.token, store.token_file) == ("https://h:1", "t", token)
+    assert (store.ca_file, store.client_cert, store.client_key) == (
+        authority,
+        certificate,
+        key,
+    )
     assert store.skip_verify
 
 
@@ -173,7 +182,8 @@ def test_durations(text: str, seconds: float) -> None:
         ("cach-size=1G", "nearest: cache-size"),
         ("frobnicate", "aisfs mount --help"),
         ("token=x", "AIS_AUTHN_TOKEN"),
-        ("cert=/c", "both cert and key"),
+        ("cert=/dev/null", "both cert and key"),
+        ("ca-file=/none", "cannot be read: No such file"),
     ],
 )
 def test_bad_option_is_refused_with_advice(option: str, said: str) -> None:
