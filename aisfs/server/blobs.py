@@ -98,8 +98,17 @@ class Blobs:
         return BlobWriter(self._work / secrets.token_hex(16), hashers)
 
     def settle(self, blob: str) -> None:
-        """Move a blob whose record is committed to its final place."""
-        (self._new / blob).rename(self.path(blob))
+        """Move a blob whose record is committed to its final place.
+
+        A disk that is too full for the directory entry leaves it in `new/`, where it is found,
+        too; the next start moves it.
+        """
+        with contextlib.suppress(OSError):
+            (self._new / blob).rename(self.path(blob))
+
+    def _find(self, blob: str) -> Path:
+        path = self.path(blob)
+        return path if path.exists() else self._new / blob
 
     def open(self, blob: str) -> int:
         """Open a committed blob for reading and return the file descriptor.
@@ -107,7 +116,10 @@ class Blobs:
         Raises:
             FileNotFoundError: the record was replaced and the blob deleted meanwhile.
         """
-        return os.open(self.path(blob), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.open(self.path(blob), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return os.open(self._new / blob, os.O_RDONLY | os.O_CLOEXEC)
 
     def link(self, blob: str) -> str:
         """Return the name of a new blob with the same bytes; costs no space, as blobs never change.
@@ -116,19 +128,19 @@ class Blobs:
             OSError: the file system refuses the link.
         """
         name = secrets.token_hex(16)
-        os.link(self.path(blob), self._new / name)
+        os.link(self._find(blob), self._new / name)
         return name
 
     def link_work(self, blob: str) -> Path:
         """Return a second path to a committed blob's bytes, for the caller to delete."""
         path = self._work / secrets.token_hex(16)
-        os.link(self.path(blob), path)
+        os.link(self._find(blob), path)
         return path
 
     def delete(self, blobs: Iterable[str]) -> None:
         """Delete committed blobs that no record names any more."""
         for blob in blobs:
-            self.path(blob).unlink(missing_ok=True)
+            self._find(blob).unlink(missing_ok=True)
 
     def pending(self) -> list[str]:
         """Return the blobs in `new/`, in no order."""

@@ -119,7 +119,9 @@ def open_store(options: Options, root: Path) -> Store:
         raise StartError(f"cannot use {root} as data directory: {error}") from error
     created = catalog.get_meta("created")
     faults = Faults(enabled=options.faults)
-    return Store(root, blobs, catalog, uuid, created, proxy, targets, faults, log)
+    store = Store(root, blobs, catalog, uuid, created, proxy, targets, faults, log)
+    catalog.workers = store.workers
+    return store
 
 
 async def _run(options: Options, root: Path) -> None:

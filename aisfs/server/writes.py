@@ -27,6 +27,10 @@ PIECE = 4 << 20
 INLINE = 256 << 10
 """Bodies up to this are hashed and written on the loop; that takes less than 0.3 ms."""
 
+RESERVE = 8 << 20
+"""Bytes of the disk that uploads leave free: deleting needs room for the records' journal, which
+grows to 4 MiB, and a disk without it could never be emptied again."""
+
 MAX_CUSTOM = 2048
 """AIS 5.0: bytes of all custom keys and values together."""
 
@@ -105,6 +109,7 @@ async def receive(call: Call, writer: BlobWriter, length: int | None) -> None:
         writing: asyncio.Future[None] | None = None
         try:
             async for pieces, size in _pieces(call):
+                _check_room(call, size)
                 if writing is not None:
                     await writing
                     writing = None
@@ -130,9 +135,7 @@ async def receive(call: Call, writer: BlobWriter, length: int | None) -> None:
 
 async def _admit(call: Call, length: int | None) -> None:
     """Answer `Expect`, and refuse a body that cannot fit before any byte of it is read."""
-    used, total = call.store.blobs.free_space()
-    if length is not None and length > total - used:
-        raise no_space(f"{length} bytes announced, {total - used} available")
+    _check_room(call, length or 0)
     expect = call.header("Expect")
     if not expect:
         return
@@ -140,6 +143,18 @@ async def _admit(call: Call, length: int | None) -> None:
         raise PlainError(417)
     await call.request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     call.request.writer.output_size = 0
+
+
+def _check_room(call: Call, size: int) -> None:
+    """Refuse bytes that would use up the reserve.
+
+    Raises:
+        AisError: 507.
+    """
+    used, total = call.store.blobs.free_space()
+    room = total - used - RESERVE
+    if size > room:
+        raise no_space(f"{size} bytes coming, room for {max(room, 0)}")
 
 
 async def _pieces(call: Call) -> AsyncIterator[tuple[list[bytes], int]]:

@@ -180,3 +180,63 @@ def test_file_size_limit_is_507_and_loses_nothing(lone: StoreProcess) -> None:
     assert not list((lone.data / "new").iterdir())
     resource.prlimit(lone.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
     assert wire.follow(lone.endpoint, "PUT", target, [], b"n" * (6 << 20)).status == 200
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small disk")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(tmp_path)], check=False
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount here")
+    try:
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+def test_full_disk_is_507_and_loses_nothing(small_disk: Path) -> None:
+    with StoreProcess(small_disk / "data") as store:
+        store.create_bucket("b")
+        wire.follow(store.endpoint, "PUT", "/v1/objects/b/kept", [], b"kept")
+        chunked = [("Transfer-Encoding", "chunked")]
+        piece = b"x" * (1 << 20)
+        long = b"".join(b"100000\r\n" + piece + b"\r\n" for _ in range(17)) + b"0\r\n\r\n"
+        for headers, body in (([], b"x" * (17 << 20)), (chunked, long)):
+            target = "/v1/objects/b/kept"
+            answer = wire.follow(store.endpoint, "PUT", target, list(headers), body)
+            assert answer.status == 507, answer
+            assert b"ErrCapExceeded" in answer.body
+        stored = fill_disk(store, b"y" * 200_000)
+        assert 30 < len(stored) < 120
+        for name in stored:
+            answer = wire.follow(store.endpoint, "GET", f"/v1/objects/b/{name}")
+            assert answer.body == b"y" * 200_000
+        assert wire.follow(store.endpoint, "GET", "/v1/objects/b/kept").body == b"kept"
+        store.kill()
+        store.restart()
+        assert wire.follow(store.endpoint, "GET", "/v1/objects/b/kept").body == b"kept"
+        for name in stored:
+            assert wire.follow(store.endpoint, "DELETE", f"/v1/objects/b/{name}").status == 200
+        answer = wire.follow(store.endpoint, "PUT", "/v1/objects/b/kept", [], b"y" * (2 << 20))
+        assert answer.status == 200
+
+
+def fill_disk(store: StoreProcess, body: bytes) -> list[str]:
+    """Store objects until the disk is full and three more were refused; returns the stored."""
+    stored: list[str] = []
+    refused = 0
+    for number in range(1000):
+        target = f"/v1/objects/b/{number}"
+        answer = wire.follow(store.endpoint, "PUT", target, [], body)
+        assert answer.status in {200, 507}, answer
+        if answer.status == 200:
+            stored.append(str(number))
+        else:
+            refused += 1
+        if refused == 3:
+            return stored
+    raise AssertionError("the disk is never full")
