@@ -1,7 +1,8 @@
 """Memory for bytes already read: fixed-size pages in one bounded region, least recently used first.
 
-Serves `reader`. Invariants: the bytes held never exceed the capacity; a page that is being filled
-or awaited is never reclaimed; a complete page never changes.
+Serves `reader`. Invariants: the bytes held never exceed the capacity, those of free slots that the
+system was not given back included; a page that is being filled or awaited is never reclaimed; a
+complete page never changes.
 
 Large pages are slots of one page-aligned anonymous mapping: a `bytearray` starts 16 bytes after a
 page boundary, where the kernel's copy from a socket runs at a quarter of its speed on some CPUs.
@@ -69,13 +70,15 @@ class PageCache:
         self._region = mmap.mmap(-1, self.capacity, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._memory = memoryview(self._region)
         self._free = list(range(self._slots - 1, -1, -1))
+        self._touched: list[int] = []
         self._small_bytes = 0
         self._pages: OrderedDict[PageKey, Page] = OrderedDict()
 
     @property
     def used(self) -> int:
-        """Bytes held, free slots that were given back excluded."""
-        return (self._slots - len(self._free)) * PAGE_SIZE + self._small_bytes
+        """Bytes of all pages; a large one counts as a whole slot."""
+        free = len(self._free) + len(self._touched)
+        return (self._slots - free) * PAGE_SIZE + self._small_bytes
 
     @property
     def slots(self) -> int:
@@ -96,10 +99,13 @@ class PageCache:
             if not self._reclaim():
                 return None
         if size <= SMALL:
+            # Free slots that had a page still hold memory: the system gets what this page takes.
+            while self._touched and self.used + size > self.capacity - self._idle:
+                self._give_back(self._touched.pop())
             self._small_bytes += size
             page = Page(key, memoryview(bytearray(size)), size, -1)
         else:
-            slot = self._free.pop()
+            slot = self._touched.pop() if self._touched else self._free.pop()
             start = slot * PAGE_SIZE
             page = Page(key, self._memory[start : start + size], size, slot)
         self._pages[key] = page
@@ -113,7 +119,7 @@ class PageCache:
         if page.slot < 0:
             self._small_bytes -= page.size
         else:
-            self._free.append(page.slot)
+            self._touched.append(page.slot)
 
     def drop_content(self, content: int, pages: int) -> None:
         """Forget all idle pages of one content."""
@@ -126,14 +132,18 @@ class PageCache:
         for key, page in self._pages.items():
             if not page.filling and page.changed is None:
                 self.discard(key)
-                if page.slot >= 0 and self._small_bytes:
-                    self._give_back(page.slot)
                 return True
         return False
 
+    @property
+    def _idle(self) -> int:
+        """Bytes of free slots whose memory the system does not have back."""
+        return len(self._touched) * PAGE_SIZE
+
     def _give_back(self, slot: int) -> None:
-        """Return a slot's memory to the system, so that small pages can have it."""
+        """Return a free slot's memory to the system, so that small pages can have it."""
         self._region.madvise(mmap.MADV_DONTNEED, slot * PAGE_SIZE, PAGE_SIZE)
+        self._free.append(slot)
 
     def close(self) -> None:
         """Forget everything. The region itself goes with the process."""

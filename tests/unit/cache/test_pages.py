@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aisfs.cache.pages import PAGE_SIZE, SMALL, Page, PageCache
+
+MIB = 1 << 20
+
+
+def made(cache: PageCache, index: int, size: int = PAGE_SIZE, content: int = 1) -> Page:
+    """Return a new complete page."""
+    page = cache.allocate((content, index), size)
+    assert page is not None
+    page.valid = size
+    return page
+
+
+def resident() -> int:
+    """Return how many bytes of memory this process has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_page_is_found_by_its_key() -> None:
+    cache = PageCache(8 * MIB)
+    page = made(cache, 3)
+    assert cache.get((1, 3)) is page
+    assert cache.get((1, 4)) is None
+    assert cache.get((2, 3)) is None
+
+
+def test_a_page_has_the_size_that_was_asked_for() -> None:
+    cache = PageCache(8 * MIB)
+    for index, size in enumerate([1, SMALL, SMALL + 1, PAGE_SIZE]):
+        page = cache.allocate((1, index), size)
+        assert page is not None
+        assert len(page.view) == page.size == size
+        assert not page.complete
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    cache = PageCache(4 * MIB)
+    for index in range(4):
+        made(cache, index)
+    cache.get((1, 0))
+    made(cache, 4)
+    assert cache.get((1, 1)) is None
+    assert cache.get((1, 0)) is not None
+
+
+def test_pages_that_are_filled_or_awaited_stay() -> None:
+    cache = PageCache(4 * MIB)
+    pages = [made(cache, index) for index in range(4)]
+    pages[0].filling = True
+    pages[1].changed = trio.Event()
+    made(cache, 4)
+    made(cache, 5)
+    assert [cache.get((1, index)) is not None for index in range(6)] == [
+        True, True, False, False, True, True,
+    ]  # fmt: skip
+
+
+def test_none_when_every_page_is_in_use() -> None:
+    cache = PageCache(4 * MIB)
+    for index in range(4):
+        made(cache, index).filling = True
+    assert cache.allocate((1, 9), PAGE_SIZE) is None
+    assert cache.allocate((1, 9), 10) is None
+
+
+def test_one_large_page_makes_room_for_many_small_ones() -> None:
+    cache = PageCache(4 * MIB)
+    for index in range(4):
+        made(cache, index)
+    for index in range(PAGE_SIZE // SMALL):
+        made(cache, index, SMALL, content=2)
+    assert cache.used == cache.capacity
+    assert cache.get((1, 1)) is not None
+
+
+def test_a_page_keeps_its_bytes_while_others_come_and_go() -> None:
+    cache = PageCache(8 * MIB)
+    page = made(cache, 0)
+    page.view[:] = b"k" * PAGE_SIZE
+    page.filling = True
+    for index in range(1, 40):
+        made(cache, index).view[:] = bytes([index]) * PAGE_SIZE
+    assert bytes(page.view) == b"k" * PAGE_SIZE
+
+
+def test_drop_content_leaves_other_contents_and_pages_in_use() -> None:
+    cache = PageCache(8 * MIB)
+    made(cache, 0)
+    made(cache, 1).filling = True
+    made(cache, 0, content=2)
+    cache.drop_content(1, 2)
+    assert cache.get((1, 0)) is None
+    assert cache.get((1, 1)) is not None
+    assert cache.get((2, 0)) is not None
+
+
+def test_discarding_twice_gives_back_once() -> None:
+    cache = PageCache(4 * MIB)
+    made(cache, 0)
+    made(cache, 1, SMALL)
+    for _ in range(2):
+        cache.discard((1, 0))
+        cache.discard((1, 1))
+    assert cache.used == 0
+
+
+Actions = st.lists(
+    st.tuples(
+        st.sampled_from(["allocate", "get", "discard", "fill", "settle", "drop"]),
+        st.integers(0, 3),
+        st.integers(0, 9),
+        st.sampled_from([1, 4096, SMALL, SMALL + 1, PAGE_SIZE]),
+    ),
+    max_size=200,
+)
+
+
+@given(Actions)
+def test_the_bound_is_never_exceeded(actions: list[tuple[str, int, int, int]]) -> None:
+    cache = PageCache(4 * MIB)
+    pages: dict[tuple[int, int], Page] = {}
+    for action, content, index, size in actions:
+        key = (content, index)
+        page = cache.get(key)
+        assert page is None or page is pages[key]
+        if action == "allocate" and page is None:
+            new = cache.allocate(key, size)
+            if new is not None:
+                pages[key] = new
+        elif action == "discard":
+            cache.discard(key)
+        elif action in {"fill", "settle"} and page is not None:
+            page.filling = action == "fill"
+        elif action == "drop":
+            cache.drop_content(content, 10)
+        held = [p for k in pages if (p := cache.get(k)) is not None]
+        large = sum(PAGE_SIZE for p in held if p.size > SMALL)
+        assert cache.used == large + sum(p.size for p in held if p.size <= SMALL)
+        assert cache.used <= cache.capacity
+        assert len({p.slot for p in held if p.slot >= 0}) == large // PAGE_SIZE
+
+
+def test_memory_moves_from_large_pages_to_small_ones() -> None:
+    """What the process holds is bounded, not only what the cache counts."""
+    cache = PageCache(64 * MIB)
+    for index in range(64):
+        made(cache, index).view[:] = b"x" * PAGE_SIZE
+    before = resident()
+    cache.drop_content(1, 64)
+    for index in range(512):
+        made(cache, index, SMALL, content=2).view[:] = b"y" * SMALL
+    assert resident() - before < 8 * MIB
