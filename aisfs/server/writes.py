@@ -93,11 +93,9 @@ def announced_checksum(call: Call) -> tuple[str, str]:
 async def receive(call: Call, writer: BlobWriter, length: int | None) -> None:
     """Stream the request's body into a blob.
 
-    While a worker thread hashes and writes one piece the next is being read.
-
     Args:
         call: The request.
-        writer: The blob; discarded when anything fails.
+        writer: The blob; discarded when anything fails, also when the handler is cancelled.
         length: Announced length, None when unknown.
 
     Raises:
@@ -106,23 +104,7 @@ async def receive(call: Call, writer: BlobWriter, length: int | None) -> None:
     """
     try:
         await _admit(call, length)
-        writing: asyncio.Future[None] | None = None
-        try:
-            async for pieces, size in _pieces(call):
-                _check_room(call, size)
-                if writing is not None:
-                    await writing
-                    writing = None
-                if size <= INLINE:
-                    writer.write(pieces)
-                else:
-                    loop = asyncio.get_running_loop()
-                    writing = loop.run_in_executor(call.store.workers, writer.write, pieces)
-        finally:
-            if writing is not None:
-                await asyncio.wait([writing])
-        if writing is not None:
-            writing.result()
+        await _stream(call, writer)
     except OSError as error:
         writer.discard()
         if error.errno in _FULL:
@@ -131,6 +113,28 @@ async def receive(call: Call, writer: BlobWriter, length: int | None) -> None:
     except BaseException:
         writer.discard()
         raise
+
+
+async def _stream(call: Call, writer: BlobWriter) -> None:
+    """Hand the body to the blob; while a thread hashes and writes a piece, the next is read."""
+    loop = asyncio.get_running_loop()
+    writing: asyncio.Future[None] | None = None
+    try:
+        async for pieces, size in _pieces(call):
+            _check_room(call, size)
+            if writing is not None:
+                await writing
+                writing = None
+            if size <= INLINE:
+                writer.write(pieces)
+            else:
+                writing = loop.run_in_executor(call.store.workers, writer.write, pieces)
+    finally:
+        # Also after a failure: nobody may close the file under the thread.
+        if writing is not None:
+            await asyncio.wait([writing])
+    if writing is not None:
+        writing.result()
 
 
 async def _admit(call: Call, length: int | None) -> None:
