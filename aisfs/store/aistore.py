@@ -255,10 +255,13 @@ class AISStore:
                     if error.status_code == requests.codes.requested_range_not_satisfiable:
                         raise Stale(f"{doing}: the object is shorter now") from error
                     raise
+                except errors.ErrObjNotFound as error:
+                    raise Stale(f"{doing}: the object was deleted after it was opened") from error
                 opened.append(reader)
                 with reader:
-                    now = _identity(reader.attributes)
-                    self._check_identity(bucket, identity, now, doing, whole=whole)
+                    now = self._identity_of_whole(bucket, identity, reader.attributes, whole=whole)
+                    if not now.same_content(identity):
+                        raise Stale(f"{doing}: the object changed after it was opened")
                     sink.opened(now, reader.abort)
                     _pump(reader, sink, end - start, doing)
 
@@ -270,16 +273,20 @@ class AISStore:
                 reader.abort()
             raise
 
-    def _check_identity(
-        self, bucket: BucketName, pinned: Identity, now: Identity, doing: str, *, whole: bool
-    ) -> None:
-        """Refuse bytes of another version than the one that was opened (C4)."""
-        if not whole and bucket in self._range_checksums:
-            now = Identity(now.size, pinned.checksum, pinned.checksum_type, now.version)
-            if pinned.version and pinned.version != now.version:
-                raise Stale(f"{doing}: the object changed after it was opened")
-        if not now.same_content(pinned):
-            raise Stale(f"{doing}: the object changed after it was opened")
+    def _identity_of_whole(
+        self, bucket: BucketName, pinned: Identity, reply: ObjectAttributes, *, whole: bool
+    ) -> Identity:
+        """Return what a GET's reply says of the object, to be compared with `pinned` (C4).
+
+        Buckets with `enable_read_range` send a range's own checksum: there the version stands for
+        the object's.
+        """
+        now = _identity(reply)
+        if whole or bucket not in self._range_checksums:
+            return now
+        if pinned.version and pinned.version != now.version:
+            return Identity(now.size, "", "", now.version)
+        return Identity(now.size, pinned.checksum, pinned.checksum_type, now.version)
 
     async def get(self, bucket: BucketName, name: str, limit: int) -> bytes:
         """Return a small object whole. AIS: GET /v1/objects/B/O."""
@@ -468,9 +475,12 @@ def _info(name: str, attributes: ObjectAttributes) -> ObjectInfo:
 
 
 def _stored_info(name: str, stored: ObjectAttributes, size: int, checksum: str) -> ObjectInfo:
-    """Return what a PUT's reply says; of a body that was there already it says nothing."""
+    """Return what a PUT's reply says; of a body that was there already it says nothing.
+
+    Where the bucket keeps no checksums the version is the sign of a reply that says something.
+    """
     identity = _identity(stored)
-    if identity.checksum:
+    if identity.checksum or identity.version:
         own = stored.custom_metadata.get(ATTRIBUTES_KEY, "")
         return ObjectInfo(
             name, Identity(size, identity.checksum, identity.checksum_type, identity.version), own
@@ -487,15 +497,17 @@ def _told_as_fs_error(doing: str) -> Iterator[None]:
         raise
     except errors.AISError as error:
         raise _from_ais(doing, error) from error
-    except requests.Timeout as error:
+    except (requests.Timeout, errors.Timeout) as error:
         raise TimedOut(f"{doing}: the cluster did not answer in time ({error})") from error
     except requests.ConnectionError as error:
         raise _from_connection(doing, error) from error
     except requests.RequestException as error:
         raise IoFailure(f"{doing}: {error}") from error
-    except ValueError as error:
+    except (ValueError, errors.InvalidBckProvider, errors.InvalidObjectRangeIndex) as error:
         raise Invalid(f"{doing}: {error}") from error
-    except OSError as error:
+    except errors.JobInfoNotFound as error:
+        raise NotFound(f"{doing}: {error}") from error
+    except (OSError, errors.UnexpectedHTTPStatusCode) as error:
         raise IoFailure(f"{doing}: {error}") from error
 
 
@@ -537,9 +549,7 @@ def _from_connection(doing: str, error: requests.ConnectionError) -> FsError:
     """Tell "nobody there" from "the connection broke"."""
     cause: BaseException | None = error
     while cause is not None:
-        reason = getattr(cause, "reason", None)
-        if isinstance(cause, NewConnectionError) or isinstance(reason, NewConnectionError):
+        if isinstance(cause, NewConnectionError):
             return Unreachable(f"{doing}: nobody answers at the cluster's address")
-        inner = cause.args[0] if cause.args and isinstance(cause.args[0], BaseException) else None
-        cause = inner
+        cause = cause.__cause__
     return IoFailure(f"{doing}: the connection broke ({error})")
