@@ -24,7 +24,7 @@ from aisfs.config import Config, ConfigError
 from aisfs.errors import FsError, NotFound
 from aisfs.fuse import request_loop
 from aisfs.fuse.operations import Operations
-from aisfs.fuse.session import Session
+from aisfs.fuse.session import Session, invalidate_entry
 from aisfs.staging.quota import Quota
 from aisfs.staging.state import StateDirectory, default_quota
 from aisfs.staging.uploader import Uploader
@@ -128,6 +128,7 @@ async def _build(
         config.mount.attribute_ttl_s, config.mount.negative_ttl_s, config.mount.listing_ttl_s
     )
     resolver = Resolver(store, InodeTable(root), presentation, lifetimes, nursery)
+    resolver.invalidate = invalidate_entry
     try:
         await resolver.load_root(root)
     except NotFound as error:

@@ -393,6 +393,7 @@ class ContentReader:
         error: FsError | None = None
         room.streams += 1
         try:
+            await self._wait_for_predecessor(stream)
             async with room.slots:
                 await room.store.stream(
                     self.bucket, self.name, stream.offset, stream.end, self.identity, stream
@@ -405,6 +406,15 @@ class ContentReader:
             room.streams -= 1
             self._streams.remove(stream)
             stream.ended(error)
+
+    async def _wait_for_predecessor(self, stream: Stream) -> None:
+        """Wait for the stream that ends where this one starts: the checksum takes bytes in order.
+
+        It costs a round-trip where a reader goes on beyond the first page of a file.
+        """
+        for other in tuple(self._streams):
+            if other is not stream and other.live and other.end == stream.offset:
+                await other.done.wait()
 
     def _read_ahead(self, position: int, pattern: AccessPattern) -> None:
         """Grant pages up to the window beyond `position`, or start the stream that fills them."""

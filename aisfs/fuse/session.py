@@ -19,6 +19,7 @@ import trio
 
 from aisfs.errors import IoFailure
 from aisfs.fuse import request_loop
+from aisfs.vfs.paths import to_bytes
 
 if TYPE_CHECKING:
     from aisfs.fuse.operations import Operations
@@ -34,7 +35,7 @@ READ_AHEAD_KB = 1024
 MAX_BACKGROUND = 64
 """Kernel requests in flight in the background: twelve slow reads otherwise block every reader."""
 
-LINGER_S = 10.0
+LINGER_S = 5.0
 """Seconds that open files may go on after an unmount was asked for, before they get ENOTCONN."""
 
 
@@ -99,6 +100,11 @@ class Session:
         """Release the kernel connection; the mount point is left alone (somebody else's, maybe)."""
         with suppress(Exception):
             pyfuse3.close(unmount=False)
+
+
+def invalidate_entry(parent: int, name: str) -> None:
+    """Make the kernel forget a name, from the loop: pyfuse3 does it in a thread of its own."""
+    pyfuse3.invalidate_entry_async(parent, to_bytes(name), ignore_enoent=True)
 
 
 def _device_of(mountpoint: Path) -> int | None:

@@ -421,7 +421,8 @@ class Filesystem:
         """
         node = self._file(ino)
         await self._resolver.refresh(node)
-        keep = node.identity == node.kernel_identity
+        corrupt = node.reader is not None and node.reader.broken is not None
+        keep = node.identity == node.kernel_identity and not corrupt
         fh = await self._open(node, flags)
         return fh, keep
 

@@ -24,6 +24,8 @@ from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, InodeTable
 from aisfs.vfs.paths import MARKER, bucket_directory, shadowed_name, split
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aisfs.store.interface import BucketInfo, BucketName, ObjectInfo, ObjectStore
 
 PATIENCE = 2
@@ -55,6 +57,7 @@ class Resolver:
     Attributes:
         doomed: objects that were unlinked while open: gone for this mount, deleted at last close.
         emptied: directories that this mount emptied; real clusters go on listing them.
+        invalidate: makes the kernel forget what it was told of a name in a directory.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Resolver:
         self._buckets: dict[BucketName, BucketInfo] = {}
         self._buckets_at = NEVER
         self.doomed: dict[Place, FileNode] = {}
+        self.invalidate: Callable[[int, str], None] = lambda parent, name: None  # noqa: ARG005
         self.emptied: cachetools.LRUCache[Place, bool] = cachetools.LRUCache(10_000)
 
     # -- freshness
@@ -175,12 +179,21 @@ class Resolver:
         except NotFound:
             info = None
         if info is not None and not look.found:
+            self._nursery.start_soon(self._correct_if_shadowed, look, parent, basename)
             return self._file_node(bucket, info, started, trio.current_time())
         node = await look.result()
         if node is None:
             parent.absent[basename] = started
             raise NotFound(f"{name}: no such object or directory")
         return node
+
+    async def _correct_if_shadowed(
+        self, look: _DirectoryLook, parent: DirectoryNode, basename: str
+    ) -> None:
+        """Take a hasty answer back: the name is a directory's, the object shows under another."""
+        await look.ended()
+        if look.found:
+            self.invalidate(parent.ino, basename)
 
     async def _shadowed_child(self, parent: DirectoryNode, basename: str) -> Node:
         """Return the object whose name is also a directory (C28)."""
@@ -500,9 +513,13 @@ class _DirectoryLook:
         finally:
             self._done.set()
 
+    async def ended(self) -> None:
+        """Wait for the answer, whatever it is."""
+        await self._done.wait()
+
     async def result(self) -> DirectoryNode | None:
         """Return the directory's node, or None if there is none."""
-        await self._done.wait()
+        await self.ended()
         if self._error is not None:
             raise self._error
         return self._node

@@ -1,0 +1,645 @@
+"""What the mount promises, one test or more per clause of docs/semantics.md, named by its number.
+
+Runs on the cluster of AIS_ENDPOINT, else on the embedded store. The second client is the SDK.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import re
+import stat
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aisfs_sdk import Client
+from tests.support.mount import Mount
+
+if TYPE_CHECKING:
+    from aisfs_sdk import Bucket
+    from tests.support.store import StoreProcess
+
+pytestmark = pytest.mark.fuse
+
+TTL = 1.0
+
+
+def after_ttl() -> None:
+    """Wait until what the mount knows has expired: the clause under test is about this time."""
+    time.sleep(TTL + 0.2)
+
+
+def content(bucket: Bucket, name: str) -> bytes:
+    """Return an object's bytes as another client sees them."""
+    return bucket.object(name).get().read_all()
+
+
+def names(bucket: Bucket) -> set[str]:
+    """Return the objects that another client sees."""
+    return {entry.name for entry in bucket.list_all_objects()}
+
+
+def raises(number: int) -> re.Pattern[str]:
+    """Return what an OSError of this errno says."""
+    return re.compile(re.escape(os.strerror(number)))
+
+
+def test_c01_every_reader_sees_what_was_written_before_close(mount: Mount) -> None:
+    path = mount.path / "f"
+    writer = os.open(path, os.O_CREAT | os.O_RDWR)
+    os.write(writer, b"hello world")
+    assert path.read_bytes() == b"hello world"
+    os.pwrite(writer, b"HE", 0)
+    reader = os.open(path, os.O_RDONLY)
+    with mmap.mmap(reader, 11, prot=mmap.PROT_READ) as mapped:
+        assert mapped[:] == b"HEllo world"
+    os.close(reader)
+    os.close(writer)
+
+
+def test_c01_overwriting_a_part_keeps_the_rest(mount: Mount, bucket: Bucket) -> None:
+    body = os.urandom(3 << 20)
+    bucket.object("f").put_content(body)
+    with (mount.path / "f").open("r+b", buffering=0) as file:
+        file.seek(1_500_000)
+        file.write(b"XYZ")
+        file.seek(1_499_990)
+        assert file.read(20) == body[1_499_990:1_500_000] + b"XYZ" + body[1_500_003:1_500_010]
+    assert content(bucket, "f") == body[:1_500_000] + b"XYZ" + body[1_500_003:]
+
+
+def test_c02_an_open_after_close_sees_the_version_anywhere(
+    endpoint: str, mount: Mount, bucket: Bucket
+) -> None:
+    with Mount(endpoint, f"ais://{bucket.name}") as other:
+        (mount.path / "f").write_text("one")
+        assert (other.path / "f").read_text() == "one"
+        after_ttl()
+        (mount.path / "f").write_text("the second, longer")
+        after_ttl()
+        assert (other.path / "f").read_text() == "the second, longer"
+
+
+def test_c03_changes_of_others_show_within_the_ttl(mount: Mount, bucket: Bucket) -> None:
+    bucket.object("d/f").put_content(b"1")
+    assert (mount.path / "d/f").stat().st_size == 1
+    assert not (mount.path / "d/new").exists()
+    assert [p.name for p in (mount.path / "d").iterdir()] == ["f"]
+    bucket.object("d/f").put_content(b"four")
+    bucket.object("d/new").put_content(b"")
+    after_ttl()
+    assert (mount.path / "d/f").stat().st_size == 4
+    assert (mount.path / "d/new").exists()
+    assert {p.name for p in (mount.path / "d").iterdir()} == {"f", "new"}
+    bucket.object("d/new").delete()
+    after_ttl()
+    assert not (mount.path / "d/new").exists()
+
+
+def test_c04_an_open_file_never_mixes_two_versions(endpoint: str, bucket: Bucket) -> None:
+    """What was cached stays readable, the rest is ESTALE; a new open sees the new version."""
+    size, step = 24 << 20, 1 << 20
+    bucket.object("f").put_content(b"a" * size)
+    small = ["cache-size=8MiB", "readahead=1MiB"]
+    with Mount(endpoint, f"ais://{bucket.name}", options=small) as mount:
+        fd = os.open(mount.path / "f", os.O_RDONLY)
+        assert os.read(fd, step) == b"a" * step
+        time.sleep(1.5)  # the stream that reads ahead closes when nobody goes on
+        bucket.object("f").put_content(b"b" * size)
+        with pytest.raises(OSError, match=raises(errno.ESTALE)):
+            read_all_of(fd, b"a", size, step)
+        os.close(fd)
+        after_ttl()
+        assert (mount.path / "f").read_bytes() == b"b" * size
+
+
+def read_all_of(fd: int, letter: bytes, size: int, step: int) -> None:
+    """Read a whole file that must consist of one letter."""
+    for offset in range(0, size, step):
+        assert os.pread(fd, step, offset) == letter * step
+
+
+def test_c05_others_see_the_old_object_or_the_whole_new_one(mount: Mount, bucket: Bucket) -> None:
+    (mount.path / "f").write_bytes(b"o" * 1000)
+    fd = os.open(mount.path / "f", os.O_WRONLY | os.O_TRUNC)
+    for _ in range(10):
+        os.write(fd, b"n" * 1000)
+        assert content(bucket, "f") == b"o" * 1000
+    os.close(fd)
+    assert content(bucket, "f") == b"n" * 10_000
+
+
+def test_c06_a_lost_update_is_refused_and_our_bytes_are_kept(mount: Mount, bucket: Bucket) -> None:
+    (mount.path / "f").write_bytes(b"base")
+    fd = os.open(mount.path / "f", os.O_RDWR)
+    os.write(fd, b"mine")
+    bucket.object("f").put_content(b"theirs, meanwhile")
+    with pytest.raises(OSError, match=raises(errno.ESTALE)):
+        os.close(fd)
+    assert content(bucket, "f") == b"theirs, meanwhile"
+    (kept,) = [name for name in names(bucket) if name.startswith("f.aisfs-conflict-")]
+    assert content(bucket, kept) == b"mine"
+    after_ttl()
+    assert (mount.path / "f").read_bytes() == b"theirs, meanwhile"
+
+
+def test_c08_fsync_means_that_the_cluster_has_it(mount: Mount, bucket: Bucket) -> None:
+    fd = os.open(mount.path / "f", os.O_CREAT | os.O_WRONLY)
+    os.write(fd, b"first")
+    os.fsync(fd)
+    assert content(bucket, "f") == b"first"
+    os.write(fd, b" and second")
+    os.fsync(fd)
+    assert content(bucket, "f") == b"first and second"
+    os.close(fd)
+
+
+def test_c09_close_stores(mount: Mount, bucket: Bucket) -> None:
+    (mount.path / "f").write_bytes(b"x")
+    assert content(bucket, "f") == b"x"
+
+
+def test_c11_a_second_process_on_the_state_is_refused(mount: Mount, tmp_path: Path) -> None:
+    other = Mount(mount.endpoint, mount.source)
+    other.state = mount.state
+    ended = other.try_mount()
+    assert ended.returncode == 32
+    assert "--state-dir" in ended.stderr
+    assert not other.mounted
+
+
+def test_c12_unmounting_stores_what_is_open(mount: Mount, bucket: Bucket) -> None:
+    fd = os.open(mount.path / "f", os.O_CREAT | os.O_WRONLY)
+    os.write(fd, b"not yet closed")
+    assert "f" not in names(bucket)
+    os.kill(mount.daemon_pid, 15)
+    end = time.monotonic() + 30
+    while "f" not in names(bucket):
+        assert time.monotonic() < end, "what was open was not stored"
+        time.sleep(0.1)
+    assert content(bucket, "f") == b"not yet closed"
+    try:
+        os.close(fd)
+    except OSError as error:
+        assert error.errno == errno.ENOTCONN  # noqa: PT017 - either is right: stored, or told so
+
+
+def test_c13_a_damaged_body_is_eio_and_never_data(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    for name, size in (("small", 100_000), ("large", 5 << 20)):
+        body = os.urandom(size)
+        bucket.object(name).put_content(body)
+        rule = {"method": "GET", "role": "target", "action": "corrupt", "after_bytes": 70_000}
+        with Mount(store.endpoint, "ais://b") as mount:
+            store.faults([{**rule, "times": 1}])
+            with pytest.raises(OSError, match=raises(errno.EIO)):
+                (mount.path / name).read_bytes()
+            store.faults([])
+            assert (mount.path / name).read_bytes() == body
+
+
+def test_c13_a_cut_body_is_resumed(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    body = os.urandom(5 << 20)
+    bucket.object("f").put_content(body)
+    with Mount(store.endpoint, "ais://b") as mount:
+        store.faults([{"method": "GET", "role": "target", "action": "cut", "after_bytes": 700_000}])
+        assert (mount.path / "f").read_bytes() == body
+        store.faults([{"method": "GET", "role": "target", "action": "cut", "after_bytes": 0}])
+        mount.remount()
+        with pytest.raises(OSError, match=raises(errno.EIO)):
+            (mount.path / "f").read_bytes()
+        store.faults([])
+        assert (mount.path / "f").read_bytes() == body
+
+
+def test_c13_a_put_that_arrives_damaged_is_refused(mount: Mount, bucket: Bucket) -> None:
+    """The checksum that goes with each PUT is of the bytes that were written."""
+    import xxhash  # noqa: PLC0415
+
+    body = os.urandom(100_000)
+    (mount.path / "f").write_bytes(body)
+    props = bucket.object("f").props
+    assert props.checksum_value == xxhash.xxh64(body).hexdigest()
+
+
+def test_c17_sparse_files_truncation_and_shared_mappings(mount: Mount, bucket: Bucket) -> None:
+    fd = os.open(mount.path / "f", os.O_CREAT | os.O_RDWR)
+    os.pwrite(fd, b"end", 5_000_000)
+    os.ftruncate(fd, 6_000_000)
+    assert os.pread(fd, 10, 4_999_995) == b"\0\0\0\0\0end\0\0"
+    with mmap.mmap(fd, 6_000_000) as mapped:
+        mapped[10:15] = b"mmap!"
+        mapped.flush()
+    os.ftruncate(fd, 100)
+    os.ftruncate(fd, 200)
+    os.close(fd)
+    assert content(bucket, "f") == (b"\0" * 10 + b"mmap!").ljust(200, b"\0")
+    os.truncate(mount.path / "f", 12)
+    assert content(bucket, "f") == b"\0" * 10 + b"mm"
+
+
+def test_c17_fallocate_is_refused(mount: Mount) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = os.open(mount.path / "f", os.O_CREAT | os.O_RDWR)
+    assert libc.fallocate(fd, 0, ctypes.c_long(0), ctypes.c_long(4096)) == -1
+    assert ctypes.get_errno() == errno.EOPNOTSUPP
+    os.close(fd)
+
+
+def test_c18_writers_share_one_file_in_order(mount: Mount, bucket: Bucket) -> None:
+    def append(letter: str) -> None:
+        with (mount.path / "log").open("ab", buffering=0) as file:
+            for _ in range(50):
+                file.write(letter.encode() * 10)
+
+    (mount.path / "log").touch()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(append, "abcd"))
+    stored = content(bucket, "log")
+    assert len(stored) == 4 * 50 * 10
+    assert {stored[n : n + 10] for n in range(0, len(stored), 10)} == {
+        letter * 10 for letter in (b"a", b"b", b"c", b"d")
+    }
+
+
+def test_c19_open_descriptors_outlive_their_name(mount: Mount, bucket: Bucket) -> None:
+    (mount.path / "f").write_bytes(b"old content")
+    with (mount.path / "f").open("r+b", buffering=0) as file:
+        (mount.path / "f").unlink()
+        assert not (mount.path / "f").exists()
+        assert list(mount.path.iterdir()) == []
+        assert file.read() == b"old content"
+        file.write(b", more")
+        (mount.path / "f").write_bytes(b"another file")
+        assert os.pread(file.fileno(), 100, 0) == b"old content, more"
+    assert content(bucket, "f") == b"another file"
+
+
+def test_c19_an_unlinked_file_goes_at_last_close_unless_it_was_replaced(
+    mount: Mount, bucket: Bucket
+) -> None:
+    for name in ("gone", "replaced"):
+        (mount.path / name).write_bytes(b"x")
+    descriptors = [os.open(mount.path / name, os.O_RDONLY) for name in ("gone", "replaced")]
+    for name in ("gone", "replaced"):
+        (mount.path / name).unlink()
+    bucket.object("replaced").put_content(b"by somebody else")
+    for fd in descriptors:
+        os.close(fd)
+    end = time.monotonic() + 10
+    while "gone" in names(bucket):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert content(bucket, "replaced") == b"by somebody else"
+
+
+def test_c19_renaming_over_an_open_file_keeps_its_content(mount: Mount) -> None:
+    (mount.path / "old").write_bytes(b"o" * 300_000)
+    (mount.path / "new").write_bytes(b"n" * 300_000)
+    with (mount.path / "old").open("rb", buffering=0) as file:
+        (mount.path / "new").rename(mount.path / "old")
+        assert file.read() == b"o" * 300_000
+    assert (mount.path / "old").read_bytes() == b"n" * 300_000
+
+
+def test_c20_exclusive_create(mount: Mount, bucket: Bucket) -> None:
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+    with ThreadPoolExecutor(8) as pool:
+
+        def attempt(_: int) -> int:
+            try:
+                return os.open(mount.path / "lock", flags)
+            except FileExistsError:
+                return -1
+
+        winners = [fd for fd in pool.map(attempt, range(8)) if fd >= 0]
+    assert len(winners) == 1
+    os.close(winners[0])
+    bucket.object("theirs").put_content(b"")
+    with pytest.raises(FileExistsError):
+        os.open(mount.path / "theirs", flags)
+
+
+def test_c21_creating_and_closing_leaves_an_empty_object(mount: Mount, bucket: Bucket) -> None:
+    (mount.path / "touched").touch()
+    subprocess.run(["touch", mount.path / "by touch"], check=True)
+    assert content(bucket, "touched") == b""
+    assert content(bucket, "by touch") == b""
+
+
+def test_c22_attributes_persist_and_come_back_in_listings(mount: Mount) -> None:
+    file, link = mount.path / "f", mount.path / "l"
+    file.write_text("x")
+    file.chmod(0o640)
+    os.utime(file, ns=(0, 1_234_567_890_123_456_789))
+    os.setxattr(file, "user.colour", b"blue \xff:,=]")
+    link.symlink_to("../elsewhere and more")
+    os.utime(link, ns=(0, 1_111_111_111_111_111_111), follow_symlinks=False)
+    (mount.path / "d").mkdir(mode=0o711)
+    os.utime(mount.path / "d", ns=(0, 999_999_999_999_999_999))
+    mount.remount()
+    with os.scandir(mount.path) as entries:
+        found = {e.name: e.stat(follow_symlinks=False) for e in entries}
+    assert stat.filemode(found["f"].st_mode) == "-rw-r-----"
+    assert found["f"].st_mtime_ns == 1_234_567_890_123_456_789
+    assert found["l"].st_mtime_ns == 1_111_111_111_111_111_111
+    assert stat.filemode(found["d"].st_mode) == "drwx--x--x"
+    assert found["d"].st_mtime_ns == 999_999_999_999_999_999
+    assert os.getxattr(file, "user.colour") == b"blue \xff:,=]"
+    assert os.listxattr(file) == ["user.colour"]
+    assert link.readlink() == Path("../elsewhere and more")
+
+
+def test_c22_attributes_survive_storing_the_same_bytes_again(mount: Mount) -> None:
+    """AIS drops the headers of a PUT of identical bytes."""
+    file = mount.path / "f"
+    file.write_text("same")
+    os.utime(file, ns=(0, 1_000_000_000_000_000_000))
+    file.write_text("same")
+    file.chmod(0o600)
+    before = file.stat()
+    mount.remount()
+    assert file.stat().st_mtime_ns == before.st_mtime_ns > 1_000_000_000_000_000_000
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_c22_attributes_that_do_not_fit_are_enospc(mount: Mount) -> None:
+    file = mount.path / "f"
+    file.write_text("x")
+    with pytest.raises(OSError, match=raises(errno.ENOSPC)):
+        os.setxattr(file, "user.big", b"x" * 2000)
+    assert os.listxattr(file) == []
+
+
+def test_c22_xattr_refusals(mount: Mount) -> None:
+    file = mount.path / "f"
+    file.write_text("x")
+    with pytest.raises(OSError, match=raises(errno.EOPNOTSUPP)):
+        os.setxattr(file, "trusted.x", b"1")
+    with pytest.raises(OSError, match=raises(errno.ENODATA)):
+        os.getxattr(file, "user.none")
+    with pytest.raises(OSError, match=raises(errno.EOPNOTSUPP)):
+        os.setxattr(file, "user.ais.checksum", b"1")
+    assert len(os.getxattr(file, "user.ais.checksum")) == 16
+    assert os.listxattr(file) == []
+
+
+def test_c23_objects_of_others_have_stable_times(mount: Mount, bucket: Bucket) -> None:
+    bucket.object("f").put_content(b"1")
+    by_head = (mount.path / "f").stat()
+    mount.remount()
+    with os.scandir(mount.path) as entries:
+        (by_listing,) = [e.stat() for e in entries]
+    assert by_listing.st_mtime_ns == by_head.st_mtime_ns == by_head.st_ctime_ns
+    bucket.object("f").put_content(b"2")
+    after_ttl()
+    assert (mount.path / "f").stat().st_mtime_ns != by_head.st_mtime_ns
+
+
+def test_c23_configured_owner_and_modes(endpoint: str, bucket: Bucket) -> None:
+    bucket.object("d/f").put_content(b"1")
+    options = ["uid=1234", "gid=4321", "umask=027"]
+    with Mount(endpoint, f"ais://{bucket.name}", options=options) as mount:
+        file, directory = (mount.path / "d/f").stat(), (mount.path / "d").stat()
+    assert (file.st_uid, file.st_gid, stat.filemode(file.st_mode)) == (1234, 4321, "-rw-r-----")
+    assert stat.filemode(directory.st_mode) == "drwxr-x---"
+
+
+def test_c25_statfs_shows_the_cluster(mount: Mount) -> None:
+    room = os.statvfs(mount.path)
+    assert room.f_blocks * room.f_frsize > 1 << 30
+    assert 0 < room.f_bavail <= room.f_blocks
+
+
+def test_c26_empty_directories_persist_and_markers_are_hidden(mount: Mount, bucket: Bucket) -> None:
+    (mount.path / "a/b").mkdir(parents=True)
+    bucket.object("implicit/x").put_content(b"")
+    mount.remount()
+    assert {p.name for p in mount.path.iterdir()} == {"a", "implicit"}
+    assert list((mount.path / "a/b").iterdir()) == []
+    (mount.path / "implicit/x").unlink()
+    mount.remount()
+    assert list((mount.path / "implicit").iterdir()) == []
+    with pytest.raises(PermissionError):
+        (mount.path / "a/.aisfs-dir").touch()
+
+
+def test_c27_rmdir_refuses_what_is_not_empty(mount: Mount, bucket: Bucket) -> None:
+    (mount.path / "d").mkdir()
+    bucket.object("d/deep/down").put_content(b"")
+    with pytest.raises(OSError, match=raises(errno.ENOTEMPTY)):
+        (mount.path / "d").rmdir()
+    bucket.object("d/deep/down").delete()
+    (mount.path / "d").rmdir()
+    assert not (mount.path / "d").exists()
+    assert list(mount.path.iterdir()) == []
+    (mount.path / "d").mkdir()
+    assert [p.name for p in mount.path.iterdir()] == ["d"]
+
+
+def test_c28_a_name_that_is_object_and_directory(store: StoreProcess) -> None:
+    """Real clusters keep both only where they fall on different disks."""
+    bucket = Client(store.endpoint).bucket("b").create()
+    bucket.object("a").put_content(b"the object")
+    bucket.object("a/b").put_content(b"inside")
+    with Mount(store.endpoint, "ais://b") as mount:
+        assert {p.name for p in mount.path.iterdir()} == {"a", "a.aisfs-object"}
+        assert (mount.path / "a/b").read_text() == "inside"
+        assert (mount.path / "a.aisfs-object").read_text() == "the object"
+        mount.remount()
+        with contextlib.suppress(NotADirectoryError):  # a HEAD answers at once, a LIST corrects it
+            (mount.path / "a/b").stat()
+        end = time.monotonic() + 10
+        while not (mount.path / "a").is_dir():
+            assert time.monotonic() < end
+        assert (mount.path / "a/b").read_text() == "inside"
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("tab\there", errno.EINVAL),
+        ("new\nline", errno.EINVAL),
+        ("\udcff", errno.EINVAL),
+        ("x" * 256, errno.ENAMETOOLONG),
+        (".aisfs-mine", errno.EPERM),
+        ("x.aisfs-object", errno.EPERM),
+    ],
+)
+def test_c28_names_that_cannot_be_stored(mount: Mount, name: str, number: int) -> None:
+    with pytest.raises(OSError, match=raises(number)):
+        (mount.path / name).touch()
+    with pytest.raises(OSError, match=raises(number)):
+        (mount.path / name).mkdir()
+
+
+def test_c28_unusual_names_reach_other_clients_unchanged(mount: Mount, bucket: Bucket) -> None:
+    odd = ["with blank", "ünï", "-dash", "a=b+c@d", "~tilde", "trailing.", "\u202e", "日本"]
+    for name in odd:
+        (mount.path / name).write_text(name)
+    assert names(bucket) == set(odd)
+    mount.remount()
+    assert {p.name: p.read_text() for p in mount.path.iterdir()} == {name: name for name in odd}
+
+
+def test_c29_a_directory_is_listed_completely(mount: Mount, bucket: Bucket) -> None:
+    """2,500 names of several kinds, so that batches border on directories."""
+    wanted = {f"n{n}/f" for n in range(500)} | {f"n{n}.txt" for n in range(1000)}
+    wanted |= {f"n{n}-x" for n in range(1000)}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: bucket.object(name).put_content(b""), wanted))
+    with os.scandir(mount.path) as entries:
+        found = [entry.name for entry in entries]
+    assert len(found) == len(set(found)) == 2500
+    assert set(found) == {name.partition("/")[0] for name in wanted}
+
+
+def test_c29_rewinding_and_seeking(mount: Mount) -> None:
+    for number in range(30):
+        (mount.path / f"f{number}").touch()
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.opendir.restype = libc.readdir.restype = ctypes.c_void_p
+    directory = ctypes.c_void_p(libc.opendir(os.fsencode(mount.path)))
+
+    def rest() -> list[bytes]:
+        found = []
+        while entry := libc.readdir(directory):
+            found.append(ctypes.string_at(entry + 19))
+        return found
+
+    libc.telldir.restype = ctypes.c_long
+    first = rest()
+    libc.rewinddir(directory)
+    libc.readdir(directory)
+    position = libc.telldir(directory)
+    second = rest()
+    libc.seekdir(directory, ctypes.c_long(position))
+    assert rest() == second == first[1:]
+    libc.closedir(directory)
+
+
+def test_c31_rename_keeps_content_and_attributes(mount: Mount, bucket: Bucket) -> None:
+    (mount.path / "d").mkdir()
+    old, new = mount.path / "old", mount.path / "d/new"
+    old.write_text("content")
+    os.utime(old, ns=(0, 1_222_333_444_555_666_777))
+    old.chmod(0o604)
+    new.write_text("to be replaced")
+    old.rename(new)
+    assert names(bucket) == {"d/.aisfs-dir", "d/new"}
+    mount.remount()
+    assert new.read_text() == "content"
+    assert new.stat().st_mtime_ns == 1_222_333_444_555_666_777
+    assert stat.S_IMODE(new.stat().st_mode) == 0o604
+
+
+def test_c31_an_object_of_others_keeps_its_time(mount: Mount, bucket: Bucket) -> None:
+    bucket.object("f").put_content(b"1")
+    bucket.object("f").put_content(b"22")
+    before = (mount.path / "f").stat().st_mtime_ns
+    (mount.path / "f").rename(mount.path / "g")
+    mount.remount()
+    assert (mount.path / "g").stat().st_mtime_ns == before
+
+
+def test_c31_noreplace_and_exchange(mount: Mount) -> None:
+    (mount.path / "a").write_text("a")
+    (mount.path / "b").write_text("b")
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def rename(flags: int) -> int:
+        a, b = (os.fsencode(mount.path / name) for name in ("a", "b"))
+        return ctypes.get_errno() if libc.renameat2(-100, a, -100, b, flags) else 0
+
+    assert rename(1) == errno.EEXIST
+    assert rename(2) == errno.EINVAL
+    assert rename(0) == 0
+    assert (mount.path / "b").read_text() == "a"
+
+
+def test_c31_special_names_survive_a_rename(mount: Mount, bucket: Bucket) -> None:
+    """A copy on the cluster would cut `?` and `#` and replace another object."""
+    (mount.path / "t").write_text("precious")
+    names_ = ["t=1", "t+x", "t x"]
+    for name in names_:
+        (mount.path / "tmp").write_text(name)
+        (mount.path / "tmp").rename(mount.path / name)
+    assert (mount.path / "t").read_text() == "precious"
+    assert names(bucket) == {"t", *names_}
+
+
+def test_c32_rename_of_a_directory(mount: Mount, bucket: Bucket) -> None:
+    for number in range(30):
+        directory = mount.path / "old" / f"sub{number % 3}"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"f{number}").write_text(str(number))
+    (mount.path / "new").mkdir()
+    (mount.path / "old").rename(mount.path / "new")
+    assert not (mount.path / "old").exists()
+    assert (mount.path / "new/sub1/f4").read_text() == "4"
+    mount.remount()
+    assert [p.name for p in mount.path.iterdir()] == ["new"]
+    found = [p for p in (mount.path / "new").rglob("*") if p.is_file()]
+    assert {p.name: p.read_text() for p in found} == {f"f{n}": str(n) for n in range(30)}
+    (mount.path / "full").mkdir()
+    (mount.path / "full/x").touch()
+    with pytest.raises(OSError, match=raises(errno.ENOTEMPTY)):
+        (mount.path / "new").rename(mount.path / "full")
+
+
+def test_c33_hard_links_and_special_files_are_eperm_and_locks_work(mount: Mount) -> None:
+    file = mount.path / "f"
+    file.touch()
+    with pytest.raises(PermissionError):
+        (mount.path / "link").hardlink_to(file)
+    with pytest.raises(PermissionError):
+        os.mkfifo(mount.path / "fifo")
+    with file.open() as one, file.open() as two:
+        fcntl.flock(one, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(two, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_c36_a_read_only_mount_is_erofs(endpoint: str, bucket: Bucket) -> None:
+    bucket.object("f").put_content(b"x")
+    with Mount(endpoint, f"ais://{bucket.name}", options=["ro"]) as mount:
+        assert (mount.path / "f").read_bytes() == b"x"
+        with pytest.raises(OSError, match=raises(errno.EROFS)):
+            (mount.path / "f").write_bytes(b"y")
+        with pytest.raises(OSError, match=raises(errno.EROFS)):
+            (mount.path / "f").unlink()
+
+
+def test_c39_objects_stay_plain(mount: Mount, bucket: Bucket) -> None:
+    (mount.path / "d").mkdir()
+    (mount.path / "d/f").write_bytes(b"plain bytes")
+    assert content(bucket, "d/f") == b"plain bytes"
+    assert names(bucket) == {"d/f", "d/.aisfs-dir"}
+
+
+def test_all_buckets_and_prefixes(endpoint: str, bucket: Bucket) -> None:
+    """SOURCE: all buckets below one root, or the objects below one prefix."""
+    bucket.object("p/q/f").put_content(b"x")
+    with Mount(endpoint) as mount:
+        assert bucket.name in {p.name for p in mount.path.iterdir()}
+        assert (mount.path / bucket.name / "p/q/f").read_bytes() == b"x"
+        (mount.path / bucket.name / "new").write_text("y")
+        with pytest.raises(PermissionError):
+            (mount.path / "a-new-bucket").mkdir()
+        with pytest.raises(PermissionError):
+            (mount.path / bucket.name).rmdir()
+        assert content(bucket, "new") == b"y"
+    with Mount(endpoint, f"ais://{bucket.name}/p/q") as mount:
+        assert [p.name for p in mount.path.iterdir()] == ["f"]
+        (mount.path / "g").write_text("z")
+    assert content(bucket, "p/q/g") == b"z"
