@@ -121,10 +121,11 @@ async def _stream(call: Call, writer: BlobWriter) -> None:
     writing: asyncio.Future[None] | None = None
     try:
         async for pieces, size in _pieces(call):
-            _check_room(call, size)
             if writing is not None:
                 await writing
                 writing = None
+            # After the piece before is on the disk, or its bytes would not be counted.
+            _check_room(call, size)
             if size <= INLINE:
                 writer.write(pieces)
             else:
