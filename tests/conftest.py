@@ -54,9 +54,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         not_run.give_up(item, problem)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # the last words before pytest's closing line
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
+) -> Iterator[None]:
+    yield
     for test, counts in config.stash[TALLY].items():
         text = ", ".join(f"{count} {what}" for what, count in counts.items())
         terminalreporter.write_line(f"{test}: {text} (AISFS_SEED={SEED})")

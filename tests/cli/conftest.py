@@ -2,22 +2,25 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 
 from tests.support.not_run import give_up
 
 WITHOUT_FUSE = """
-mount -t tmpfs none /dev && cd /dev &&
-mknod -m 666 null c 1 3 && mknod -m 666 zero c 1 5 && mknod -m 666 urandom c 1 9 &&
-cd / && exec "$0" -m aisfs "$@"
+mount -t tmpfs none /mnt &&
+for name in null zero urandom; do : >/mnt/$name && mount --bind /dev/$name /mnt/$name; done &&
+mount --rbind /mnt /dev && exec "$@"
 """
 
 
 @pytest.fixture
-def no_fuse(request: pytest.FixtureRequest) -> str:
-    """Return a script for `unshare --mount sh -c`: runs aisfs on a machine without /dev/fuse."""
-    probe = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
-    if os.geteuid() != 0 or subprocess.run(probe, capture_output=True, check=False).returncode:
-        give_up(request.node, "only root can take /dev/fuse away from a process")
-    return WITHOUT_FUSE
+def without_fuse(request: pytest.FixtureRequest) -> list[str]:
+    """Return words that run the command behind them on a machine without /dev/fuse."""
+    become = ["--user", "--map-root-user"] if os.geteuid() else []
+    prefix = ["unshare", *become, "--mount", "sh", "-c", WITHOUT_FUSE, "sh"]
+    tried = subprocess.run([*prefix, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode != 0:
+        give_up(request.node, f"/dev/fuse cannot be taken away here: {tried.stderr.strip()}")
+    return [*prefix, sys.executable, "-m", "aisfs"]

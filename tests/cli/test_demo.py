@@ -142,6 +142,25 @@ def test_demo_that_was_killed_is_removed_by_the_next(runtime: Runtime) -> None:
 
 
 @pytest.mark.fuse
+def test_bucket_of_a_killed_demo_is_removed_by_the_next(
+    runtime: Runtime, store: StoreProcess
+) -> None:
+    runtime.environment["AIS_ENDPOINT"] = store.endpoint
+    process = runtime.start()
+    wait_for_mount(runtime, process)
+    process.kill()
+    process.communicate(timeout=LIMIT_S)
+    del runtime.environment["AIS_ENDPOINT"]
+    store.clear_requests()
+    ended = runtime.run("--script")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    gone = [each["path"] for each in store.requests() if each["method"] == "DELETE"]
+    assert len(gone) == 1
+    assert "aisfs-demo-" in gone[0]
+    assert runtime.is_clean()
+
+
+@pytest.mark.fuse
 def test_demo_leaves_a_living_one_alone(runtime: Runtime) -> None:
     first = runtime.start()
     path = wait_for_mount(runtime, first)
@@ -204,9 +223,11 @@ def test_demo_on_a_terminal_opens_a_shell_in_the_mount(runtime: Runtime) -> None
     assert runtime.is_clean()
 
 
-def test_demo_without_fuse_shows_the_store_and_exits_3(runtime: Runtime, no_fuse: str) -> None:
+def test_demo_without_fuse_shows_the_store_and_exits_3(
+    runtime: Runtime, without_fuse: list[str]
+) -> None:
     ended = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", no_fuse, sys.executable, "demo", "--script"],
+        [*without_fuse, "demo", "--script"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -17,6 +17,7 @@ import signal
 import stat
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 _END_LIMIT_S = 30.0
 _KILL_LIMIT_S = 10.0
 _NEW = ".new"
+_NEW_LIMIT_S = 60.0
+"""A demo locks its directory at once after making it; one that has not by then never will."""
+
 _BUCKET_RECORD = "bucket.json"
 
 
@@ -106,6 +110,8 @@ def clean_up_dead() -> None:
 def _clean_up_if_dead(path: Path) -> None:
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        return
+    if path.name.endswith(_NEW) and time.time() - found.st_mtime < _NEW_LIMIT_S:
         return
     lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
