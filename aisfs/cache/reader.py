@@ -266,6 +266,7 @@ class ContentReader:
         self.users = 0
         self.broken: Corrupt | None = None
         self._streams: list[Stream] = []
+        self._digest_lock = threading.Lock()
         self._digest: Digest | None = None
         self._digest_at = 0
         self._digest_goal = ""
@@ -282,7 +283,7 @@ class ContentReader:
         index = offset // PAGE_SIZE
         page = self.room.pages.get((self.content, index))
         start = index * PAGE_SIZE
-        if page is None or end - start > page.valid or offset >= end:
+        if page is None or end - start > page.valid or offset >= end or self.broken is not None:
             return None
         return page.view[offset - start : end - start]
 
@@ -463,9 +464,10 @@ class ContentReader:
     def start_checksum(self, offset: int, identity: Identity) -> None:
         """Begin the running checksum when a stream starts at the content's first byte."""
         if offset == 0 and identity.checksum:
-            self._digest = new_digest(identity.checksum_type)
-            self._digest_at = 0
-            self._digest_goal = identity.checksum
+            with self._digest_lock:  # another stream may be feeding the one before
+                self._digest = new_digest(identity.checksum_type)
+                self._digest_at = 0
+                self._digest_goal = identity.checksum
 
     def checksum(self, offset: int, data: memoryview) -> None:
         """Take in bytes that continue the running checksum; compare at the end of the content.
@@ -473,11 +475,12 @@ class ContentReader:
         Raises:
             Corrupt: the whole body does not have the checksum that the cluster keeps.
         """
-        if self._digest is None or offset != self._digest_at:
-            return
-        self._digest.update(data)
-        self._digest_at += len(data)
-        if self._digest_at == self.size and self._digest.hexdigest() != self._digest_goal:
-            raise Corrupt(
-                f"reading {self.name}: the bytes do not have the checksum {self._digest_goal}"
-            )
+        with self._digest_lock:
+            if self._digest is None or offset != self._digest_at:
+                return
+            self._digest.update(data)
+            self._digest_at += len(data)
+            if self._digest_at == self.size and self._digest.hexdigest() != self._digest_goal:
+                raise Corrupt(
+                    f"reading {self.name}: the bytes do not have the checksum {self._digest_goal}"
+                )
