@@ -50,6 +50,9 @@ class Base(Protocol):
 class StagedFile:
     """The local copy of one inode that is open for writing.
 
+    Raises:
+        NoSpace: the local disk does not take a file of the base's size.
+
     Attributes:
         size: the file's length in bytes as its writers see it.
         generation: counts changes of content; `committed` is the one that the cluster has.
@@ -67,8 +70,13 @@ class StagedFile:
         self._reserved = 0
         self._digest = xxhash.xxh64()
         self._hashed = 0
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        os.truncate(self.fd, self.size)
+        self.fd = -1
+        try:
+            self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            os.truncate(self.fd, self.size)
+        except OSError as error:
+            self.close()
+            raise self._local_failure("making", error) from error
 
     @property
     def dirty(self) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DATA = ".data"
 RECORD = ".json"
+DRAFT = ".new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +70,19 @@ class StateDirectory:
                 return path
 
     def record(self, unsent: Unsent) -> None:
-        """Write down durably that a staged file could not be stored."""
-        record = Path(unsent.data).with_suffix(RECORD)
-        draft = record.with_suffix(".new")
+        """Write down durably that a staged file could not be stored.
+
+        Its bytes are made durable first, so this may take as long as the disk needs for them.
+        """
+        data = Path(unsent.data)
+        _sync(data)
+        draft = data.with_suffix(DRAFT)
         with draft.open("wb") as file:
             file.write(msgspec.json.encode(unsent))
             file.flush()
             os.fsync(file.fileno())
-        draft.rename(record)
+        draft.rename(data.with_suffix(RECORD))
+        _sync(self.staging)
 
     def forget(self, data: Path) -> None:
         """Remove the record of a staged file that is stored now."""
@@ -85,16 +91,37 @@ class StateDirectory:
     def unsent(self) -> list[Unsent]:
         """Return what could not be stored, oldest first."""
         records = sorted(self.staging.glob(f"*{RECORD}"), key=lambda p: p.stat().st_mtime_ns)
-        return [msgspec.json.decode(p.read_bytes(), type=Unsent) for p in records]
+        return [_read_record(path) for path in records]
 
     def _sweep(self) -> None:
         for data in self.staging.glob(f"*{DATA}"):
             if not data.with_suffix(RECORD).exists():
                 data.unlink()
+        for draft in self.staging.glob(f"*{DRAFT}"):
+            draft.unlink()
 
     def close(self) -> None:
         """Release the lock."""
         os.close(self._lock)
+
+
+def _sync(path: Path) -> None:
+    """Make a file, or the names in a directory, durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _read_record(path: Path) -> Unsent:
+    """Return a record; a damaged one still tells where the bytes are."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Unsent)
+    except msgspec.DecodeError as error:
+        data = path.with_suffix(DATA)
+        size = data.stat().st_size if data.exists() else 0
+        return Unsent(str(data), "an object whose name is lost", size, f"its record: {error}", "")
 
 
 def default_quota(path: Path) -> int:

@@ -22,7 +22,7 @@ import trio
 
 from aisfs.cache.readahead import AccessPattern
 from aisfs.cache.reader import CacheRoom, ContentReader
-from aisfs.errors import BadHandle, FsError, NotFound, TooLarge
+from aisfs.errors import BadHandle, FsError, NotFound, Stale, TooLarge
 from aisfs.staging.staged_file import StagedFile
 from aisfs.staging.uploader import Target, Uploader
 from aisfs.vfs.attributes import encode
@@ -349,12 +349,13 @@ class OpenFiles:
             node.attributes_dirty = False
             node.changed_at = node.checked_at = trio.current_time()
             return
-        if node.reader is not None:
-            await staged.complete()
-            await node.reader.close_streams()
+        release = node.reader.close_streams if node.reader is not None else None
         target = Target(bucket, node.name, node.identity, stored)
         try:
-            info = await self._workshop.uploader.commit(staged, target)
+            info = await self._workshop.uploader.commit(staged, target, release)
+        except Stale:
+            node.attributes_dirty &= staged.dirty  # clean: they went with the conflict copy
+            raise
         finally:
             node.checked_at = float("-inf")
         self.stored(node, info)

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import json
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aisfs.errors import FsError, IoFailure, NotFound, Stale
+from aisfs.staging.quota import Quota
+from aisfs.staging.staged_file import StagedFile
+from aisfs.staging.state import StateDirectory
+from aisfs.staging.uploader import Target, Uploader
+from aisfs.store.interface import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from aisfs.config import BucketName
+    from aisfs.store.aistore import AISStore
+    from aisfs_sdk import Bucket
+    from tests.support.store import StoreProcess
+
+
+class Torn:
+    """A base whose object is another one now."""
+
+    size = 1000
+
+    async def read(self, offset: int, size: int) -> bytes:
+        raise Stale("the object changed after it was opened")
+
+
+class Bench:
+    """A state directory, an uploader, and staged files to try it with."""
+
+    def __init__(self, aistore: AISStore, bucket: BucketName, path: Path) -> None:
+        self.store = aistore
+        self.bucket = bucket
+        self.state = StateDirectory(path)
+        self.uploader = Uploader(aistore, self.state)
+        self.files: list[StagedFile] = []
+
+    async def staged(self, body: bytes, base: Torn | None = None) -> StagedFile:
+        file = StagedFile(self.state.new_staged_path(), Quota(1 << 26), base)
+        self.files.append(file)
+        if body:
+            await file.write(0, body)
+        return file
+
+    def target(self, expected: Identity | None = None, attributes: str = "1.new") -> Target:
+        return Target(self.bucket, "d/o", expected, attributes)
+
+    async def identity(self) -> Identity:
+        return (await self.store.head(self.bucket, "d/o")).identity
+
+
+@asynccontextmanager
+async def opened(aistore: AISStore, bucket: BucketName, path: Path) -> AsyncIterator[Bench]:
+    made = Bench(aistore, bucket, path)
+    yield made
+    for file in made.files:
+        file.close()
+    made.state.close()
+
+
+@pytest.fixture
+async def bench(aistore: AISStore, bucket: BucketName, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with opened(aistore, bucket, tmp_path / "state") as made:
+        yield made
+
+
+def conflicts(other: Bucket) -> list[str]:
+    return [e.name for e in other.list_all_objects() if ".aisfs-conflict-" in e.name]
+
+
+@pytest.mark.parametrize("size", [0, 1, 3_000_000])
+async def test_a_commit_stores_bytes_and_attributes(bench: Bench, other: Bucket, size: int) -> None:
+    body = os.urandom(size)
+    staged = await bench.staged(body)
+    info = await bench.uploader.commit(staged, bench.target())
+    assert other.object("d/o").get().read_all() == body
+    assert info == await bench.store.head(bench.bucket, "d/o")
+    assert info.attributes == "1.new"
+    assert not staged.dirty
+
+
+async def test_a_new_name_is_not_looked_for(cluster: StoreProcess, bench: Bench) -> None:
+    await bench.uploader.commit(await bench.staged(b"x"), bench.target())
+    assert [r["method"] for r in cluster.requests() if "/objects/" in r["path"]].count("HEAD") == 0
+
+
+async def test_an_unchanged_object_is_replaced(bench: Bench, other: Bucket) -> None:
+    other.object("d/o").put_content(b"old")
+    staged = await bench.staged(b"new")
+    await bench.uploader.commit(staged, bench.target(await bench.identity()))
+    assert other.object("d/o").get().read_all() == b"new"
+    assert conflicts(other) == []
+
+
+async def test_an_identical_body_gets_its_attributes_too(bench: Bench, other: Bucket) -> None:
+    """The cluster drops such a PUT with its headers: a PATCH brings them."""
+    await bench.uploader.commit(await bench.staged(b"same"), bench.target(attributes="1.old"))
+    again = await bench.staged(b"same")
+    info = await bench.uploader.commit(again, bench.target(await bench.identity()))
+    assert info.attributes == "1.new"
+    assert (await bench.store.head(bench.bucket, "d/o")).attributes == "1.new"
+    assert not again.dirty
+
+
+@pytest.mark.parametrize("theirs", [b"theirs", None])
+async def test_a_lost_update_is_found_and_our_bytes_are_beside_it(
+    bench: Bench, other: Bucket, theirs: bytes | None
+) -> None:
+    other.object("d/o").put_content(b"old")
+    expected = await bench.identity()
+    staged = await bench.staged(b"ours")
+    if theirs is None:
+        other.object("d/o").delete()
+    else:
+        other.object("d/o").put_content(theirs)
+    with pytest.raises(Stale, match=r"d/o\.aisfs-conflict-"):
+        await bench.uploader.commit(staged, bench.target(expected))
+    (copy,) = conflicts(other)
+    assert copy.startswith("d/o.aisfs-conflict-2")
+    assert other.object(copy).get().read_all() == b"ours"
+    assert (await bench.store.head(bench.bucket, copy)).attributes == "1.new"
+    if theirs is not None:
+        assert other.object("d/o").get().read_all() == theirs
+    assert not staged.dirty
+    assert bench.state.unsent() == []
+
+
+async def test_what_cannot_be_stored_stays_with_a_record(
+    cluster: StoreProcess, bench: Bench, other: Bucket
+) -> None:
+    staged = await bench.staged(b"precious")
+    cluster.faults([{"action": "error", "status": 500, "method": "PUT", "path": "^/v1/objects"}])
+    with pytest.raises(IoFailure):
+        await bench.uploader.commit(staged, bench.target())
+    assert staged.dirty
+    (record,) = bench.state.unsent()
+    assert record.url == f"ais://{bench.bucket.name}/d/o"
+    assert record.data == str(staged.path)
+    assert record.size == 8
+    assert staged.path.read_bytes() == b"precious"
+    on_disk = json.loads(staged.path.with_suffix(".json").read_bytes())
+    assert "injected" in on_disk["reason"]
+
+    cluster.clear_faults()
+    await bench.uploader.commit(staged, bench.target())
+    assert bench.state.unsent() == []
+    assert other.object("d/o").get().read_all() == b"precious"
+
+
+async def test_a_conflict_copy_that_cannot_be_stored_stays_with_a_record(
+    cluster: StoreProcess, bench: Bench, other: Bucket
+) -> None:
+    other.object("d/o").put_content(b"old")
+    expected = await bench.identity()
+    other.object("d/o").put_content(b"theirs")
+    staged = await bench.staged(b"ours")
+    cluster.faults([{"action": "error", "status": 500, "method": "PUT", "path": "conflict"}])
+    with pytest.raises(FsError):
+        await bench.uploader.commit(staged, bench.target(expected))
+    assert staged.dirty
+    assert len(bench.state.unsent()) == 1
+
+
+async def test_bytes_over_a_base_that_changed_are_not_given_up(bench: Bench) -> None:
+    """The base is needed to complete the content, and there is none any more: no conflict copy
+    can be made, so what was written has to stay."""
+    staged = await bench.staged(b"ours", Torn())
+    with pytest.raises(Stale):
+        await bench.uploader.commit(staged, bench.target(Identity(1000, "aa", "xxhash2")))
+    assert staged.dirty
+    (record,) = bench.state.unsent()
+    assert record.data == str(staged.path)
+    assert staged.path.read_bytes()[:4] == b"ours"
+
+
+async def test_a_lost_answer_is_no_lost_file(
+    cluster: StoreProcess, bench: Bench, other: Bucket
+) -> None:
+    """The work is done, the answer does not come: the repetition finds the same bytes there."""
+    cut = {"action": "cut", "method": "PUT", "role": "target", "path": "^/v1/objects", "times": 1}
+    cluster.faults([cut])
+    body = os.urandom(100_000)
+    info = await bench.uploader.commit(await bench.staged(body), bench.target())
+    assert other.object("d/o").get().read_all() == body
+    assert info.attributes == "1.new"
+
+
+async def test_a_full_state_directory_does_not_hide_the_failure(
+    cluster: StoreProcess, bench: Bench
+) -> None:
+    staged = await bench.staged(b"precious")
+    cluster.faults([{"action": "error", "status": 500, "method": "PUT", "path": "^/v1/objects"}])
+    staged.path.with_suffix(".new").mkdir()  # the record cannot be written
+    with pytest.raises(IoFailure, match="injected"):
+        await bench.uploader.commit(staged, bench.target())
+    assert staged.dirty
+    staged.path.with_suffix(".new").rmdir()
+
+
+async def test_own_reads_end_before_the_object_is_touched(
+    cluster: StoreProcess, bench: Bench
+) -> None:
+    seen: list[int] = []
+
+    async def release() -> None:
+        seen.append(len([r for r in cluster.requests() if r["method"] == "PUT"]))
+
+    await bench.uploader.commit(await bench.staged(b"x"), bench.target(), release)
+    assert seen == [0]
+
+
+async def test_a_missing_bucket_is_told(bench: Bench, other: Bucket) -> None:
+    staged = await bench.staged(b"x")
+    other.delete()
+    with pytest.raises(NotFound):
+        await bench.uploader.commit(staged, bench.target())
+    assert len(bench.state.unsent()) == 1
