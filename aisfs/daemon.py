@@ -163,6 +163,8 @@ def _mount_options(config: Config) -> set[str]:
     options = {f"fsname={_escaped(str(config.source))}", "subtype=aisfs", "default_permissions"}
     options |= {"nosuid", "nodev"}
     options.add("ro" if config.mount.read_only else "rw")
+    if config.mount.noexec:
+        options.add("noexec")
     if config.mount.allow_other:
         options.add("allow_other")
     if config.mount.fuse_debug:

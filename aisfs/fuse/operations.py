@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import pyfuse3
 import trio
 
+from aisfs import logs
 from aisfs.errors import FsError, NotFound
 from aisfs.fuse.attributes import absent_entry, entry_of, statvfs_of
 from aisfs.vfs.filesystem import Caller, Change
@@ -38,15 +39,16 @@ def _answered(
 
     @functools.wraps(handler)
     async def answer(*args: P.args, **kwargs: P.kwargs) -> T:
+        logs.request.set(handler.__name__)
         try:
             return await handler(*args, **kwargs)
         except FsError as error:
-            log.log(error.log_level, "%s: %s", handler.__name__, error)
+            log.log(error.log_level, "%s", error)
             raise pyfuse3.FUSEError(error.errno) from None
         except (pyfuse3.FUSEError, trio.Cancelled):
             raise
         except Exception as error:
-            log.exception("%s: unexpected failure", handler.__name__)
+            log.exception("unexpected failure")
             raise pyfuse3.FUSEError(errno.EIO) from error
 
     return answer

@@ -100,6 +100,7 @@ class Renamer:
             raise IsADirectory(f"{name} is a directory")
         if isinstance(target, FileNode):
             await self._files.preserve(target)
+            await self._files.release_streams(target)
         async with node.lock:
             await self._files.commit_locked(node)
             if node.identity is not None and node.bucket is not None:
