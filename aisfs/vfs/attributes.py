@@ -12,10 +12,11 @@ import base64
 import binascii
 import enum
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import msgspec
 
-from aisfs.errors import NoSpace
+from aisfs.errors import Invalid, NoSpace
 
 FORMAT = "1."
 MAX_STORED = 2048 - len("aisfs")
@@ -53,11 +54,15 @@ class Attributes:
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
+_Id = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+"""What stat(2) has room for: others may store any number, and it must not fail a listing."""
+
+
 class _Stored(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     kind: int
     mode: int
-    uid: int
-    gid: int
+    uid: _Id
+    gid: _Id
     mtime_ns: int
     xattrs: dict[str, bytes] = {}
 
@@ -69,11 +74,18 @@ _decoder = msgspec.msgpack.Decoder(_Stored)
 def encode(attributes: Attributes) -> str:
     """Return the stored form.
 
+    A time outside the years 1677 to 2554 becomes the nearest that can be stored.
+
     Raises:
         NoSpace: extended attributes larger than an object's metadata.
+        Invalid: an extended attribute's name is no text.
     """
     a = attributes
-    body = _encoder.encode(_Stored(a.kind, a.mode, a.uid, a.gid, a.mtime_ns, a.xattrs))
+    mtime_ns = min(max(a.mtime_ns, -(1 << 63)), (1 << 64) - 1)
+    try:
+        body = _encoder.encode(_Stored(a.kind, a.mode, a.uid, a.gid, mtime_ns, a.xattrs))
+    except UnicodeEncodeError as error:
+        raise Invalid("the name of an extended attribute has to be UTF-8") from error
     text = FORMAT + base64.urlsafe_b64encode(body).rstrip(b"=").decode()
     if len(text) > MAX_STORED:
         raise NoSpace(f"the attributes take {len(text)} bytes, an object keeps {MAX_STORED}")
@@ -130,9 +142,13 @@ def foreign_mtime_ns(created_ns: int, version: str, checksum: str) -> int:
     """Return a stable time for an object that others wrote (C23).
 
     The bucket's creation plus the version in seconds, nanoseconds from the checksum: the same from
-    a listing and from a HEAD, and different for each content.
+    a listing and from a HEAD, and different for each content. Of a long version the last digits
+    count: Google's are microseconds since the epoch.
     """
-    seconds = created_ns // 1_000_000_000 + (int(version) if version.isdigit() else 0)
+    digits = version[-9:]
+    seconds = created_ns // 1_000_000_000
+    if digits.isascii() and digits.isdigit():
+        seconds += int(digits)
     nanoseconds = int(checksum[:8], 16) % 1_000_000_000 if _is_hex(checksum[:8]) else 0
     return seconds * 1_000_000_000 + nanoseconds
 

@@ -207,7 +207,9 @@ async def prove_directories(
 ) -> Proof:
     """Look with one request which of the directories `names` below `prefix` hold objects."""
     listing = await store.list(bucket, prefix, "", FIRST_BATCH, recursive=True)
-    reach = listing.objects[-1].name if listing.token and listing.objects else None
+    reach: str | None = None
+    if listing.token:
+        reach = listing.objects[-1].name if listing.objects else ""
 
     def passed(name: str) -> bool:
         return reach is None or name <= reach
