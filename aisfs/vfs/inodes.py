@@ -99,13 +99,25 @@ class DirectoryNode(Node):
         contents: the last complete listing, if it is still remembered.
         absent: names that were looked for and not found → when.
         removed: names that this mount removed → when; an older listing still shows them.
-        revalidations: single look-ups since `contents` expired.
+        revalidations: single look-ups since there was a fresh listing, at short intervals.
+        looked_at: when the last of them was.
+        endless: too long to be listed whole for its look-ups.
         marked: whether a marker object keeps the directory.
         first: a listing's first batch that a look-up brought, for the open that follows.
         pending: files made here that the cluster does not have yet.
     """
 
-    __slots__ = ("absent", "contents", "first", "marked", "pending", "removed", "revalidations")
+    __slots__ = (
+        "absent",
+        "contents",
+        "endless",
+        "first",
+        "looked_at",
+        "marked",
+        "pending",
+        "removed",
+        "revalidations",
+    )
 
     def __init__(
         self, ino: Ino, bucket: BucketName | None, name: str, attributes: Attributes
@@ -115,6 +127,8 @@ class DirectoryNode(Node):
         self.absent: cachetools.LRUCache[str, float] = cachetools.LRUCache(1024)
         self.removed: dict[str, float] = {}
         self.revalidations = 0
+        self.looked_at = float("-inf")
+        self.endless = False
         self.marked = False
         self.first: tuple[DirectoryStream, list[Entry]] | None = None
         self.pending: dict[str, FileNode] = {}

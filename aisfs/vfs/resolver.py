@@ -20,7 +20,15 @@ import trio
 from aisfs.errors import FsError, NotFound
 from aisfs.vfs.attributes import Presentation, foreign_mtime_ns
 from aisfs.vfs.directory import Cursor, DirectoryStream, Entry, prove_directories
-from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, InodeTable, Node
+from aisfs.vfs.inodes import (
+    REMEMBERED,
+    ROOT,
+    Contents,
+    DirectoryNode,
+    FileNode,
+    InodeTable,
+    Node,
+)
 from aisfs.vfs.paths import MARKER, bucket_directory, shadowed_name, split
 
 if TYPE_CHECKING:
@@ -28,8 +36,12 @@ if TYPE_CHECKING:
 
     from aisfs.store.interface import BucketInfo, BucketName, ObjectInfo, ObjectStore
 
-PATIENCE = 2
-"""Names of an expired long listing that are asked for singly before it is listed again."""
+SCAN = 16
+"""Names that are asked for singly before a directory is listed for them, for each batch of its
+listing beyond the first: a batch costs the cluster about as much."""
+
+SCAN_PAUSE_S = 2.0
+"""Seconds without a look-up after which counting starts again."""
 
 READING_S = 10.0
 """Seconds for which a batch of a listing is handed out as fresh while a directory is read."""
@@ -151,21 +163,37 @@ class Resolver:
         return self._file_node(parent.bucket, info, contents.started_at, contents.arrived_at)
 
     async def _relist_if_scanned(self, parent: DirectoryNode) -> bool:
-        """List a directory again whose expired listing is being used name by name."""
+        """List a directory that is being used name by name; True if its listing is fresh now.
+
+        An expired listing of one batch costs no more to renew than one name. Of a longer one, or of
+        a directory that was never listed, a few names are asked for first.
+        """
         contents = parent.contents
-        if contents is None or self._fresh_contents(parent) is not None:
+        if parent.endless or self._fresh_contents(parent) is not None:
             return False
+        now = trio.current_time()
+        if now - parent.looked_at > SCAN_PAUSE_S:
+            parent.revalidations = 0
+        parent.looked_at = now
         parent.revalidations += 1
-        if contents.batches > 1 and parent.revalidations <= PATIENCE:
+        batches = 2 if contents is None else contents.batches
+        if parent.revalidations <= SCAN * (batches - 1):
             return False
+        await self._list_all(parent)
+        return True
+
+    async def _list_all(self, parent: DirectoryNode) -> None:
+        """Bring all names of a directory up to date, unless they are too many to remember."""
         cursor = self.open_directory(parent)
         index = 0
         while entries := await cursor.at(index):
             index += len(entries)
+            if index > REMEMBERED // 2:
+                parent.endless = True
+                return
             for entry in entries:
                 if entry.info is not None and self.table.find(parent.bucket, entry.info.name):
                     self.materialise(parent, entry, cursor)
-        return True
 
     async def _probe(self, parent: DirectoryNode, basename: str) -> Node:
         """Ask the cluster for one name: HEAD and LIST together; a HEAD of 200 answers at once."""
