@@ -205,6 +205,9 @@ class StagedFile:
         need = max(end, self.size) - self._reserved
         if need > 0:
             await self._quota.reserve(need)
+            if self.fd < 0:
+                self._quota.release(need)
+                raise IoFailure(f"the staged file {self.path} was closed meanwhile")
             self._reserved += need
 
     def _local_failure(self, doing: str, error: OSError) -> NoSpace | IoFailure:

@@ -31,7 +31,7 @@ from aisfs.errors import (
 from aisfs.vfs.attributes import Attributes, Kind, encode
 from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable, OpenFiles
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
-from aisfs.vfs.paths import MARKER, bucket_directory, check_new, split, to_bytes, to_text
+from aisfs.vfs.paths import MARKER, bucket_directory, check_new, to_bytes, to_text
 from aisfs.vfs.rename import Renamer
 
 if TYPE_CHECKING:
@@ -205,6 +205,7 @@ class Filesystem:
         check_new(directory.name, basename, self._rules)
         await self._require_absent(directory, basename)
         path = f"{directory.name}{basename}/"
+        await self.files.free_name(directory.bucket, directory.name + basename)
         attributes = self._new_attributes(Kind.DIRECTORY, mode, caller)
         node = self._table.find(directory.bucket, path)
         if node is not None:
@@ -253,7 +254,7 @@ class Filesystem:
         bucket = directory.bucket
         if bucket is None or directory.name == "" or directory.marked:
             return
-        contents = directory.contents
+        contents = self._resolver.fresh_contents(directory)
         if (contents is not None and contents.entries) or directory.pending:
             return
         listing = await self._store.list(bucket, directory.name, "", 1000, recursive=True)
@@ -397,7 +398,6 @@ class Filesystem:
                     await self._store.delete(node.bucket, node.name)
             node.detached = True
             self._table.detach_location(node)
-        directory.note_absent(split(node.name)[1])
         directory.note_absent(basename)
         self.files.discard(node)
         await self._keep_directory(directory)

@@ -22,9 +22,10 @@ import trio
 
 from aisfs.cache.readahead import AccessPattern
 from aisfs.cache.reader import CacheRoom, ContentReader
-from aisfs.errors import BadHandle, FsError, NotFound, Stale, TooLarge
+from aisfs.errors import BadHandle, FsError, IoFailure, NotFound, Stale, TooLarge
 from aisfs.staging.staged_file import StagedFile
 from aisfs.staging.uploader import Target, Uploader
+from aisfs.store.interface import ObjectInfo
 from aisfs.vfs.attributes import encode
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import split
@@ -32,7 +33,7 @@ from aisfs.vfs.paths import split
 if TYPE_CHECKING:
     from aisfs.staging.quota import Quota
     from aisfs.staging.state import StateDirectory
-    from aisfs.store.interface import BucketName, ObjectInfo
+    from aisfs.store.interface import BucketName
     from aisfs.vfs.directory import Cursor
     from aisfs.vfs.inodes import Node
     from aisfs.vfs.resolver import Resolver
@@ -290,8 +291,13 @@ class OpenFiles:
         node = handle.node
         if not handle.readable:
             raise BadHandle(f"{node.name} is not open for reading")
-        if node.staged is not None:
-            return await node.staged.read(offset, size)
+        while (staged := node.staged) is not None:
+            try:
+                return await staged.read(offset, size)
+            except IoFailure:
+                if node.staged is staged:
+                    raise
+                # The last writer closed it meanwhile: its content is stored, or was never changed.
         if handle.epoch != node.epoch:
             self._unpin(node, handle.reader)
             handle.reader, handle.epoch = self._pin(node), node.epoch
@@ -348,6 +354,8 @@ class OpenFiles:
             await self._resolver.store.set_attributes(bucket, node.name, stored)
             node.attributes_dirty = False
             node.changed_at = node.checked_at = trio.current_time()
+            if node.identity is not None:
+                self._tell_parent(node, ObjectInfo(node.name, node.identity, stored))
             return
         release = node.reader.close_streams if node.reader is not None else None
         target = Target(bucket, node.name, node.identity, stored)
@@ -370,6 +378,10 @@ class OpenFiles:
         node.epoch += 1
         node.changed_at = node.checked_at = trio.current_time()
         self._resolver.retire_reader(node)
+        self._tell_parent(node, info)
+
+    def _tell_parent(self, node: FileNode, info: ObjectInfo) -> None:
+        """Bring what the directory remembers of a file up to date."""
         prefix, basename = split(node.name)
         parent = self._resolver.table.find(node.bucket, prefix)
         if isinstance(parent, DirectoryNode):
@@ -395,11 +407,14 @@ class OpenFiles:
             log.warning("open descriptors of %s lose its old content: %s", node.name, error)
 
     async def free_name(self, bucket: BucketName | None, name: str) -> None:
-        """Make a name usable whose former object still waits to be deleted (C19)."""
-        node = self._resolver.doomed.pop((bucket, name), None)
+        """Make a name usable whose former object still waits to be deleted (C19).
+
+        The object goes now: what comes may be unlinked before it replaces it, or be a directory.
+        """
+        node = self._resolver.doomed.get((bucket, name))
         if node is not None:
             await self.preserve(node)
-            node.doomed = False  # what comes replaces the object
+            await self._bury(node)
 
     async def release_streams(self, node: FileNode) -> None:
         """End our own reads of an object: on AIS they block its writers."""

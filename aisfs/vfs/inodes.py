@@ -17,7 +17,7 @@ import cachetools
 import trio
 
 from aisfs.vfs.attributes import Attributes, Kind
-from aisfs.vfs.paths import MARKER
+from aisfs.vfs.paths import MARKER, SHADOWED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,9 +139,12 @@ class DirectoryNode(Node):
         return self.name + MARKER
 
     def note_present(self, basename: str, info: ObjectInfo | None) -> None:
-        """Take note that this mount made a name."""
+        """Take note that this mount made a name, or changed what is behind it."""
         self.changed_at = trio.current_time()
         self.first = None
+        known = self.contents.entries if self.contents is not None else {}
+        if info is not None and known.get(basename, info) is None:
+            basename += SHADOWED  # the name itself is a directory's
         self.absent.pop(basename, None)
         self.removed.pop(basename, None)
         if self.contents is not None:
@@ -221,7 +224,7 @@ class FileNode(Node):
     @property
     def removable(self) -> bool:
         """Whether nothing refers to the node and nothing of it would be lost."""
-        return super().removable and not self.dirty
+        return super().removable and (self.detached or not self.dirty)
 
 
 class InodeTable:

@@ -119,13 +119,14 @@ class Renamer:
             stored = encode(node.attributes)
             await self._store.set_attributes(bucket, name, stored)
             info = ObjectInfo(name, info.identity, stored)
+        if node.reader is not None:
+            # Before the old name goes: a read in between must not find nothing there.
+            node.reader.name, node.reader.identity = name, info.identity
         await self._delete(bucket, node.name)
         same_pages = node.kernel_identity == node.identity
         node.identity = info.identity
         if same_pages:
             node.kernel_identity = info.identity
-        if node.reader is not None:
-            node.reader.identity = info.identity
         node.changed_at = node.checked_at = trio.current_time()
 
     async def _copy_verified(self, bucket: BucketName, source: ObjectInfo, name: str) -> ObjectInfo:
@@ -186,6 +187,8 @@ class Renamer:
         old = node.name
         for below in self._resolver.table.below(node):
             below.changed_at = trio.current_time()
+            if isinstance(below, DirectoryNode):
+                below.contents = below.first = None  # they tell the objects' old names
             self._resolver.table.relocate(below, prefix + below.name[len(old) :])
         self._replace(node, target, prefix)
         node.changed_at = trio.current_time()

@@ -101,10 +101,15 @@ class Resolver:
         return max(lifetime - (trio.current_time() - node.checked_at), 0.0)
 
     def fresh(self, node: Node) -> bool:
-        """Tell whether a node's attributes need no asking."""
+        """Tell whether a node's attributes need no asking, for nobody knows better or soon enough.
+
+        With a time to live of 0 that holds for what only this mount knows.
+        """
+        if node.bucket is None or (isinstance(node, FileNode) and node.local):
+            return True
         return self.remaining(node) > 0.0
 
-    def _fresh_contents(self, directory: DirectoryNode) -> Contents | None:
+    def fresh_contents(self, directory: DirectoryNode) -> Contents | None:
         """Return the directory's complete listing if it is young enough."""
         contents = directory.contents
         if contents is None:
@@ -152,7 +157,7 @@ class Resolver:
             raise NotFound(path)
         if trio.current_time() - parent.absent.get(basename, NEVER) < self.lifetimes.absence:
             raise NotFound(path)
-        contents = self._fresh_contents(parent)
+        contents = self.fresh_contents(parent)
         if contents is None:
             return None
         if basename not in contents.entries:
@@ -169,7 +174,7 @@ class Resolver:
         a directory that was never listed, a few names are asked for first.
         """
         contents = parent.contents
-        if parent.endless or self._fresh_contents(parent) is not None:
+        if parent.endless or self.fresh_contents(parent) is not None:
             return False
         now = trio.current_time()
         if now - parent.looked_at > SCAN_PAUSE_S:
@@ -338,7 +343,7 @@ class Resolver:
 
     def open_directory(self, directory: DirectoryNode) -> Cursor:
         """Return a cursor over a directory's entries, from memory where that is young enough."""
-        contents = self._fresh_contents(directory)
+        contents = self.fresh_contents(directory)
         if contents is not None:
             return Cursor(_Remembered(contents, directory))
         assert directory.bucket is not None
@@ -382,7 +387,7 @@ class Resolver:
             entry
             for entry in entries
             if removed.get(entry.name, NEVER) <= started
-            and (bucket, prefix + entry.name) not in self.doomed
+            and (entry.info is None or (bucket, entry.info.name) not in self.doomed)
         ]
         unsure = [
             entry.name
@@ -570,7 +575,11 @@ class _DirectoryLook:
         if node.changed_at <= stream.started_at:
             node.first = (stream, entries)
             if stream.done and all(entry.info is not None for entry in entries):
-                found = {entry.name: entry.info for entry in entries}
+                found = {
+                    entry.name: entry.info
+                    for entry in entries
+                    if entry.info is None or (bucket, entry.info.name) not in resolver.doomed
+                }
                 resolver.table.remember(node, Contents(found, stream.started_at, arrived, 1))
         return node
 

@@ -164,6 +164,11 @@ class StoreProcess:
         """Create an ais bucket."""
         self._send("POST", f"/v1/buckets/{name}?provider=ais", b'{"action":"create-bck"}')
 
+    def set_bucket_props(self, name: str, props: dict[str, Any]) -> None:
+        """Change some properties of an ais bucket."""
+        body = json.dumps({"action": "set-bprops", "value": props}).encode()
+        self._send("PATCH", f"/v1/buckets/{name}?provider=ais", body)
+
     def smap(self) -> dict[str, Any]:
         """Return the cluster map."""
         smap: dict[str, Any] = json.loads(self._send("GET", "/v1/daemon?what=smap", None))

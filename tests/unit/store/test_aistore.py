@@ -299,9 +299,9 @@ async def test_put_bytes_sets_attributes_of_an_identical_body(
 
 
 async def test_a_bucket_without_checksums_goes_by_version(
-    aistore: AISStore, bucket: BucketName, other: Bucket
+    cluster: StoreProcess, aistore: AISStore, bucket: BucketName, other: Bucket
 ) -> None:
-    set_props(other, {"checksum": {"type": "none"}})
+    cluster.set_bucket_props(other.name, {"checksum": {"type": "none"}})
     identity = await stored(aistore, bucket, DATA)
     assert identity.checksum == ""
     assert identity.same_content((await aistore.head(bucket, "o")).identity)
@@ -440,9 +440,9 @@ async def test_a_cancelled_stream_lets_go_of_the_object(
 
 
 async def test_checksums_of_ranges_do_not_pass_for_those_of_the_object(
-    aistore: AISStore, bucket: BucketName, other: Bucket
+    cluster: StoreProcess, aistore: AISStore, bucket: BucketName, other: Bucket
 ) -> None:
-    set_props(other, {"checksum": {"enable_read_range": True}})
+    cluster.set_bucket_props(other.name, {"checksum": {"enable_read_range": True}})
     await aistore.bucket(bucket)
     identity = await stored(aistore, bucket, DATA)
     sink = Collector()
@@ -453,12 +453,3 @@ async def test_checksums_of_ranges_do_not_pass_for_those_of_the_object(
     other.object("o").put_content(DATA[::-1])
     with pytest.raises(Stale):
         await fetched(aistore, bucket, identity, 0, 100_000)
-
-
-def set_props(other: Bucket, props: dict[str, object]) -> None:
-    """Change properties of a bucket. AIS: PATCH /v1/buckets/B, set-bprops."""
-    assert other.client is not None
-    url = f"{other.client.endpoint}/v1/buckets/{other.name}?provider=ais"
-    with requests.Session() as session:
-        reply = session.patch(url, json={"action": "set-bprops", "value": props}, timeout=20)
-    assert reply.ok, reply.text

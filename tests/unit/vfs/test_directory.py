@@ -61,12 +61,14 @@ async def read(names: Iterable[str], prefix: str = "", size: int = 1000) -> list
 
 def expected(names: set[str], prefix: str) -> dict[str, str | None]:
     """Return what a directory shows: name → object, None for a directory."""
+    hidden = {"", ".", "..", MARKER}
     below = [name[len(prefix) :] for name in names if name.startswith(prefix)]
+    below = [name for name in below if name.split("/")[0] not in hidden]
     shown: dict[str, str | None] = {name.split("/")[0]: None for name in below if "/" in name}
     for name in below:
         if "/" not in name:
             shown[name + SHADOWED if name in shown else name] = prefix + name
-    return {k: v for k, v in shown.items() if k not in {"", ".", "..", MARKER}}
+    return shown
 
 
 components = st.sampled_from(["a", "a!", "a-", "a0", "aa", "b", "ä", "z", ".", "..", " "])
