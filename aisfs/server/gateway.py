@@ -8,6 +8,7 @@ import html
 import time
 
 from aisfs.server import access, refusals
+from aisfs.server.archive_query import check_query
 from aisfs.server.call import Call, Message
 from aisfs.server.catalog import Bucket
 from aisfs.server.errors import AisError, PlainError, not_implemented
@@ -37,7 +38,9 @@ _POST_PERMISSIONS = {
 async def serve_object(call: Call) -> Reply:
     """Check an object request and answer with the redirect to its owner."""
     bucket_part, name = split_object_path(call)
-    if call.method not in {"GET", "PUT"}:
+    if call.method in {"GET", "PUT"}:
+        check_query(call)
+    else:
         call.use_lenient_query()
     bucket = call.store.find_bucket(call.bucket_name(bucket_part))
     if call.method == "POST":

@@ -19,9 +19,12 @@ from typing import Any
 import msgspec
 
 from aisfs.server import access
+from aisfs.server.archive_listing import IN_ARCHIVE, ArchiveExpander, Row
+from aisfs.server.archives import kind_by_name
+from aisfs.server.blobs import Blobs
 from aisfs.server.call import Call, decode_value
 from aisfs.server.catalog import Bucket, scan
-from aisfs.server.errors import AisError, not_implemented
+from aisfs.server.errors import AisError
 from aisfs.server.gotime import format_time
 from aisfs.server.naming import check_prefix, decode_name, encode_name
 from aisfs.server.replies import JSON_TYPE, Reply
@@ -46,8 +49,6 @@ FLAG_NOT_CACHED = 512
 FLAG_NO_RECURSION = 2048
 FLAG_DIFF = 4096
 FLAG_INVENTORY = 32768
-
-ARCHIVE_SUFFIXES = (".tar", ".tgz", ".tar.gz", ".zip", ".tar.lz4")
 
 _KEYS: dict[str, type | tuple[type, ...]] = {
     "prefix": str,
@@ -134,7 +135,7 @@ async def list_objects(call: Call, bucket: Bucket, value: Any) -> Reply:
     if request.wants("atime"):
         call.store.catalog.flush_atimes()
     locate = _locator(call, bucket) if request.wants("location") else None
-    if request.limit <= THREAD_PAGE:
+    if request.limit <= THREAD_PAGE and not request.flags & FLAG_ARCH_DIR:
         body = build_page(call.store.catalog.connection, bucket.id, request, locate)
     else:
         body = await call.store.in_thread(_build_elsewhere, call, bucket.id, request, locate)
@@ -152,7 +153,7 @@ def _build_elsewhere(
 ) -> bytes:
     connection = call.store.catalog.reader()
     try:
-        return build_page(connection, bucket, request, locate)
+        return build_page(connection, bucket, request, locate, call.store.blobs)
     finally:
         connection.close()
 
@@ -206,7 +207,6 @@ def _flags(text: str, bucket: Bucket) -> int:
 
 # ---- building a page ----------------------------------------------------------------------------
 
-Row = tuple[bytes, int, str, str, int, str, int]
 Locate = Callable[[str], str]
 
 
@@ -216,16 +216,18 @@ def _locator(call: Call, bucket: Bucket) -> Locate:
 
 
 def build_page(
-    db: sqlite3.Connection, bucket: int, request: ListRequest, locate: Locate | None
+    db: sqlite3.Connection,
+    bucket: int,
+    request: ListRequest,
+    locate: Locate | None,
+    blobs: Blobs | None = None,
 ) -> bytes:
-    """Return the encoded page.
-
-    Raises:
-        AisError: 501 when archives are to be expanded and there is one.
-    """
+    """Return the encoded page; archives are expanded with `blobs`, which blocks."""
     rows = rows_of_page(db, bucket, request)
-    if request.flags & FLAG_ARCH_DIR:
-        _refuse_archives(rows)
+    if request.flags & FLAG_ARCH_DIR and blobs is not None:
+        expander = ArchiveExpander(db, bucket, blobs)
+        before = _shards_before(db, bucket, request)
+        rows = expander.expand(before, rows, encode_name(request.after), request.limit)
     try:
         entries = _entries(rows, request, locate, bytes.decode)
     except UnicodeDecodeError:
@@ -246,7 +248,7 @@ def build_page(
 
 
 def rows_of_page(db: sqlite3.Connection, bucket: int, request: ListRequest) -> list[Row]:
-    """Return the rows of a page; directories are rows with size −1."""
+    """Return the rows of a page before archives are expanded; directories have size −1."""
     prefix, after = encode_name(request.prefix), encode_name(request.after)
     low = max(prefix, after + b"\0") if after else prefix
     if request.recursive:
@@ -273,10 +275,19 @@ def _level(db: sqlite3.Connection, bucket: int, prefix: bytes, after: bytes) -> 
             return
 
 
-def _refuse_archives(rows: list[Row]) -> None:
-    for row in rows:
-        if row[0].endswith(tuple(suffix.encode() for suffix in ARCHIVE_SUFFIXES)):
-            raise not_implemented("listing the content of archives")
+def _shards_before(db: sqlite3.Connection, bucket: int, request: ListRequest) -> list[Row]:
+    """Return the archives at or before the page's start whose members may lie after it."""
+    prefix, after = encode_name(request.prefix), encode_name(request.after)
+    base = len(prefix[: prefix.rfind(b"/") + 1])
+    found: list[Row] = []
+    for end in range(max(len(prefix), 1), len(after) + 1):
+        name = after[:end]
+        hidden = not request.recursive and b"/" in name[base:]
+        if not name.startswith(prefix) or hidden or not kind_by_name(decode_name(name)):
+            continue
+        rows = scan(db, _COLUMNS, bucket, name, name, 1)
+        found += [row for row in rows if row[0] == name]
+    return found
 
 
 def _entries(
@@ -313,6 +324,9 @@ def _quoted(size: int) -> str:
 def _entry_flags(row: Row) -> int:
     if row[1] < 0:
         return const.ENTRY_DIRECTORY
+    if row[6] < 0:
+        inside = row[6] == IN_ARCHIVE
+        return const.ENTRY_CACHED | (const.ENTRY_IN_ARCHIVE if inside else const.ENTRY_IS_ARCHIVE)
     return const.ENTRY_CACHED | const.ENTRY_CHUNKED if row[6] else const.ENTRY_CACHED
 
 
@@ -332,11 +346,12 @@ class _Filler:
         self._custom, self._copies = wants("custom"), wants("copies")
 
     def __call__(self, row: Row) -> tuple[Any, ...]:
-        name, size, version, checksum, atime, custom, _ = row
+        name, size, version, checksum, atime, custom, chunks = row
         flags = _entry_flags(row)
-        if size < 0:
-            return (self._text(name), "", "", "", "", "", 0 if self._msgpack else "", 0, flags)
         shown_size = max(size, 0) if self._size else 0
+        if size < 0 or chunks == IN_ARCHIVE:
+            shown = shown_size if self._msgpack else _quoted(shown_size)
+            return (self._text(name), "", "", "", "", "", shown, 0, flags)
         return (
             self._text(name),
             checksum if self._checksum else "",

@@ -40,7 +40,7 @@ def find_object(call: Call, bucket: Bucket, name: str) -> Record:
 async def get_object(call: Call, bucket: Bucket, name: str) -> web.StreamResponse:
     """Answer GET of an object or of one range of it."""
     uri = f"{bucket.name.uri}/{name}"
-    _refuse_transforms(call)
+    refuse_transforms(call)
     record = find_object(call, bucket, name)
     span = parse_range(call.header("Range"), record.size, uri)
     offset, length = span or (0, record.size)
@@ -58,12 +58,12 @@ async def get_object(call: Call, bucket: Bucket, name: str) -> web.StreamRespons
             headers += [("Accept-Ranges", "bytes"), ("Content-Range", content_range)]
         call.store.catalog.touch(bucket, record.name)
         status = 200 if span is None else 206
-        return await _send(call, fd, (status, headers), (offset, length))
+        return await send_file(call, fd, (status, headers), (offset, length))
     finally:
         os.close(fd)
 
 
-async def _send(
+async def send_file(
     call: Call, fd: int, head: tuple[int, list[tuple[str, str]]], span: tuple[int, int]
 ) -> web.StreamResponse:
     """Send a range of an open blob: small ones from memory, others by sendfile."""
@@ -80,18 +80,8 @@ async def _send(
     return stream
 
 
-def _refuse_transforms(call: Call) -> None:
-    """Refuse what GET can do to bytes in AIS but not here: archives and transformers."""
-    archpath = call.query.text(const.QPARAM_ARCHPATH)
-    if archpath and call.header("Range"):
-        raise AisError(
-            400,
-            f"cannot range-read archived content range: {call.header('Range')}, "
-            f"arch query: (archpath={archpath}) - operation not supported",
-            "ErrUnsupp",
-        )
-    if archpath or call.query.text(const.QPARAM_ARCHMODE):
-        raise not_implemented("reading from archives")
+def refuse_transforms(call: Call) -> None:
+    """Refuse what GET can do to bytes in AIS but not here."""
     if name := call.query.text(const.QPARAM_ETL_NAME):
         raise AisError(
             404,

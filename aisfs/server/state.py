@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from aisfs.server.blobs import Blobs
 from aisfs.server.catalog import Bucket, Catalog
@@ -88,6 +89,9 @@ class Store:
     log: RequestLog
     jobs: Jobs = field(default_factory=Jobs)
     uploads: Uploads = field(default_factory=Uploads)
+    shard_locks: WeakValueDictionary[tuple[int, bytes], asyncio.Lock] = field(
+        default_factory=WeakValueDictionary
+    )
     smap_version: int = 1
     started_ns: int = field(default_factory=time.monotonic_ns)
     workers: ThreadPoolExecutor = field(

@@ -13,13 +13,15 @@ from aisfs.server.appends import (
     put_part,
     start_multipart,
 )
+from aisfs.server.archive_query import check_query
 from aisfs.server.call import Call, parse_message
 from aisfs.server.catalog import Bucket
-from aisfs.server.errors import AisError, not_implemented
+from aisfs.server.errors import AisError
 from aisfs.server.gateway import split_object_path
 from aisfs.server.naming import check_object_name
-from aisfs.server.reads import get_object, head_object
+from aisfs.server.reads import get_object, head_object, refuse_transforms
 from aisfs.server.replies import Reply
+from aisfs.server.shards import get_from_shard, put_into_shard
 from aisfs.server.writes import (
     copy_object,
     delete_object,
@@ -40,7 +42,7 @@ async def serve_object(call: Call) -> web.StreamResponse:
         _require_markers(call)
     bucket = call.store.find_bucket(call.bucket_name(bucket_part))
     if call.method == "GET":
-        return await get_object(call, bucket, name)
+        return await _get(call, bucket, name)
     if call.method == "HEAD":
         return head_object(call, bucket, name)
     check_object_name(name)
@@ -59,13 +61,22 @@ def _require_markers(call: Call) -> None:
         raise AisError(400, f"{{node}}: {call.method}(obj) is expected to be redirected")
 
 
+async def _get(call: Call, bucket: Bucket, name: str) -> web.StreamResponse:
+    check_query(call)
+    if call.query.text(const.QPARAM_ARCHPATH) or call.query.text(const.QPARAM_ARCHMODE):
+        refuse_transforms(call)
+        return await get_from_shard(call, bucket, name)
+    return await get_object(call, bucket, name)
+
+
 async def _put(call: Call, bucket: Bucket, name: str) -> Reply:
     query = call.query
+    check_query(call)
     if query.text(const.QPARAM_OBJECT_TO):
         return await copy_object(call, bucket, name)
     refuse_wrong_target(call, bucket, name)
     if query.text(const.QPARAM_ARCHPATH):
-        raise not_implemented("writing to archives")
+        return await put_into_shard(call, bucket, name)
     if query.text(const.QPARAM_APPEND_TYPE):
         return await append_object(call, bucket, name)
     if query.text(const.QPARAM_UPLOAD_ID):

@@ -19,6 +19,7 @@ from aisfs.server.errors import AisError, PlainError, no_space
 from aisfs.server.naming import check_object_name, encode_name, parse_uname
 from aisfs.server.reads import attribute_headers, find_object
 from aisfs.server.replies import Reply
+from aisfs.server.streams import to_its_end
 from aisfs_sdk import const
 
 PIECE = 4 << 20
@@ -125,7 +126,7 @@ async def _stream(call: Call, writer: BlobWriter) -> None:
                 await writing
                 writing = None
             # After the piece before is on the disk, or its bytes would not be counted.
-            _check_room(call, size)
+            check_room(call, size)
             if size <= INLINE:
                 writer.write(pieces)
             else:
@@ -140,7 +141,7 @@ async def _stream(call: Call, writer: BlobWriter) -> None:
 
 async def _admit(call: Call, length: int | None) -> None:
     """Answer `Expect`, and refuse a body that cannot fit before any byte of it is read."""
-    _check_room(call, length or 0)
+    check_room(call, length or 0)
     expect = call.header("Expect")
     if not expect:
         return
@@ -150,7 +151,7 @@ async def _admit(call: Call, length: int | None) -> None:
     call.request.writer.output_size = 0
 
 
-def _check_room(call: Call, size: int) -> None:
+def check_room(call: Call, size: int) -> None:
     """Refuse bytes that would use up the reserve.
 
     Raises:
@@ -177,13 +178,13 @@ async def _pieces(call: Call) -> AsyncIterator[tuple[list[bytes], int]]:
 
 
 async def blocking_io(call: Call, function: Callable[..., None], *arguments: object) -> None:
-    """Run disk work in a worker thread.
+    """Run disk work in a worker thread, to its end also when cancelled.
 
     Raises:
         AisError: 507 when the disk is full.
     """
     try:
-        await call.store.in_thread(function, *arguments)
+        await to_its_end(call, function, *arguments)
     except OSError as error:
         if error.errno in _FULL:
             raise no_space(str(error)) from error

@@ -147,8 +147,6 @@ def test_props_are_changed_one_by_one(store: StoreProcess, bucket: str) -> None:
         ("POST", "/v1/sort", ""),
         ("GET", "/v1/ml/moss/{}", ""),
         ("GET", "/s3/{}", ""),
-        ("GET", "/v1/objects/{}/x.tar?archpath=a", ""),
-        ("PUT", "/v1/objects/{}/x.tar?archpath=a", ""),
     ],
 )
 def test_what_is_not_built_says_so(

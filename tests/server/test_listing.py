@@ -166,15 +166,3 @@ def test_access_times_follow_the_layout(
     value = {"pagesize": 1, "props": "name,atime", "time_format": layout}
     (entry,) = list_page(store, "siblings", **value)["entries"]
     assert re.fullmatch(expected, entry["atime"])
-
-
-def test_expanding_archives_is_refused_only_where_there_are_some(
-    store: StoreProcess, bucket: str
-) -> None:
-    put = f"/v1/objects/{bucket}/plain.txt?provider=ais"
-    wire.follow(store.endpoint, "PUT", put, [], b"x")
-    assert list_page(store, bucket, flags="8")["entries"][0]["name"] == "plain.txt"
-    wire.follow(store.endpoint, "PUT", put.replace("plain.txt", "s.tar"), [], b"x")
-    message = b'{"action":"list","value":{"flags":"8"}}'
-    answer = wire.follow(store.endpoint, "GET", f"/v1/buckets/{bucket}", [], message)
-    assert answer.status == 501

@@ -1,0 +1,278 @@
+"""Archives as objects at a target: reading members, adding members.
+
+AIS: `GET …?archpath=` (one member), `GET …?archregx=&archmode=` (all that match, as TAR), and
+`PUT …?archpath=` with `Ais-Pine`. Adding makes a whole new object out of the old one, so readers
+see the shard before or after and a failure leaves it as it was; real servers write into the old
+one and corrupt what other tools padded.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from aiohttp import web
+
+from aisfs.server import archives
+from aisfs.server.archive_query import member_names
+from aisfs.server.archives import ArchiveError, Entry, Member
+from aisfs.server.blobs import BlobWriter, copy_into, unlink_quietly
+from aisfs.server.call import Call
+from aisfs.server.catalog import Bucket, Record
+from aisfs.server.errors import AisError
+from aisfs.server.naming import encode_name
+from aisfs.server.reads import find_object, send_file
+from aisfs.server.refusals import object_missing
+from aisfs.server.replies import Reply
+from aisfs.server.streams import send_pieces, to_its_end
+from aisfs.server.writes import Intake, blocking_io, check_room, receive, still_there
+from aisfs_sdk import const
+
+APPEND = 1
+"""`Ais-Pine`: add to the shard, which must exist."""
+
+APPEND_OR_PUT = 2
+"""`Ais-Pine`: add to the shard, or create it."""
+
+
+def refusal(error: ArchiveError, uri: str) -> AisError:
+    """Return the 400 for an archive that is none."""
+    head = f"failed to open {uri}: " if error.opening else ""
+    return AisError(400, head + error.reason, error.tcode)
+
+
+def _kind(call: Call, name: str, file: BinaryIO) -> str:
+    """Return the format to read an object as.
+
+    Raises:
+        ArchiveError: nothing tells a format.
+    """
+    if mime := call.query.text(const.QPARAM_ARCHMIME):
+        return archives.kind_by_mime(mime)
+    kind = archives.kind_by_name(name) or archives.kind_by_content(file)
+    if not kind:
+        raise ArchiveError(f'unrecognized or unsupported file format: "{name}"')
+    return kind
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
+async def get_from_shard(call: Call, bucket: Bucket, name: str) -> web.StreamResponse:
+    """Answer GET with `archpath` or `archmode`."""
+    path = call.query.text(const.QPARAM_ARCHPATH)
+    if call.header("Range"):
+        raise AisError(
+            400,
+            f"cannot range-read archived content range: {call.header('Range')}, "
+            f"arch query: (archpath={path}) - operation not supported",
+            "ErrUnsupp",
+        )
+    record = find_object(call, bucket, name)
+    uri = f"{bucket.name.uri}/{name}"
+    with os.fdopen(call.store.blobs.open(record.blob), "rb") as file:
+        call.store.catalog.touch(bucket, record.name)
+        try:
+            if path:
+                return await _send_member(call, file, name, uri)
+            return await _send_matches(call, file, name, uri)
+        except ArchiveError as error:
+            raise refusal(error, uri) from error
+
+
+async def _send_member(call: Call, file: BinaryIO, name: str, uri: str) -> web.StreamResponse:
+    path = call.query.text(const.QPARAM_ARCHPATH)
+    found = await to_its_end(call, _find, call, file, name, path)
+    if found is None:
+        raise AisError(404, f"{{node}}: {path} in {uri} does not exist", "ErrNotFound")
+    member, _ = found
+    headers = [("Content-Type", const.OCTET_STREAM)]
+    if member.contiguous:
+        span = (member.offset, member.size)
+        return await send_file(call, file.fileno(), (200, headers), span)
+    if not member.size:
+        return Reply(200, [*headers, ("Content-Length", "0")])
+    return await send_pieces(call, headers, pieces_of(member), member.size)
+
+
+def _find(
+    call: Call, file: BinaryIO, name: str, path: str
+) -> tuple[Member, Iterator[Member]] | None:
+    return archives.find(file, _kind(call, name, file), member_names(name, path))
+
+
+def pieces_of(member: Member) -> Iterator[bytes]:
+    """Yield a member's bytes.
+
+    Raises:
+        ArchiveError: the archive is broken or ends early.
+    """
+    left = member.size
+    with member.open() as stream:
+        while left:
+            piece = archives.read_some(stream, min(left, archives.PIECE))
+            left -= len(piece)
+            yield piece
+
+
+async def _send_matches(call: Call, file: BinaryIO, name: str, uri: str) -> web.StreamResponse:
+    """Send the matching members as TAR, whatever the shard is."""
+    mode = call.query.text(const.QPARAM_ARCHMODE)
+    pattern = call.query.text(const.QPARAM_ARCHREGX)
+    shown = f"(archregx={pattern}, archmode={mode})"
+    try:
+        matches = archives.matcher(mode, pattern)
+        kind = await to_its_end(call, _kind, call, name, file)
+        members = (member for member in archives.walk(file, kind) if matches(member.name))
+        first = await to_its_end(call, next, members, None)
+    except ArchiveError as error:
+        raise AisError(
+            400,
+            f"{{node}}: failed to extract files that match {shown} from {uri}, err: {error.reason}",
+            "ErrFailedTo",
+        ) from error
+    if first is None:
+        raise AisError(404, f"{{node}}: {shown} in {uri} does not exist", "ErrNotFound")
+    headers = [("Content-Type", archives.CONTENT_TYPES[archives.TAR])]
+    pieces = archives.pack(_entries(first, members), archives.TAR)
+    return await send_pieces(call, headers, pieces)
+
+
+def _entries(first: Member, others: Iterator[Member]) -> Iterator[Entry]:
+    member: Member | None = first
+    while member is not None:
+        with member.open() as stream:
+            yield Entry(member.name, member.size, member.mtime, stream)
+        member = next(others, None)
+
+
+# ---- adding -------------------------------------------------------------------------------------
+
+
+async def put_into_shard(call: Call, bucket: Bucket, name: str) -> Reply:
+    """Answer PUT with `archpath`: add a member, or make a shard of just this member."""
+    uri = f"{bucket.name.uri}/{name}"
+    if call.request.content_length is None:
+        raise AisError(400, f'failed to archive {uri}: missing "Content-Length" in the request')
+    flags = _flags(call, uri)
+    key = encode_name(name)
+    kind = _named_kind(call, name)
+    record = call.store.catalog.get(bucket, key)
+    if record is None and not kind:
+        raise AisError(404, f"[fs-path] {uri}: object does not exist", "PathError")
+    if record is None and flags & APPEND:
+        raise object_missing(bucket, name)
+    body = call.store.blobs.create_work()
+    await receive(call, body, call.request.content_length)
+    body.close()
+    try:
+        async with call.store.shard_locks.setdefault((bucket.id, key), asyncio.Lock()):
+            adding = bool(flags & (APPEND | APPEND_OR_PUT))
+            while not await _replace(call, bucket, name, (kind, body.path), adding=adding):
+                pass
+    finally:
+        unlink_quietly(body.path)
+    return Reply()
+
+
+def _flags(call: Call, uri: str) -> int:
+    text = call.header(const.HEADER_PINE) or "0"
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise AisError(400, f'failed to archive {uri}: invalid flags "{text}" in the request')
+    return int(text)
+
+
+def _named_kind(call: Call, name: str) -> str:
+    mime = call.query.text(const.QPARAM_ARCHMIME)
+    try:
+        return archives.kind_by_mime(mime) if mime else archives.kind_by_name(name)
+    except ArchiveError as error:
+        raise refusal(error, name) from error
+
+
+async def _replace(
+    call: Call, bucket: Bucket, name: str, what: tuple[str, Path], *, adding: bool
+) -> bool:
+    """Build the new shard and commit it; False if the object changed meanwhile."""
+    key = encode_name(name)
+    kind, body = what
+    old = call.store.catalog.get(bucket, key)
+    size = body.stat().st_size
+    check_room(call, size + (old.size if old and adding else 0))
+    intake = Intake(bucket)
+    writer = call.store.blobs.create(intake.hashers)
+    path = call.query.text(const.QPARAM_ARCHPATH).lstrip("/")
+    source = call.store.blobs.open(old.blob) if old is not None else -1
+    try:
+        await blocking_io(call, _build, writer, (kind, path, body), (source, adding, name))
+        still_there(call, bucket)
+        now = call.store.catalog.get(bucket, key)
+        if (now and now.blob) != (old and old.blob):
+            writer.discard()
+            return False
+        call.store.catalog.put(bucket, _record(bucket, key, writer, intake.checksum, old))
+    except ArchiveError as error:
+        writer.discard()
+        raise refusal(error, f"{bucket.name.uri}/{name}") from error
+    except BaseException:
+        writer.discard()
+        raise
+    finally:
+        if source >= 0:
+            os.close(source)
+    writer.close()
+    return True
+
+
+def _record(
+    bucket: Bucket, key: bytes, writer: BlobWriter, checksum: str, old: Record | None
+) -> Record:
+    """Return the new shard's record; as in AIS, its version does not count these changes."""
+    now = time.time_ns()
+    version, custom = (old.version, old.custom) if old else ("", {})
+    kind = bucket.checksum_type
+    return Record(key, writer.size, version, kind, checksum, now, now, writer.name, custom)
+
+
+def _build(writer: BlobWriter, member: tuple[str, str, Path], base: tuple[int, bool, str]) -> None:
+    """Write the new shard. Blocking.
+
+    Args:
+        writer: Where to.
+        member: Format (empty: that of the shard), member's name, file with its bytes.
+        base: Descriptor of the shard or −1, whether to keep its members, its name.
+    """
+    kind, path, body = member
+    fd, adding, name = base
+    old = os.fdopen(fd, "rb", closefd=False) if fd >= 0 else None
+    with body.open("rb") as stream, old or contextlib.nullcontext():
+        entry = Entry(path, body.stat().st_size, int(time.time()), stream)
+        if not kind and old is not None:
+            kind = archives.kind_by_content(old)
+        if not kind:
+            raise ArchiveError(f'unrecognized or unsupported file format: "{name}"')
+        if not adding or old is None:
+            pieces = archives.pack([entry], kind)
+        elif kind == archives.ZIP:
+            return _extend_zip(writer, old, entry)
+        else:
+            pieces = archives.pack([entry], kind, old)
+        for piece in pieces:
+            writer.write([piece])
+    return None
+
+
+def _extend_zip(writer: BlobWriter, old: BinaryIO, entry: Entry) -> None:
+    """Extend a copy of a zip archive, whose directory at the end has to be replaced."""
+    path = writer.path.with_name(f"{writer.name}.zip")
+    try:
+        with path.open("w+b") as work:
+            shutil.copyfileobj(old, work, archives.PIECE)
+            archives.extend_zip(work, entry)
+        copy_into(writer, path)
+    finally:
+        unlink_quietly(path)
