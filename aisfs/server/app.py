@@ -24,6 +24,7 @@ from aisfs.server import buckets, cluster, gateway, targets
 from aisfs.server.call import Call, decode_json
 from aisfs.server.errors import AisError, PlainError, no_space, not_implemented
 from aisfs.server.faults import Rule, corrupt
+from aisfs.server.getbatch import serve_ml
 from aisfs.server.replies import Reply, header_text, json_reply, plain_error, text_reply
 from aisfs.server.state import Node, Store
 from aisfs_sdk import const
@@ -79,7 +80,7 @@ _SHARED: dict[str, tuple[Handler, str]] = {
     "download": (_missing("the downloader"), "DELETE, GET, POST"),
     "xactions": (_missing("/v1/xactions"), "GET"),
     "tokens": (_missing("AuthN"), "DELETE"),
-    "ml": (_missing("GetBatch"), "GET"),
+    "ml": (serve_ml, "GET"),
     "reverse": (_missing("/v1/reverse"), "DELETE, GET, PATCH, POST, PUT"),
 }
 _PROXY: dict[str, tuple[Handler, str]] = {

@@ -145,7 +145,6 @@ def test_props_are_changed_one_by_one(store: StoreProcess, bucket: str) -> None:
         ("PUT", "/v1/cluster", "start"),
         ("GET", "/v1/etl", ""),
         ("POST", "/v1/sort", ""),
-        ("GET", "/v1/ml/moss/{}", ""),
         ("GET", "/s3/{}", ""),
     ],
 )
