@@ -43,11 +43,13 @@ class Node:
         name: a directory's prefix ("" or ending in "/"), or an object's name.
         attributes: what stat(2) shows.
         checked_at: when the cluster last told them, in the clock of `trio.current_time`.
+        asked_at: when it was asked for that answer; one to an earlier question is ignored.
         changed_at: when this mount last changed the object; an older answer is ignored.
         lookups: how often the kernel was told this inode (FUSE lookup count).
     """
 
     __slots__ = (
+        "asked_at",
         "attributes",
         "bucket",
         "changed_at",
@@ -65,6 +67,7 @@ class Node:
         self.bucket = bucket
         self.name = name
         self.attributes = attributes
+        self.asked_at = float("-inf")
         self.checked_at = float("-inf")
         self.changed_at = float("-inf")
         self.lookups = 0
@@ -102,6 +105,7 @@ class DirectoryNode(Node):
         revalidations: single look-ups since there was a fresh listing, at short intervals.
         looked_at: when the last of them was.
         endless: too long to be listed whole for its look-ups.
+        relisting: set when the listing ends that is being made for look-ups.
         marked: whether a marker object keeps the directory.
         first: a listing's first batch that a look-up brought, for the open that follows.
         pending: files made here that the cluster does not have yet.
@@ -115,6 +119,7 @@ class DirectoryNode(Node):
         "looked_at",
         "marked",
         "pending",
+        "relisting",
         "removed",
         "revalidations",
     )
@@ -129,6 +134,7 @@ class DirectoryNode(Node):
         self.revalidations = 0
         self.looked_at = float("-inf")
         self.endless = False
+        self.relisting: trio.Event | None = None
         self.marked = False
         self.first: tuple[DirectoryStream, list[Entry]] | None = None
         self.pending: dict[str, FileNode] = {}

@@ -168,7 +168,7 @@ class Resolver:
         return self._file_node(parent.bucket, info, contents.started_at, contents.arrived_at)
 
     async def _relist_if_scanned(self, parent: DirectoryNode) -> bool:
-        """List a directory that is being used name by name; True if its listing is fresh now.
+        """List a directory that is being used name by name; True if that was done, by anybody.
 
         An expired listing of one batch costs no more to renew than one name. Of a longer one, or of
         a directory that was never listed, a few names are asked for first.
@@ -176,6 +176,11 @@ class Resolver:
         contents = parent.contents
         if parent.endless or self.fresh_contents(parent) is not None:
             return False
+        if self.lifetimes.listing <= 0:
+            return False  # it would be out of date at once
+        if parent.relisting is not None:
+            await parent.relisting.wait()
+            return True
         now = trio.current_time()
         if now - parent.looked_at > SCAN_PAUSE_S:
             parent.revalidations = 0
@@ -184,7 +189,12 @@ class Resolver:
         batches = 2 if contents is None else contents.batches
         if parent.revalidations <= SCAN * (batches - 1):
             return False
-        await self._list_all(parent)
+        parent.relisting = trio.Event()
+        try:
+            await self._list_all(parent)
+        finally:
+            parent.relisting.set()
+            parent.relisting = None
         return True
 
     async def _list_all(self, parent: DirectoryNode) -> None:
@@ -300,8 +310,9 @@ class Resolver:
         shown = self.presentation.of_directory(stored or "", self._created_ns(bucket))
         node = self.table.find(bucket, name) or self.table.add(bucket, name, shown)
         assert isinstance(node, DirectoryNode)
-        if stored is not None and node.changed_at <= started:
+        if stored is not None and max(node.changed_at, node.asked_at) <= started:
             node.attributes = shown
+            node.asked_at = started
             node.marked = bool(stored)
             node.checked_at = max(node.checked_at, arrived)
         return node
@@ -313,7 +324,8 @@ class Resolver:
         mtime_ns = foreign_mtime_ns(self._created_ns(bucket), identity.version, identity.checksum)
         shown = self.presentation.of_object(info.attributes, identity.size, mtime_ns)
         node = self.table.find(bucket, info.name)
-        if isinstance(node, FileNode) and (node.local or node.changed_at > started):
+        newer = node is not None and max(node.changed_at, node.asked_at) > started
+        if isinstance(node, FileNode) and (newer or node.local):
             return node
         if node is not None and node.attributes.kind is not shown.kind:
             self.table.detach_location(node)  # an inode number never changes its type
@@ -325,6 +337,7 @@ class Resolver:
             node.target = None
             self.retire_reader(node)
         node.attributes = shown
+        node.asked_at = started
         node.checked_at = max(node.checked_at, arrived)
         return node
 
