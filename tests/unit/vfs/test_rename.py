@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aisfs.config import MountConfig, Source
+from aisfs.errors import (
+    CrossDevice,
+    Exists,
+    FsError,
+    Invalid,
+    IoFailure,
+    IsADirectory,
+    NotADirectory,
+    NotEmpty,
+    NotFound,
+)
+from aisfs.vfs.attributes import Kind
+from aisfs.vfs.filesystem import Change
+from aisfs.vfs.paths import MARKER
+from aisfs.vfs.rename import RENAME_NOREPLACE
+from tests.support.filesystem import Shell, filesystem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aisfs.config import BucketName
+    from aisfs_sdk import Bucket
+    from tests.support.store import StoreProcess
+
+MIB = 1 << 20
+RENAME_EXCHANGE = 2
+
+
+def names_of(other: Bucket) -> list[str]:
+    return [entry.name for entry in other.list_all_objects()]
+
+
+# -- files
+
+
+async def test_a_file_gets_another_name(shell: Shell, other: Bucket) -> None:
+    await shell.mkdir("d")
+    await shell.replace("f", b"bytes")
+    ino = (await shell.node("f")).ino
+    await shell.rename("f", "d/g")
+    assert names_of(other) == [f"d/{MARKER}", "d/g"]
+    assert (await shell.node("d/g")).ino == ino
+    assert await shell.read("d/g") == b"bytes"
+    assert not await shell.exists("f")
+    assert (await shell.names(), await shell.names("d")) == (["d"], ["g"])
+
+
+async def test_no_bytes_go_through_the_client(
+    cluster: StoreProcess, shell: Shell, other: Bucket
+) -> None:
+    other.object("f").put_content(os.urandom(MIB))
+    cluster.clear_requests()
+    await shell.rename("f", "g")
+    requests = [r for r in cluster.requests() if "/objects/" in str(r["path"])]
+    assert all(int(str(r["sent"])) < 10_000 for r in requests)
+    assert names_of(other) == ["g"]
+
+
+async def test_attributes_follow(
+    cluster: StoreProcess, bucket: BucketName, shell: Shell, other: Bucket, tmp_path: Path
+) -> None:
+    await shell.replace("f", b"x")
+    await shell.fs.setattr((await shell.node("f")).ino, Change(mode=0o604, mtime_ns=77), None)
+    await shell.symlink(b"f", "l")
+    other.object("theirs").put_content(b"y")
+    times = (await shell.node("theirs")).attributes.mtime_ns
+    for name in ("f", "l", "theirs"):
+        await shell.rename(name, f"{name}2")
+    async with filesystem(cluster.endpoint, bucket, tmp_path / "2") as second:
+        file, link = await second.node("f2"), await second.node("l2")
+        assert (file.attributes.mode, file.attributes.mtime_ns) == (0o604, 77)
+        assert link.attributes.kind is Kind.SYMLINK
+        assert await second.fs.readlink(link.ino) == b"f"
+        assert (await second.node("theirs2")).attributes.mtime_ns == times
+
+
+async def test_a_target_is_replaced(shell: Shell, other: Bucket) -> None:
+    await shell.replace("f", b"new")
+    await shell.replace("g", b"old")
+    fh = await shell.open("g")
+    await shell.rename("f", "g")
+    assert await shell.read("g") == b"new"
+    assert await shell.read_open(fh) == b"old"
+    await shell.close(fh)
+    assert names_of(other) == ["g"]
+    assert await shell.names() == ["g"]
+
+
+async def test_flags(shell: Shell, other: Bucket) -> None:
+    await shell.replace("f", b"f")
+    await shell.replace("g", b"g")
+    with pytest.raises(Exists):
+        await shell.rename("f", "g", RENAME_NOREPLACE)
+    with pytest.raises(Invalid):
+        await shell.rename("f", "g", RENAME_EXCHANGE)
+    await shell.rename("f", "h", RENAME_NOREPLACE)
+    assert names_of(other) == ["g", "h"]
+
+
+async def test_a_name_to_itself_changes_nothing(shell: Shell, other: Bucket) -> None:
+    await shell.replace("f", b"f")
+    await shell.rename("f", "f")
+    assert names_of(other) == ["f"]
+    await shell.mkdir("d")
+    await shell.rename("d", "d")
+    assert await shell.exists("d")
+
+
+async def test_what_is_not_there_cannot_be_renamed(shell: Shell) -> None:
+    with pytest.raises(NotFound):
+        await shell.rename("f", "g")
+
+
+async def test_a_file_that_is_being_written(shell: Shell, other: Bucket) -> None:
+    fh = await shell.open("f", os.O_RDWR | os.O_CREAT)
+    await shell.fs.write(fh, 0, b"one")
+    await shell.rename("f", "g")
+    assert await shell.read("g") == b"one"
+    await shell.fs.write(fh, 3, b"two")
+    await shell.close(fh)
+    assert names_of(other) == ["g"]
+    assert other.object("g").get().read_all() == b"onetwo"
+
+
+async def test_an_open_reader_goes_on(shell: Shell, other: Bucket) -> None:
+    body = os.urandom(6 * MIB)
+    other.object("f").put_content(body)
+    fh = await shell.open("f")
+    assert await shell.pread(fh, 0, MIB) == body[:MIB]
+    await shell.rename("f", "g")
+    assert await shell.read_open(fh, MIB) == body[MIB:]
+    await shell.close(fh)
+
+
+async def test_the_source_stays_when_the_copy_fails(
+    cluster: StoreProcess, shell: Shell, other: Bucket
+) -> None:
+    await shell.replace("f", b"precious")
+    cluster.faults([{"action": "error", "method": "PUT", "path": "^/v1/objects/"}])
+    with pytest.raises(FsError):
+        await shell.rename("f", "g")
+    cluster.clear_faults()
+    assert other.object("f").get().read_all() == b"precious"
+    assert await shell.read("f") == b"precious"
+
+
+async def test_the_source_stays_when_it_changed_meanwhile(shell: Shell, other: Bucket) -> None:
+    await shell.replace("f", b"known")
+    other.object("f").put_content(b"changed")
+    with pytest.raises(FsError):
+        await shell.rename("f", "g")
+    assert other.object("f").get().read_all() == b"changed"
+
+
+async def test_kinds_are_respected(shell: Shell) -> None:
+    await shell.replace("f", b"x")
+    await shell.mkdir("d")
+    await shell.mkdir("full")
+    await shell.replace("full/x", b"x")
+    with pytest.raises(IsADirectory):
+        await shell.rename("f", "d")
+    with pytest.raises(NotADirectory):
+        await shell.rename("d", "f")
+    with pytest.raises(NotEmpty):
+        await shell.rename("d", "full")
+    with pytest.raises(Invalid):
+        await shell.rename("full", "full/below")
+
+
+async def test_from_bucket_to_bucket_is_another_device(
+    cluster: StoreProcess, other: Bucket, tmp_path: Path
+) -> None:
+    other.object("f").put_content(b"x")
+    second = f"{other.name}-2"
+    cluster.create_bucket(second)
+    mount = MountConfig(bucket_ops=True)
+    async with filesystem(cluster.endpoint, Source(), tmp_path, mount=mount) as shell:
+        with pytest.raises(CrossDevice):
+            await shell.rename(f"{other.name}/f", f"{second}/f")
+
+
+# -- directories
+
+
+async def test_a_directory_moves_with_everything_below(shell: Shell, other: Bucket) -> None:
+    await shell.mkdir("d")
+    await shell.mkdir("d/e")
+    for name in ("d/f", "d/e/g"):
+        await shell.replace(name, name.encode())
+    ino = (await shell.node("d/e/g")).ino
+    await shell.rename("d", "n")
+    assert names_of(other) == [f"n/{MARKER}", f"n/e/{MARKER}", "n/e/g", "n/f"]
+    assert await shell.names() == ["n"]
+    assert not await shell.exists("d")
+    assert not await shell.exists("d/f")
+    assert await shell.read("n/e/g") == b"d/e/g"
+    assert (await shell.node("n/e/g")).ino == ino
+    assert sorted(await shell.names("n")) == ["e", "f"]
+
+
+async def test_a_directory_replaces_an_empty_one(shell: Shell, other: Bucket) -> None:
+    await shell.mkdir("d")
+    await shell.replace("d/f", b"x")
+    await shell.mkdir("e")
+    await shell.rename("d", "e")
+    assert names_of(other) == [f"e/{MARKER}", "e/f"]
+    assert await shell.names("e") == ["f"]
+
+
+async def test_what_was_listed_below_is_not_found_at_its_old_name(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
+) -> None:
+    """A subdirectory's remembered listing tells the objects' old names."""
+    other.object("d/e/f").put_content(b"bytes")
+    async with filesystem(cluster.endpoint, bucket, tmp_path, ttl_s=3600) as shell:
+        ((_, node),) = await shell.entries("d/e")
+        shell.fs.forget(node.ino, 1)
+        await shell.rename("d", "n")
+        assert await shell.read("n/e/f") == b"bytes"
+
+
+async def test_files_being_written_move_along(shell: Shell, other: Bucket) -> None:
+    await shell.mkdir("d")
+    await shell.replace("d/old", b"old")
+    new = await shell.open("d/new", os.O_RDWR | os.O_CREAT)
+    await shell.fs.write(new, 0, b"new")
+    changed = await shell.open("d/old", os.O_RDWR)
+    await shell.fs.write(changed, 0, b"OLD")
+    await shell.rename("d", "n")
+    assert sorted(await shell.names("n")) == ["new", "old"]
+    await shell.fs.write(changed, 3, b"+")
+    await shell.close(new)
+    await shell.close(changed)
+    assert names_of(other) == [f"n/{MARKER}", "n/new", "n/old"]
+    assert await shell.read("n/old") == b"OLD+"
+    assert await shell.read("n/new") == b"new"
+
+
+async def test_unlinked_open_files_do_not_move(shell: Shell, other: Bucket) -> None:
+    await shell.mkdir("d")
+    await shell.replace("d/f", b"x")
+    fh = await shell.open("d/f")
+    await shell.unlink("d/f")
+    await shell.rename("d", "n")
+    assert await shell.names("n") == []
+    assert await shell.read_open(fh) == b"x"
+    await shell.close(fh)
+    assert names_of(other) == [f"n/{MARKER}"]
+
+
+async def test_a_member_that_fails_gives_its_errno_and_nothing_is_lost(
+    cluster: StoreProcess, shell: Shell, other: Bucket
+) -> None:
+    await shell.mkdir("d")
+    for index in range(12):
+        await shell.replace(f"d/{index:02}", str(index).encode())
+    cluster.faults([{"action": "error", "method": "PUT", "path": "/d/07$"}])
+    with pytest.raises(IoFailure):
+        await shell.rename("d", "n")
+    cluster.clear_faults()
+    for index in range(12):
+        assert other.object(f"d/{index:02}").get().read_all() == str(index).encode()
+        assert await shell.read(f"d/{index:02}") == str(index).encode()
+
+
+async def test_what_was_left_can_be_renamed_again(
+    cluster: StoreProcess, shell: Shell, other: Bucket
+) -> None:
+    await shell.mkdir("d")
+    for index in range(5):
+        await shell.replace(f"d/{index}", str(index).encode())
+    cluster.faults([{"action": "error", "method": "DELETE", "path": "/d/3$"}])
+    with pytest.raises(IoFailure):
+        await shell.rename("d", "n")
+    cluster.clear_faults()
+    assert {f"n/{index}" for index in range(5)} <= set(names_of(other))
