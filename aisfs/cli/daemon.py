@@ -18,7 +18,7 @@ import click
 from aisfs import logs
 from aisfs.cli import MOUNT_FAILURE, Failure
 from aisfs.config import Config, ConfigError
-from aisfs.errors import Forbidden, FsError, IoFailure, NotFound, TimedOut, Unreachable
+from aisfs.errors import Forbidden, FsError, Invalid, IoFailure, NotFound, TimedOut, Unreachable
 
 REPORT_FD = 3
 
@@ -76,7 +76,7 @@ def _with_advice(error: ConfigError | FsError, config: Config) -> str:
         advice = ": create it first, or name one that exists"
     elif isinstance(error, Forbidden):
         advice = ": give a token that may, with AIS_AUTHN_TOKEN or token-file"
-    elif isinstance(error, (IoFailure, Unreachable, TimedOut)):
+    elif isinstance(error, (Invalid, IoFailure, Unreachable, TimedOut)):
         where = f"is {config.store.endpoint} the gateway's address?"
         advice = f": {where} AIS_ENDPOINT or --endpoint sets it"
     return f"{error}{advice}"
