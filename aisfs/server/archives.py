@@ -419,8 +419,8 @@ def _add_to_zip(archive: zipfile.ZipFile, entry: Entry) -> Iterator[None]:
         yield from _copy(entry.stream, entry.size, sink)
 
 
-def extend_zip(file: BinaryIO, entry: Entry) -> None:
-    """Add a member to the zip archive in a file of the caller's own, in place.
+def extend_zip(file: BinaryIO, entries: Iterable[Entry]) -> None:
+    """Add members to the zip archive in a file of the caller's own, in place.
 
     Raises:
         ArchiveError: the file is no zip archive; it is then unchanged.
@@ -429,7 +429,8 @@ def extend_zip(file: BinaryIO, entry: Entry) -> None:
         with zipfile.ZipFile(file) as archive:
             archive.infolist()
         with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
-            for _ in _add_to_zip(archive, entry):
-                pass
+            for entry in entries:
+                for _ in _add_to_zip(archive, entry):
+                    pass
     except _BROKEN as error:
         raise _error(ZIP, error) from error

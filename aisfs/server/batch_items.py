@@ -167,18 +167,10 @@ class ItemReader:
         return stream, length
 
     def _open_object(self, db: sqlite3.Connection, item: Item) -> tuple[BinaryIO, int]:
-        for _ in range(_TRIES):
-            row = db.execute(
-                "SELECT blob, size FROM objects WHERE bucket=? AND name=?",
-                (item.bucket.id, encode_name(item.name)),
-            ).fetchone()
-            if row is None:
-                break
-            try:
-                return os.fdopen(self.blobs.open(row[0]), "rb"), int(row[1])
-            except FileNotFoundError:  # replaced between look-up and opening
-                continue
-        raise MissingItem(f"{self.label}: {item.uri} does not exist")
+        found = open_object(db, self.blobs, item.bucket.id, encode_name(item.name))
+        if found is None:
+            raise MissingItem(f"{self.label}: {item.uri} does not exist")
+        return found
 
     def _open_member(self, file: BinaryIO, item: Item, opened: ExitStack) -> tuple[Readable, int]:
         kind = archives.kind_by_name(item.name) or archives.kind_by_content(file)
@@ -197,6 +189,23 @@ class ItemReader:
             return file, member.size
         opened.callback(getattr(walk, "close", int))
         return opened.enter_context(member.open()), member.size
+
+
+def open_object(
+    db: sqlite3.Connection, blobs: Blobs, bucket: int, key: bytes
+) -> tuple[BinaryIO, int] | None:
+    """Return an object's bytes and size, None if there is none of that name."""
+    for _ in range(_TRIES):
+        row = db.execute(
+            "SELECT blob, size FROM objects WHERE bucket=? AND name=?", (bucket, key)
+        ).fetchone()
+        if row is None:
+            break
+        try:
+            return os.fdopen(blobs.open(row[0]), "rb"), int(row[1])
+        except FileNotFoundError:  # replaced between look-up and opening
+            continue
+    return None
 
 
 class _Nothing(io.BytesIO):

@@ -3,20 +3,20 @@
 AIS: `/v1/buckets` and `/v1/buckets/{bucket}`, with the action in the JSON body.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from aisfs.server import access
+from aisfs.server.archive_job import archive_objects
 from aisfs.server.bucket_props import changed, default_props
 from aisfs.server.call import Call, Message, decode_value, parse_message
 from aisfs.server.catalog import Bucket
 from aisfs.server.errors import AisError, not_implemented
 from aisfs.server.jobs import Job
 from aisfs.server.listing import list_objects
-from aisfs.server.multiobject import copy_listrange, delete_listrange
+from aisfs.server.multiobject import copy_listrange, delete_listrange, step
 from aisfs.server.naming import (
     BACKENDS,
     BucketName,
@@ -29,15 +29,14 @@ from aisfs.server.naming import (
 )
 from aisfs.server.refusals import not_remote
 from aisfs.server.replies import Reply, json_reply, text_reply
-from aisfs.server.state import random_id
-from aisfs.server.writes import linked_copies
+from aisfs.server.writes import linked_copies, still_there
 from aisfs_sdk import const
 
 COPY_BATCH = 500
 """Objects copied between two chances for other requests."""
 
 _NOT_BUILT = {
-    const.ACT_TRANSFORM_OBJECTS, const.ACT_ETL_BCK, const.ACT_ARCHIVE_OBJECTS,
+    const.ACT_TRANSFORM_OBJECTS, const.ACT_ETL_BCK,
     "make-n-copies", "ec-encode", "create-nbi", "destroy-nbi", "rechunk",
 }  # fmt: skip
 _SUMMARY_KEYS: dict[str, type | tuple[type, ...]] = {
@@ -147,7 +146,7 @@ def _summary(call: Call, name: str, value: Any) -> Reply:
     uuid = fields.get("uuid", "")
     if not uuid:
         return text_reply(_finish(call, const.ACT_SUMMARY_BCK, bucket.name), 202)
-    if not call.store.jobs.find(uuid, const.ACT_SUMMARY_BCK):
+    if not call.store.jobs.find({uuid}, const.ACT_SUMMARY_BCK):
         raise AisError(
             404,
             f"{{node}}: {const.ACT_SUMMARY_BCK} job {uuid} does not exist",
@@ -204,9 +203,9 @@ def head_bucket(call: Call, name: str) -> Reply:
 # ---- changes ------------------------------------------------------------------------------------
 
 
-def _finish(call: Call, kind: str, bucket: BucketName, **details: Any) -> str:
+def _finish(call: Call, kind: str, bucket: BucketName) -> str:
     """Note a finished job and return its id."""
-    return call.store.jobs.add(Job(random_id(), kind, bucket, **details))
+    return call.store.jobs.add_finished(kind, bucket).id
 
 
 async def _create(call: Call, name: str, message: Message) -> Reply:
@@ -309,13 +308,16 @@ async def _copy(call: Call, name: str, message: Message) -> Reply:
         raise AisError(400, "{node}: failed to unmarshal copy-bck (<nil>), err: EOF")
     if fields.get("ext") or fields.get("synchronize"):
         raise not_implemented("copy-bck with ext or synchronize")
-    target = _existing_or_clone(call, identity, source)
-    count = size = 0
-    if not fields.get("dry_run"):
-        renamed = (fields.get("prefix", ""), fields.get("prepend", ""))
-        count, size = await _copy_objects(call, source, target, renamed)
-    job = _finish(call, message.action, target.name, objects=count, size=size, source=source.name)
-    return text_reply(job)
+    renamed = (fields.get("prefix", ""), fields.get("prepend", ""))
+    if renamed[1]:
+        check_object_name(f"{renamed[1]}x")
+    dry = bool(fields.get("dry_run"))
+    target = source if dry else _existing_or_clone(call, identity, source)
+
+    async def copy(job: Job) -> None:
+        await _copy_objects(call, job, source, None if dry else target, renamed)
+
+    return text_reply(call.store.jobs.start(message.action, identity, copy, source.name).id)
 
 
 def _existing_or_clone(call: Call, name: BucketName, source: Bucket) -> Bucket:
@@ -329,38 +331,39 @@ def _existing_or_clone(call: Call, name: BucketName, source: Bucket) -> Bucket:
 
 
 async def _copy_objects(
-    call: Call, source: Bucket, target: Bucket, renamed: tuple[str, str]
-) -> tuple[int, int]:
-    """Copy all objects with a prefix, putting text before their names."""
+    call: Call, job: Job, source: Bucket, target: Bucket | None, renamed: tuple[str, str]
+) -> None:
+    """Copy all objects with a prefix, putting text before their names; None as target counts."""
     prefix, prepend = renamed
     key, after = encode_name(prefix), b""
-    count = size = 0
-    if prepend:
-        check_object_name(f"{prepend}x")
     while records := call.store.catalog.records(source, key, after, COPY_BATCH):
-        pairs = [(record, encode_name(prepend) + record.name) for record in records]
-        call.store.catalog.put_many(target, linked_copies(call, pairs))
-        count += len(records)
-        size += sum(record.size for record in records)
+        if target is not None:
+            still_there(call, target)
+            pairs = [(record, encode_name(prepend) + record.name) for record in records]
+            call.store.catalog.put_many(target, linked_copies(call, pairs))
+        job.objects += len(records)
+        job.size += sum(record.size for record in records)
         after = records[-1].name
-        await asyncio.sleep(0)
-    return count, size
+        await step(call, job)
 
 
 async def _delete_objects(call: Call, name: str, message: Message) -> Reply:
     bucket = call.store.find_bucket(call.bucket_name(name))
     access.check(bucket, access.DELETE)
-    count = await delete_listrange(call, bucket, message.value)
-    return text_reply(_finish(call, message.action, bucket.name, objects=count))
+    return text_reply((await delete_listrange(call, bucket, message.value)).id)
 
 
 async def _copy_named(call: Call, name: str, message: Message) -> Reply:
     bucket = call.store.find_bucket(call.bucket_name(name))
-    target, count = await copy_listrange(
+    job = await copy_listrange(
         call, bucket, message.value, lambda other: _existing_or_clone(call, other, bucket)
     )
-    job = _finish(call, message.action, target, objects=count, source=bucket.name)
-    return text_reply(job)
+    return text_reply(job.id)
+
+
+async def _archive(call: Call, name: str, message: Message) -> Reply:
+    bucket = call.store.find_bucket(call.bucket_name(name))
+    return text_reply((await archive_objects(call, bucket, message.value)).id)
 
 
 _ACTIONS: dict[tuple[str, str], Handler] = {
@@ -369,6 +372,7 @@ _ACTIONS: dict[tuple[str, str], Handler] = {
     ("POST", const.ACT_COPY_BCK): _copy,
     ("POST", const.ACT_COPY_OBJECTS): _copy_named,
     ("POST", const.ACT_PREFETCH_OBJECTS): _prefetch,
+    ("PUT", const.ACT_ARCHIVE_OBJECTS): _archive,
     ("DELETE", const.ACT_DESTROY_BCK): _destroy,
     ("DELETE", const.ACT_EVICT_REMOTE_BCK): _evict,
     ("DELETE", const.ACT_EVICT_OBJECTS): _prefetch,

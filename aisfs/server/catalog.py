@@ -163,6 +163,10 @@ class Catalog:
         self._blobs.delete(blob for (blob,) in self._db.execute("SELECT blob FROM garbage"))
         self._db.execute("DELETE FROM garbage")
 
+    def garbage(self) -> list[str]:
+        """Return the blobs that lost their record and are not known to be deleted."""
+        return [blob for (blob,) in self._db.execute("SELECT blob FROM garbage")]
+
     def forget_blobs(self, blobs: list[str], size: int = 0) -> None:
         """Delete blobs whose records are gone; in a thread if they are large.
 

@@ -1,4 +1,4 @@
-"""What nodes and cluster tell about themselves, and what became of jobs.
+"""What nodes and cluster tell about themselves.
 
 AIS: `GET /v1/daemon?what=`, `GET /v1/cluster?what=`, `GET|HEAD /v1/health`.
 """
@@ -7,14 +7,12 @@ import os
 import resource
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
+from aisfs.server import job_queries
 from aisfs.server.bucket_props import DEFAULTS
-from aisfs.server.call import Call, decode_json, fold_keys
+from aisfs.server.call import Call, Message
 from aisfs.server.errors import AisError, not_implemented
-from aisfs.server.jobs import Job
-from aisfs.server.naming import BucketName
 from aisfs.server.replies import Reply, json_reply, text_reply
 from aisfs.server.state import AIS_VERSION, Node
 from aisfs_sdk import const
@@ -55,15 +53,22 @@ async def serve_daemon(call: Call) -> Reply:
 async def serve_cluster(call: Call) -> Reply:
     """Answer `/v1/cluster`."""
     if call.method != "GET":
-        message = await call.message()
-        raise not_implemented(f'{call.method} {call.path} with action "{message.action}"')
+        return await _change(call, await call.message())
     what = call.query.text(const.QPARAM_WHAT)
-    if what in _JOB_QUERIES:
-        return _JOB_QUERIES[what](call, _job_query(await call.body()))
+    if what in job_queries.QUERIES:
+        return job_queries.QUERIES[what](call, job_queries.read_query(await call.body()))
     answer = _CLUSTER.get(what)
     if answer is None:
         raise AisError(400, f"unexpected query [what={what}]")
     return answer(call)
+
+
+async def _change(call: Call, message: Message) -> Reply:
+    if call.method == "PUT" and message.action == const.ACT_START:
+        return await job_queries.start_job(call, message)
+    if call.method == "PUT" and message.action == job_queries.ACT_STOP:
+        return await job_queries.stop_jobs(call, message)
+    raise not_implemented(f'{call.method} {call.path} with action "{message.action}"')
 
 
 # ---- the map, buckets, configuration ------------------------------------------------------------
@@ -263,88 +268,4 @@ _CLUSTER: dict[str, Callable[[Call], Reply]] = {
     "remote": lambda _: json_reply({"a": None, "ver": 0}),
     "backends": lambda _: json_reply([]),
     "cluster_config": _config,
-}
-
-# ---- jobs ---------------------------------------------------------------------------------------
-
-
-def _job_query(data: bytes) -> dict[str, Any]:
-    value = fold_keys(decode_json(data, "{node}: failed to unmarshal job query, err: "))
-    return value if isinstance(value, dict) else {}
-
-
-def _status_json(job: Job) -> dict[str, Any]:
-    return {
-        "kind": job.kind,
-        "uuid": job.id,
-        "err": job.error,
-        "end_time": job.end_ns,
-        "aborted": False,
-    }
-
-
-def _status(call: Call, query: dict[str, Any]) -> Reply:
-    job_id, kind = str(query.get("id") or ""), str(query.get("kind") or "")
-    if not job_id and not kind:
-        raise AisError(400, "invalid x-")
-    found = call.store.jobs.find(job_id, "" if job_id else kind)
-    if not found:
-        what = f"x-[{job_id}]" if job_id else f"nl [pid(*), x-{kind}]"
-        raise AisError(404, f"{{node}}: {what} does not exist", "ErrNotFound")
-    if kind and found[-1].kind != kind:
-        raise AisError(400, f"kind mismatch: x-{found[-1].kind}[{job_id}], expected kind={kind}")
-    return json_reply(_status_json(found[-1]))
-
-
-def _status_all(call: Call, query: dict[str, Any]) -> Reply:
-    if query.get("show_active"):
-        return json_reply(None)
-    found = call.store.jobs.find(kind=str(query.get("kind") or ""))
-    return json_reply([_status_json(job) for job in found] or None)
-
-
-def _running_all(_: Call, __: dict[str, Any]) -> Reply:
-    return json_reply([])
-
-
-def _snapshots(call: Call, query: dict[str, Any]) -> Reply:
-    job_id, kind = str(query.get("id") or ""), str(query.get("kind") or "")
-    found = call.store.jobs.find(job_id, kind)
-    if job_id and not found:
-        raise AisError(404, f'"x-[{job_id}]" not found', "ErrNotFound")
-    if query.get("show_active"):
-        found = []
-    first, *others = call.store.targets
-    snapshots: dict[str, Any] = {first.id: [_snapshot(job) for job in found]}
-    snapshots.update({target.id: [] for target in others})
-    return json_reply(snapshots)
-
-
-def _snapshot(job: Job) -> dict[str, Any]:
-    nobody = BucketName("", "ais")
-    ended = datetime.fromtimestamp(job.end_ns / 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    stats = dict.fromkeys(("out-objs", "out-bytes", "in-objs", "in-bytes"), "0")
-    return {
-        "ext": None,
-        "start-time": ended,
-        "end-time": ended,
-        "bck": job.bucket.to_json(),
-        "src-bck": (job.source or nobody).to_json(),
-        "dst-bck": (job.bucket if job.source else nobody).to_json(),
-        "id": job.id,
-        "kind": job.kind,
-        "abort-err": "",
-        "err": job.error,
-        "glob.id": "0",
-        "stats": {"loc-objs": str(job.objects), "loc-bytes": str(job.size), **stats},
-        "aborted": False,
-        "is_idle": True,
-    }
-
-
-_JOB_QUERIES: dict[str, Callable[[Call, dict[str, Any]], Reply]] = {
-    const.WHAT_STATUS: _status,
-    const.WHAT_STATUS_ALL: _status_all,
-    const.WHAT_RUNNING_ALL: _running_all,
-    const.WHAT_QUERY_XACT_STATS: _snapshots,
 }

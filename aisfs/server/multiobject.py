@@ -13,8 +13,16 @@ from typing import Any
 from aisfs.server.call import Call, decode_value
 from aisfs.server.catalog import Bucket, Record
 from aisfs.server.errors import AisError, not_implemented
-from aisfs.server.naming import BucketName, check_object_name, encode_name, parse_provider
-from aisfs.server.writes import linked_copies
+from aisfs.server.jobs import Job
+from aisfs.server.naming import (
+    BucketName,
+    check_object_name,
+    decode_name,
+    encode_name,
+    parse_provider,
+)
+from aisfs.server.writes import linked_copies, still_there
+from aisfs_sdk import const
 
 MAX_NAMES = 1_000_000
 """Names that a template may stand for; a larger one is refused before it is expanded."""
@@ -22,7 +30,7 @@ MAX_NAMES = 1_000_000
 SCAN_BATCH = 1000
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)(?:\.\.(\d+))?\}")
-_SELECTION: dict[str, type | tuple[type, ...]] = {
+SELECTION_KEYS: dict[str, type | tuple[type, ...]] = {
     "objnames": list,
     "template": str,
     "coer": bool,
@@ -31,7 +39,7 @@ _SELECTION: dict[str, type | tuple[type, ...]] = {
     "non-recurs": bool,
 }
 _COPY_KEYS: dict[str, type | tuple[type, ...]] = {
-    **_SELECTION,
+    **SELECTION_KEYS,
     "tobck": dict,
     "prepend": str,
     "prefix": str,
@@ -44,20 +52,34 @@ _COPY_KEYS: dict[str, type | tuple[type, ...]] = {
 }
 
 
-async def delete_listrange(call: Call, bucket: Bucket, value: Any) -> int:
-    """Delete the selected objects; returns how many there were. Missing names are no error."""
-    fields = decode_value(value, "delete-listrange", _SELECTION)
-    count = 0
-    for names in _batches(call, bucket, fields, "delete-listrange"):
-        count += call.store.catalog.delete(bucket, names)
-        await asyncio.sleep(0)
-    return count
+async def delete_listrange(call: Call, bucket: Bucket, value: Any) -> Job:
+    """Start deleting the selected objects.
+
+    Raises:
+        AisError: 400 for a selection that is none.
+    """
+    action = const.ACT_DELETE_OBJECTS
+    fields = decode_value(value, action, SELECTION_KEYS)
+    batches = select(call, bucket, fields, action)
+    template = fields.get("template")
+    if fields.get("objnames") is None and template is not None and not _is_prefix(template):
+        next(expand(template, action), None)
+
+    async def delete(job: Job) -> None:
+        for names in batches:
+            found = [call.store.catalog.get(bucket, name) for name in names]
+            _note_missing(call, job, bucket, fields, (names, found))
+            job.size += sum(record.size for record in found if record)
+            job.objects += call.store.catalog.delete(bucket, names)
+            await step(call, job)
+
+    return call.store.jobs.start(action, bucket.name, delete)
 
 
 async def copy_listrange(
     call: Call, bucket: Bucket, value: Any, open_bucket: Callable[[BucketName], Bucket]
-) -> tuple[BucketName, int]:
-    """Copy the selected objects into another bucket.
+) -> Job:
+    """Start copying the selected objects into another bucket.
 
     Args:
         call: The request.
@@ -66,33 +88,67 @@ async def copy_listrange(
         open_bucket: Returns the destination, creating it if need be.
 
     Raises:
-        AisError: 404 when a named object is missing and `coer` is not set.
+        AisError: 400 without a destination, 501 for options that are not built.
     """
-    fields = decode_value(value, "copy-listrange", _COPY_KEYS)
+    action = const.ACT_COPY_OBJECTS
+    fields = decode_value(value, action, _COPY_KEYS)
     if fields.get("ext") or fields.get("id") or fields.get("synchronize"):
         raise not_implemented("copy-listrange with ext, id or synchronize")
-    target = open_bucket(_bucket_from_json(fields.get("tobck")))
+    target = open_bucket(bucket_from_json(fields.get("tobck")))
     prepend = encode_name(fields.get("prepend", ""))
-    count = 0
-    # All batches at once: a copy within the bucket must not see the names it makes.
-    for names in list(_batches(call, bucket, fields, "copy-listrange")):
-        found = [call.store.catalog.get(bucket, name) for name in names]
-        records = [record for record in found if record is not None]
-        if not fields.get("dry_run"):
-            _copy(call, target, records, prepend)
-        count += len(records)
-        await asyncio.sleep(0)
-    return target.name, count
+
+    async def copy(job: Job) -> None:
+        # All batches at once: a copy within the bucket must not see the names it makes.
+        for names in list(select(call, bucket, fields, action)):
+            found = [call.store.catalog.get(bucket, name) for name in names]
+            _note_missing(call, job, bucket, fields, (names, found))
+            records = [record for record in found if record is not None]
+            if not fields.get("dry_run"):
+                _copy(call, target, records, prepend)
+            job.objects += len(records)
+            job.size += sum(record.size for record in records)
+            await step(call, job)
+
+    return call.store.jobs.start(action, target.name, copy, bucket.name)
+
+
+async def step(call: Call, job: Job) -> None:
+    """Record a job's progress and let others run; the place where an abort takes hold."""
+    call.store.jobs.save(job)
+    await asyncio.sleep(0)
+
+
+def _note_missing(
+    call: Call,
+    job: Job,
+    bucket: Bucket,
+    fields: dict[str, Any],
+    batch: tuple[list[bytes], list[Record | None]],
+) -> None:
+    """Name the objects that a list has and the bucket has not; ranges may have holes."""
+    if fields.get("objnames") is None:
+        return
+    for name, record in zip(*batch, strict=True):
+        if record is None:
+            shown = decode_name(name)
+            label = call.store.owner(bucket, shown).label
+            job.note_error(f"{label}: {bucket.name.uri}/{shown} does not exist")
 
 
 def _copy(call: Call, target: Bucket, records: list[Record], prepend: bytes) -> None:
+    still_there(call, target)
     pairs = [(record, prepend + record.name) for record in records]
     for _, name in pairs:
         check_object_name(name.decode("utf-8", "surrogateescape"))
     call.store.catalog.put_many(target, linked_copies(call, pairs))
 
 
-def _bucket_from_json(value: Any) -> BucketName:
+def bucket_from_json(value: Any) -> BucketName:
+    """Return the bucket that a message names.
+
+    Raises:
+        AisError: 400 when it names none.
+    """
     if not isinstance(value, dict) or not value.get("name"):
         raise AisError(400, "bucket name is missing")
     namespace = value.get("namespace") or {}
@@ -104,20 +160,32 @@ def _bucket_from_json(value: Any) -> BucketName:
     )
 
 
+def select(
+    call: Call, bucket: Bucket, fields: dict[str, Any], action: str
+) -> Iterator[list[bytes]]:
+    """Yield the names of a selection in batches, looked up as the batches are asked for.
+
+    Raises:
+        AisError: 400 for a selection that is none; for a bad template once a batch is asked for.
+    """
+    names = fields.get("objnames")
+    if names is not None and not all(isinstance(name, str) for name in names):
+        raise AisError(400, f"{{node}}: failed to unmarshal {action}: objnames")
+    if names is None and fields.get("template") is None:
+        raise AisError(400, f'{{node}} failed to "{action}": neither names nor template')
+    return _batches(call, bucket, fields, action)
+
+
 def _batches(
     call: Call, bucket: Bucket, fields: dict[str, Any], action: str
 ) -> Iterator[list[bytes]]:
-    """Yield the names of a selection in batches."""
     template = fields.get("template")
     names = fields.get("objnames")
     if names is not None:
-        if not all(isinstance(name, str) for name in names):
-            raise AisError(400, f"{{node}}: failed to unmarshal {action}: objnames")
-        yield [encode_name(name) for name in names]
-    elif template is None:
-        raise AisError(400, f'{{node}} failed to "{action}": neither names nor template')
-    elif _is_prefix(template):
-        yield from _by_prefix(call, bucket, encode_name(template))
+        for start in range(0, len(names), SCAN_BATCH):
+            yield [encode_name(name) for name in names[start : start + SCAN_BATCH]]
+    elif template is None or _is_prefix(template):
+        yield from _by_prefix(call, bucket, encode_name(template or ""))
     else:
         expanded = [encode_name(name) for name in expand(template, action)]
         for start in range(0, len(expanded), SCAN_BATCH):

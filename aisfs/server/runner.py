@@ -20,6 +20,7 @@ from aisfs.server.bucket_props import default_props
 from aisfs.server.catalog import Bucket, Catalog, Record
 from aisfs.server.checksums import new_hasher
 from aisfs.server.faults import Faults
+from aisfs.server.jobs import Jobs
 from aisfs.server.naming import BucketName, encode_name, is_valid_object_name
 from aisfs.server.request_log import RequestLog
 from aisfs.server.state import Node, Store, load_identities, load_ports, save_ports
@@ -119,7 +120,8 @@ def open_store(options: Options, root: Path) -> Store:
         raise StartError(f"cannot use {root} as data directory: {error}") from error
     created = catalog.get_meta("created")
     faults = Faults(enabled=options.faults)
-    store = Store(root, blobs, catalog, uuid, created, proxy, targets, faults, log)
+    jobs = Jobs(catalog.connection)
+    store = Store(root, blobs, catalog, uuid, created, proxy, targets, faults, log, jobs)
     catalog.workers = store.workers
     return store
 
@@ -137,6 +139,7 @@ async def _run(options: Options, root: Path) -> None:
         await _wait(store, stop)
         await _stop(servers)
     finally:
+        await store.jobs.stop()
         store.workers.shutdown()
         store.catalog.close()
         store.log.close()

@@ -7,12 +7,10 @@ one and corrupt what other tools padded.
 """
 
 import asyncio
-import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from aiohttp import web
@@ -169,11 +167,18 @@ async def put_into_shard(call: Call, bucket: Bucket, name: str) -> Reply:
     body = call.store.blobs.create_work()
     await receive(call, body, call.request.content_length)
     body.close()
+    adding = bool(flags & (APPEND | APPEND_OR_PUT))
+    path = call.query.text(const.QPARAM_ARCHPATH).lstrip("/")
+
+    def build(writer: BlobWriter, old: BinaryIO | None) -> None:
+        with body.path.open("rb") as stream:
+            entry = Entry(path, body.size, int(time.time()), stream)
+            write_shard(writer, [entry], old, (kind, name), adding=adding)
+
     try:
-        async with call.store.shard_locks.setdefault((bucket.id, key), asyncio.Lock()):
-            adding = bool(flags & (APPEND | APPEND_OR_PUT))
-            while not await _replace(call, bucket, name, (kind, body.path), adding=adding):
-                pass
+        await replace_shard(call, bucket, name, build, body.size)
+    except ArchiveError as error:
+        raise refusal(error, uri) from error
     finally:
         unlink_quietly(body.path)
     return Reply()
@@ -194,30 +199,51 @@ def _named_kind(call: Call, name: str) -> str:
         raise refusal(error, name) from error
 
 
-async def _replace(
-    call: Call, bucket: Bucket, name: str, what: tuple[str, Path], *, adding: bool
-) -> bool:
-    """Build the new shard and commit it; False if the object changed meanwhile."""
+Build = Callable[[BlobWriter, BinaryIO | None], None]
+
+
+async def replace_shard(call: Call, bucket: Bucket, name: str, build: Build, size: int) -> int:
+    """Commit a shard that is built from the present one, again if that changes meanwhile.
+
+    Args:
+        call: The request.
+        bucket: Where the shard is.
+        name: Its name.
+        build: Writes the new shard, given the old one if there is one; runs in a thread.
+        size: Bytes that are added, about.
+
+    Returns:
+        Size of the new shard in bytes.
+
+    Raises:
+        ArchiveError: the old shard is not sound.
+    """
     key = encode_name(name)
-    kind, body = what
+    async with call.store.shard_locks.setdefault((bucket.id, key), asyncio.Lock()):
+        while True:
+            record = await _try_replace(call, bucket, key, build, size)
+            if record is not None:
+                return record.size
+
+
+async def _try_replace(
+    call: Call, bucket: Bucket, key: bytes, build: Build, size: int
+) -> Record | None:
+    """Build a new shard and commit it; None if the object changed meanwhile."""
     old = call.store.catalog.get(bucket, key)
-    size = body.stat().st_size
-    check_room(call, size + (old.size if old and adding else 0))
+    check_room(call, size + (old.size if old else 0))
     intake = Intake(bucket)
     writer = call.store.blobs.create(intake.hashers)
-    path = call.query.text(const.QPARAM_ARCHPATH).lstrip("/")
     source = call.store.blobs.open(old.blob) if old is not None else -1
     try:
-        await blocking_io(call, _build, writer, (kind, path, body), (source, adding, name))
+        await blocking_io(call, _build, writer, build, source)
         still_there(call, bucket)
         now = call.store.catalog.get(bucket, key)
         if (now and now.blob) != (old and old.blob):
             writer.discard()
-            return False
-        call.store.catalog.put(bucket, _record(bucket, key, writer, intake.checksum, old))
-    except ArchiveError as error:
-        writer.discard()
-        raise refusal(error, f"{bucket.name.uri}/{name}") from error
+            return None
+        record = _record(bucket, key, writer, intake.checksum, old)
+        call.store.catalog.put(bucket, record)
     except BaseException:
         writer.discard()
         raise
@@ -225,7 +251,7 @@ async def _replace(
         if source >= 0:
             os.close(source)
     writer.close()
-    return True
+    return record
 
 
 def _record(
@@ -238,41 +264,49 @@ def _record(
     return Record(key, writer.size, version, kind, checksum, now, now, writer.name, custom)
 
 
-def _build(writer: BlobWriter, member: tuple[str, str, Path], base: tuple[int, bool, str]) -> None:
-    """Write the new shard. Blocking.
+def _build(writer: BlobWriter, build: Build, source: int) -> None:
+    if source < 0:
+        return build(writer, None)
+    with os.fdopen(source, "rb", closefd=False) as old:
+        return build(writer, old)
+
+
+def write_shard(
+    writer: BlobWriter,
+    entries: Iterable[Entry],
+    old: BinaryIO | None,
+    what: tuple[str, str],
+    *,
+    adding: bool,
+) -> None:
+    """Write a shard. Blocking.
 
     Args:
         writer: Where to.
-        member: Format (empty: that of the shard), member's name, file with its bytes.
-        base: Descriptor of the shard or −1, whether to keep its members, its name.
+        entries: Members to put in.
+        old: The present shard, if there is one.
+        what: Format (empty: that of the present shard) and the shard's name.
+        adding: Whether the present shard's members are kept.
     """
-    kind, path, body = member
-    fd, adding, name = base
-    old = os.fdopen(fd, "rb", closefd=False) if fd >= 0 else None
-    with body.open("rb") as stream, old or contextlib.nullcontext():
-        entry = Entry(path, body.stat().st_size, int(time.time()), stream)
-        if not kind and old is not None:
-            kind = archives.kind_by_content(old)
-        if not kind:
-            raise ArchiveError(f'unrecognized or unsupported file format: "{name}"')
-        if not adding or old is None:
-            pieces = archives.pack([entry], kind)
-        elif kind == archives.ZIP:
-            return _extend_zip(writer, old, entry)
-        else:
-            pieces = archives.pack([entry], kind, old)
-        for piece in pieces:
-            writer.write([piece])
-    return None
+    kind, name = what
+    if not kind and old is not None:
+        kind = archives.kind_by_content(old)
+    if not kind:
+        raise ArchiveError(f'unrecognized or unsupported file format: "{name}"')
+    if adding and old is not None and kind == archives.ZIP:
+        _extend_zip(writer, old, entries)
+        return
+    for piece in archives.pack(entries, kind, old if adding else None):
+        writer.write([piece])
 
 
-def _extend_zip(writer: BlobWriter, old: BinaryIO, entry: Entry) -> None:
+def _extend_zip(writer: BlobWriter, old: BinaryIO, entries: Iterable[Entry]) -> None:
     """Extend a copy of a zip archive, whose directory at the end has to be replaced."""
     path = writer.path.with_name(f"{writer.name}.zip")
     try:
         with path.open("w+b") as work:
             shutil.copyfileobj(old, work, archives.PIECE)
-            archives.extend_zip(work, entry)
+            archives.extend_zip(work, entries)
         copy_into(writer, path)
     finally:
         unlink_quietly(path)

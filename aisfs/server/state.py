@@ -87,7 +87,7 @@ class Store:
     targets: list[Node]
     faults: Faults
     log: RequestLog
-    jobs: Jobs = field(default_factory=Jobs)
+    jobs: Jobs
     uploads: Uploads = field(default_factory=Uploads)
     shard_locks: WeakValueDictionary[tuple[int, bytes], asyncio.Lock] = field(
         default_factory=WeakValueDictionary

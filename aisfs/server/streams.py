@@ -36,6 +36,7 @@ async def to_its_end(call: Call, function: Callable[..., Result], *arguments: ob
     finally:
         if not running.done():
             await asyncio.wait([running])
+            running.exception()  # seen; the caller is cancelled and hears of nothing else
     return running.result()
 
 

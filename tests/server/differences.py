@@ -81,3 +81,18 @@ DIFFERENCES: dict[str, str] = {
     },
     "direct/ctl-HEAD-_v1_buckets_po-a-provider=ais": f"{_CUT}; here 400",
 }
+
+_NO_JOB = "this store has no such job: 501"
+_NO_SUCH_STATUS = "the job it asks about was refused"
+
+JOB_DIFFERENCES: dict[str, str] = {
+    "start.unknownkey": "the unknown key is named in lower case",
+    "start.rebalance.conflict": "nothing moves between targets, so nothing is busy",
+    **{f"start.{kind}": _NO_JOB for kind in ("resilver", "warmup", "rechunk", "rebalance")},
+    **{
+        f"start.{kind}.{question}": _NO_SUCH_STATUS
+        for kind in ("resilver", "warmup", "rechunk", "rebalance")
+        for question in ("status", "snaps")
+    },
+    "start.rebalance.early": _NO_SUCH_STATUS,
+}

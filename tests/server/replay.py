@@ -48,6 +48,7 @@ _DECODER_WORDS = re.compile(
 _DECODER_PLACE = re.compile(r", error found in #\d+ byte of .*", re.DOTALL)
 _UNKNOWN_FIELD = re.compile(r"found unknown field: \w+")
 _WHOLE_REDIRECTS = ("redirect/", "moss/redirect")
+_JOB_ID = re.compile(rb"[\w-]{9,14}")
 _IGNORED = {"date", "x-content-type-options", "transfer-encoding", "connection"}
 
 
@@ -298,7 +299,14 @@ class Replay:
             if problem := self._compare(case, number, hop, answer):
                 return f"hop {number}: {problem}"
         self._remember(case, answers[-1])
+        if case.path.startswith("/v1/buckets/") and answers[-1].status == 200:
+            self._wait_for_job(answers[-1])
         return ""
+
+    def _wait_for_job(self, answer: wire.Answer) -> None:
+        """Wait until the job that an answer names has ended; the recording did so, too."""
+        if answer.get("Content-Type").startswith("text/plain") and _JOB_ID.fullmatch(answer.body):
+            wire.wait_for_job(self.store.endpoint, answer.body.decode())
 
     def _host(self, case: Case) -> str:
         gateway = self.store.endpoint.removeprefix("http://")

@@ -75,6 +75,7 @@ def test_jobs_are_known_and_idle(store: StoreProcess, bucket: str) -> None:
     message = b'{"action":"delete-listrange","value":{"template":"x"}}'
     target = f"/v1/buckets/{bucket}"
     job = wire.follow(store.endpoint, "DELETE", target, [], message).body.decode()
+    wire.wait_for_job(store.endpoint, job)
     query = json.dumps({"ID": job})
     snaps = ask(store, "/v1/cluster?what=qryxstats", body=query)
     assert set(snaps) == set(store.smap()["tmap"])

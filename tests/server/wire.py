@@ -2,9 +2,12 @@
 
 import contextlib
 import http.client
+import json
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import unquote
 
 TIMEOUT_S = 20.0
@@ -86,6 +89,20 @@ def hops(
         host, target = split_url(answers[-1].get("Location"))
         answers.append(send(host, method, target, headers, body))
     return answers
+
+
+def wait_for_job(endpoint: str, job: str) -> dict[str, Any]:
+    """Wait until a job has ended and return its status."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        query = json.dumps({"ID": job}).encode()
+        answer = follow(endpoint, "GET", "/v1/cluster?what=status", [], query)
+        assert answer.status == 200, answer
+        status: dict[str, Any] = json.loads(answer.body)
+        if status["end_time"]:
+            return status
+        time.sleep(0.01)
+    raise AssertionError(f"job {job} does not end")
 
 
 def split_url(url: str) -> tuple[str, str]:
