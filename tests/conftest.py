@@ -34,6 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # In the background a shell makes its children ignore Ctrl-C, which tests send on purpose.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[not_run.COUNT] = []
     config.stash[TALLY] = {}
 
