@@ -53,6 +53,8 @@ class FileHandle:
     Attributes:
         reader: the content that the handle pinned; None while there is none on the cluster.
         epoch: the node's at pinning; when this mount stores a new content, the handle follows.
+        lineage: the node's at opening; once others stored another content, the handle is left with
+            what it pinned: what the node holds since then is no later state of that content.
     """
 
     node: FileNode
@@ -62,6 +64,7 @@ class FileHandle:
     pattern: AccessPattern
     reader: ContentReader | None
     epoch: int
+    lineage: int
 
 
 @dataclass(slots=True, eq=False)
@@ -179,6 +182,7 @@ class OpenFiles:
             pattern=AccessPattern(self._workshop.window),
             reader=reader,
             epoch=node.epoch,
+            lineage=node.lineage,
         )
 
     async def close(self, handle: FileHandle) -> None:
@@ -291,6 +295,10 @@ class OpenFiles:
         node = handle.node
         if not handle.readable:
             raise BadHandle(f"{node.name} is not open for reading")
+        if handle.lineage != node.lineage:
+            if handle.reader is None or handle.epoch != node.epoch:
+                raise Stale(f"{node.name} was replaced by another client after it was opened")
+            return await handle.reader.read(offset, size, handle.pattern)
         while (staged := node.staged) is not None:
             try:
                 return await staged.read(offset, size)

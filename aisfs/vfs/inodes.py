@@ -181,6 +181,7 @@ class FileNode(Node):
         attributes_dirty: attributes that the cluster lacks and the next commit carries.
         doomed: unlinked while open; the object is deleted with the last close.
         epoch: counts the contents that this mount stored; a handle of an older one follows.
+        lineage: counts the contents that others stored; a handle of an older one stays (C4).
     """
 
     __slots__ = (
@@ -190,6 +191,7 @@ class FileNode(Node):
         "epoch",
         "identity",
         "kernel_identity",
+        "lineage",
         "lock",
         "reader",
         "staged",
@@ -210,6 +212,7 @@ class FileNode(Node):
         self.detached = False
         self.doomed = False
         self.epoch = 0
+        self.lineage = 0
         self.target: bytes | None = None
         self.attributes_dirty = False
 

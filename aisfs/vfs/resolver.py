@@ -333,6 +333,7 @@ class Resolver:
         node = node or self.table.add(bucket, info.name, shown)
         assert isinstance(node, FileNode)
         if node.identity is None or not node.identity.same_content(identity):
+            node.lineage += node.identity is not None
             node.identity = identity
             node.target = None
             self.retire_reader(node)

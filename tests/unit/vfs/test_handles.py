@@ -139,3 +139,53 @@ async def test_a_replaced_base_is_stale_for_the_writer_too(doubting: Shell, othe
         await doubting.pread(fh, 0, 100)
     await doubting.close(fh)
     assert await doubting.read("f") == b"theirs"
+
+
+async def test_a_reader_of_a_replaced_version_gets_nothing_of_the_next(
+    doubting: Shell, other: Bucket
+) -> None:
+    """Neither from a file that is written over the next version, nor when that was stored."""
+    old, new = os.urandom(4 * MIB), os.urandom(4 * MIB)
+    other.object("f").put_content(old)
+    reader = await doubting.open("f")
+    assert await doubting.pread(reader, 0, 100) == old[:100]
+    other.object("f").put_content(new)
+    writer = await doubting.open("f", os.O_RDWR)
+    assert await doubting.pread(writer, 3 * MIB, 100) == new[3 * MIB : 3 * MIB + 100]
+    with pytest.raises(Stale):
+        await doubting.pread(reader, 3 * MIB, 100)
+    await doubting.fs.write(writer, 0, b"ours")
+    await doubting.close(writer)
+    with pytest.raises(Stale):
+        await doubting.pread(reader, 3 * MIB, 100)
+    await doubting.close(reader)
+
+
+async def test_an_unlinked_reader_gets_nothing_of_the_next_version(
+    doubting: Shell, other: Bucket
+) -> None:
+    """When the name is used again, what is fetched for it is not the version that it has open."""
+    old = os.urandom(4 * MIB)
+    other.object("f").put_content(old)
+    reader = await doubting.open("f")
+    assert await doubting.pread(reader, 0, 100) == old[:100]
+    other.object("f").put_content(os.urandom(4 * MIB))
+    await doubting.unlink("f")
+    await doubting.replace("f", b"third")
+    with pytest.raises(Stale):
+        await doubting.pread(reader, 3 * MIB, 100)
+    await doubting.close(reader)
+
+
+async def test_a_reader_of_a_new_file_that_others_replaced_is_stale(
+    doubting: Shell, other: Bucket
+) -> None:
+    writer = await doubting.open("f", os.O_WRONLY | os.O_CREAT)
+    reader = await doubting.open("f")
+    await doubting.fs.write(writer, 0, b"ours")
+    await doubting.close(writer)
+    other.object("f").put_content(b"theirs")
+    assert await doubting.read("f") == b"theirs"
+    with pytest.raises(Stale):
+        await doubting.pread(reader, 0, 100)
+    await doubting.close(reader)
