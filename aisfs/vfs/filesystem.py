@@ -258,7 +258,7 @@ class Filesystem:
         if (contents is not None and contents.entries) or directory.pending:
             return
         listing = await self._store.list(bucket, directory.name, "", 1000, recursive=True)
-        if any((bucket, info.name) not in self._resolver.doomed for info in listing.objects):
+        if any(not self._resolver.is_doomed(bucket, info) for info in listing.objects):
             directory.marked = any(info.name == directory.marker for info in listing.objects)
             return
         await self._store.put_bytes(bucket, directory.marker, b"", encode(directory.attributes))

@@ -243,7 +243,9 @@ class OpenFiles:
         except FsError as error:
             log.error("%s was unlinked but could not be deleted: %s", node.name, error)  # noqa: TRY400
         finally:
-            self._resolver.doomed.pop((node.bucket, node.name), None)
+            place = (node.bucket, node.name)
+            if self._resolver.doomed.get(place) is node:
+                del self._resolver.doomed[place]
 
     # -- readers of stored content
 

@@ -205,7 +205,7 @@ class Renamer:
         listing = await self._store.list(bucket, directory.name, "", 1000, recursive=True)
         for info in listing.objects:
             ours = info.name == directory.marker
-            if not ours and (bucket, info.name) not in self._resolver.doomed:
+            if not ours and not self._resolver.is_doomed(bucket, info):
                 raise NotEmpty(f"{directory.name} holds {info.name}")
         if directory.pending:
             raise NotEmpty(f"{directory.name} holds files that are being written")
@@ -215,7 +215,7 @@ class Renamer:
         token = ""
         while True:
             listing = await self._store.list(bucket, prefix, token, MAX_PAGE, recursive=True)
-            members += (m for m in listing.objects if (bucket, m.name) not in self._resolver.doomed)
+            members += (m for m in listing.objects if not self._resolver.is_doomed(bucket, m))
             if not listing.token:
                 return members
             if listing.token <= token:

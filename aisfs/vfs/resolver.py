@@ -117,6 +117,13 @@ class Resolver:
         age = trio.current_time() - contents.arrived_at
         return contents if age < self.lifetimes.listing else None
 
+    def is_doomed(self, bucket: BucketName | None, info: ObjectInfo) -> bool:
+        """Tell whether an object was unlinked here while open; others may have put a new one."""
+        node = self.doomed.get((bucket, info.name))
+        return node is not None and (
+            node.identity is None or node.identity.same_content(info.identity)
+        )
+
     # -- names
 
     async def child(self, parent: DirectoryNode, basename: str) -> Node:
@@ -153,8 +160,6 @@ class Resolver:
             node = self.table.find(parent.bucket, name)
             if node is not None and self.fresh(node):
                 return node
-        if (parent.bucket, path) in self.doomed:
-            raise NotFound(path)
         if trio.current_time() - parent.absent.get(basename, NEVER) < self.lifetimes.absence:
             raise NotFound(path)
         contents = self.fresh_contents(parent)
@@ -221,6 +226,8 @@ class Resolver:
             info = await self.store.head(bucket, name)
         except NotFound:
             info = None
+        if info is not None and self.is_doomed(bucket, info):
+            info = None
         if info is not None and not look.found:
             self._nursery.start_soon(self._correct_if_shadowed, look, parent, basename)
             return self._file_node(bucket, info, started, trio.current_time())
@@ -246,7 +253,7 @@ class Resolver:
         look = _DirectoryLook(self, bucket, name + "/")
         self._nursery.start_soon(look.run)
         info = await self.store.head(bucket, name)
-        if await look.result() is None:
+        if await look.result() is None or self.is_doomed(bucket, info):
             raise NotFound(f"{name} is no directory, so nothing shadows the object")
         return self._file_node(bucket, info, started, trio.current_time())
 
@@ -401,7 +408,7 @@ class Resolver:
             entry
             for entry in entries
             if removed.get(entry.name, NEVER) <= started
-            and (entry.info is None or (bucket, entry.info.name) not in self.doomed)
+            and (entry.info is None or not self.is_doomed(bucket, entry.info))
         ]
         unsure = [
             entry.name
@@ -592,7 +599,7 @@ class _DirectoryLook:
                 found = {
                     entry.name: entry.info
                     for entry in entries
-                    if entry.info is None or (bucket, entry.info.name) not in resolver.doomed
+                    if entry.info is None or not resolver.is_doomed(bucket, entry.info)
                 }
                 resolver.table.remember(node, Contents(found, stream.started_at, arrived, 1))
         return node

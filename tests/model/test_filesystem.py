@@ -112,6 +112,7 @@ class Machine(RuleBasedStateMachine):
         self.markers: dict[str, int] = {}
         self.readers: list[Open] = []
         self.writers: list[Open] = []
+        self.puts = 0
 
     def teardown(self) -> None:
         try:
@@ -459,6 +460,9 @@ class Machine(RuleBasedStateMachine):
     def other_puts(self, path: str, data: bytes) -> None:
         if self.busy(path):
             return
+        self.puts += 1
+        # The same bytes are the same object: it would go with one that was unlinked while open.
+        data += b"#%d" % self.puts
         self.other.object(path).put_content(data)
         self.touch(path)
         before = self.files.get(path)

@@ -405,6 +405,26 @@ async def test_an_object_that_others_put_under_an_unlinked_name_stays(
     assert body_of(other, "f") == b"theirs"
 
 
+async def test_an_object_that_others_put_under_an_unlinked_name_shows(
+    doubting: Shell, other: Bucket
+) -> None:
+    await doubting.mkdir("d")
+    await doubting.replace("d/f", b"old")
+    fh = await doubting.open("d/f")
+    await doubting.unlink("d/f")
+    other.object("d/f").put_content(b"theirs")
+    assert await doubting.names("d") == ["f"]
+    assert await doubting.read("d/f") == b"theirs"
+    with pytest.raises(NotEmpty):
+        await doubting.rmdir("d")
+    second = await doubting.open("d/f")
+    await doubting.unlink("d/f")
+    await doubting.close(fh)
+    assert await doubting.names("d") == []
+    await doubting.close(second)
+    assert names_of(other) == [f"d/{MARKER}"]
+
+
 async def test_what_was_unlinked_leaves_no_node(shell: Shell) -> None:
     fh = await shell.open("f", os.O_WRONLY | os.O_CREAT)
     node = await shell.node("f")
