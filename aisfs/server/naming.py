@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from aisfs.server.errors import AisError
+from aisfs.server.http.errors import AisError
 
 PROVIDERS = {
     "": "ais",

@@ -14,16 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aisfs.server.app import NodeServer
-from aisfs.server.blobs import Blobs
-from aisfs.server.bucket_props import default_props
-from aisfs.server.catalog import Bucket, Catalog, Record
-from aisfs.server.checksums import new_hasher
-from aisfs.server.faults import Faults
-from aisfs.server.jobs import Jobs
+from aisfs.server.buckets.props import default_props
+from aisfs.server.http.app import NodeServer
+from aisfs.server.http.faults import Faults
+from aisfs.server.http.request_log import RequestLog
+from aisfs.server.jobs.table import Jobs
 from aisfs.server.naming import BucketName, encode_name, is_valid_object_name
-from aisfs.server.request_log import RequestLog
 from aisfs.server.state import Node, Store, load_identities, load_ports, save_ports
+from aisfs.server.storage.blobs import Blobs
+from aisfs.server.storage.catalog import Bucket, Catalog, Record
+from aisfs.server.storage.checksums import new_hasher
 
 MAX_TARGETS = 64
 SHUTDOWN_S = 3.0

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from aisfs.server.blobs import Blobs
-from aisfs.server.catalog import Bucket, Catalog
-from aisfs.server.errors import AisError
-from aisfs.server.faults import Faults
-from aisfs.server.jobs import Jobs
+from aisfs.server.http.errors import AisError
+from aisfs.server.http.faults import Faults
+from aisfs.server.http.request_log import RequestLog
+from aisfs.server.jobs.table import Jobs
 from aisfs.server.naming import BACKENDS, BucketName
-from aisfs.server.request_log import RequestLog
-from aisfs.server.uploads import Uploads
+from aisfs.server.objects.uploads import Uploads
+from aisfs.server.storage.blobs import Blobs
+from aisfs.server.storage.catalog import Bucket, Catalog
 from aisfs_sdk.smap import digest, hrw, object_uname
 
 AIS_VERSION = "5.0."

@@ -145,7 +145,7 @@ class StoreProcess:
     # ---- faults ---------------------------------------------------------------------------------
 
     def faults(self, rules: list[dict[str, Any]]) -> None:
-        """Put fault rules in force, replacing all others; see `aisfs.server.faults`."""
+        """Put fault rules in force, replacing all others; see `aisfs.server.http.faults`."""
         self._send("PUT", "/v1/faults", json.dumps(rules).encode())
 
     def clear_faults(self) -> None:

@@ -1,0 +1,1 @@
+"""Archives: members read, listed and added."""

@@ -1,0 +1,1 @@
+"""GetBatch: many objects and members in one answer."""

@@ -1,0 +1,1 @@
+"""Buckets: their requests, properties, permissions and listings."""

@@ -1,0 +1,1 @@
+"""HTTP as AIS speaks it: requests, replies, errors, streams, faults."""

@@ -1,0 +1,378 @@
+"""One node's HTTP face: from a request to its handler, from its outcome to a reply.
+
+Built on aiohttp's low-level server: AIS paths need no router, and a router would normalise what
+AIS takes literally (`//`, `..`, percent escapes). Every reply passes through here, so the request
+log and injected faults see all of them.
+"""
+
+import asyncio
+import errno
+import json
+import logging
+import re
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod
+from aiohttp.web_protocol import RequestHandler
+
+from aisfs.server.batch.requests import serve_ml
+from aisfs.server.buckets import requests as buckets
+from aisfs.server.http.call import Call, decode_json
+from aisfs.server.http.errors import AisError, PlainError, no_space, not_implemented
+from aisfs.server.http.faults import Rule, corrupt
+from aisfs.server.http.replies import Reply, header_text, json_reply, plain_error, text_reply
+from aisfs.server.nodes import cluster, gateway, targets
+from aisfs.server.state import Node, Store
+from aisfs_sdk import const
+
+MAX_TARGET = 128 << 10
+"""Bytes of a request line; AIS takes 100 KB."""
+
+MAX_FIELD = 64 << 10
+MAX_FIELDS = 1024
+READ_BUFFER = 1 << 20
+"""Bytes that aiohttp buffers per connection; larger pieces mean fewer hops to worker threads."""
+
+LINGER_S = 5.0
+"""Seconds for which the rest of an unwanted body is read and dropped before closing."""
+
+_log = logging.getLogger(__name__)
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+async def _favicon(_: Call) -> Reply:
+    return Reply()
+
+
+def _missing(what: str) -> Handler:
+    async def refuse(_: Call) -> Reply:
+        raise not_implemented(what)
+
+    return refuse
+
+
+async def _serve_faults(call: Call) -> Reply:
+    """Answer `/v1/faults`: PUT replaces the rules, DELETE clears them."""
+    if not call.store.faults.enabled:
+        raise AisError(400, "fault injection is off: start the server with --faults")
+    if call.method == "DELETE":
+        call.store.faults.replace([])
+        return Reply()
+    rules = decode_json(await call.body(), "invalid fault rules: ")
+    call.store.faults.replace(rules)
+    return json_reply({"rules": len(rules)})
+
+
+_OBJECT_ALLOW = "DELETE, GET, HEAD, POST, PUT"
+_BUCKET_ALLOW = "DELETE, GET, HEAD, PATCH, POST"
+_SHARED: dict[str, tuple[Handler, str]] = {
+    "daemon": (cluster.serve_daemon, "GET, POST, PUT"),
+    "health": (cluster.serve_health, "GET, HEAD"),
+    "etl": (_missing("ETL"), "DELETE, GET, POST, PUT"),
+    "sort": (_missing("dSort"), "DELETE, GET, POST"),
+    "download": (_missing("the downloader"), "DELETE, GET, POST"),
+    "xactions": (_missing("/v1/xactions"), "GET"),
+    "tokens": (_missing("AuthN"), "DELETE"),
+    "ml": (serve_ml, "GET"),
+    "reverse": (_missing("/v1/reverse"), "DELETE, GET, PATCH, POST, PUT"),
+}
+_PROXY: dict[str, tuple[Handler, str]] = {
+    **_SHARED,
+    "objects": (gateway.serve_object, _OBJECT_ALLOW),
+    "buckets": (buckets.serve_buckets, _BUCKET_ALLOW),
+    "cluster": (cluster.serve_cluster, "DELETE, GET, POST, PUT"),
+    "faults": (_serve_faults, "DELETE, PUT"),
+}
+_TARGET: dict[str, tuple[Handler, str]] = {
+    **_SHARED,
+    "objects": (targets.serve_object, _OBJECT_ALLOW),
+    "buckets": (targets.serve_buckets, _BUCKET_ALLOW),
+}
+_ELSEWHERE = {"s3": "the S3 front end", "ais": "easy URLs", "gs": "easy URLs", "az": "easy URLs"}
+_UNLISTED = {"objects": {"PATCH"}, "buckets": {"PUT"}}
+"""Verbs that work although `Allow` does not name them, as in AIS."""
+
+
+class NodeApp:
+    """Serves the requests of one node."""
+
+    def __init__(self, store: Store, node: Node) -> None:
+        self.store = store
+        self.node = node
+        self._table = _PROXY if node.role == "proxy" else _TARGET
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Handle one request. A cancelled handler leaves no object half changed."""
+        call = Call(self.store, self.node, request)
+        started = time.perf_counter()
+        status = 0
+        try:
+            reply = await self._serve(call)
+            status = reply.status
+            if isinstance(reply, Reply):
+                call.sent += 0 if call.method == "HEAD" else len(reply.content)
+            return reply
+        finally:
+            self._write_log(call, status, started)
+
+    async def _serve(self, call: Call) -> web.StreamResponse:
+        faults = self.store.faults
+        if faults.enabled and not call.raw_path.startswith("/v1/faults"):
+            target = call.raw_path
+            call.fault = faults.strike(call.method, target, self.node.role)
+        if call.fault is None:
+            return await self._answer(call)
+        return await _with_fault(self, call, call.fault)
+
+    async def _answer(self, call: Call) -> web.StreamResponse:
+        """Run the handler and turn refusals into replies."""
+        try:
+            call.path = _decode_path(call.raw_path)
+            return await self._route(call)
+        except AisError as error:
+            return self.error_reply(call, error)
+        except PlainError as error:
+            return plain_error(error)
+        except (OSError, sqlite3.Error) as error:
+            if isinstance(error, ConnectionError):
+                raise
+            return self.error_reply(call, _disk_error(error))
+
+    async def _route(self, call: Call) -> web.StreamResponse:
+        parts = call.path.split("/")
+        if call.path == "/favicon.ico":
+            return await _favicon(call)
+        family = parts[2] if len(parts) > 2 and parts[1] == "v1" else ""
+        if parts[1] in _ELSEWHERE:
+            raise not_implemented(_ELSEWHERE[parts[1]])
+        if family not in self._table:
+            remote = _remote(call)
+            raise AisError(400, f"invalid request URI: '{call.method} {call.path}' from {remote}")
+        handler, allow = self._table[family]
+        if call.method == "OPTIONS":
+            return Reply(200, [("Allow", allow)])
+        if call.method not in allow.split(", ") and call.method not in _UNLISTED.get(family, ()):
+            return _not_allowed(allow)
+        if caller := call.header(const.HEADER_CALLER_ID):
+            name = const.HEADER_CALLER_ID
+            raise AisError(403, f"unexpected intra-cluster header on pub: '{name}={caller}'")
+        if family == "objects" and call.method == "POST" and self.node.role == "proxy":
+            return await self._post_object(call, parts)
+        return await handler(call)
+
+    async def _post_object(self, call: Call, parts: list[str]) -> Reply:
+        """Tell `POST /v1/objects/{bucket}` from a POST on an object."""
+        if len(parts) == 4 and parts[3]:
+            return await gateway.serve_bucket_post(call, parts[3])
+        return await gateway.serve_object(call)
+
+    def error_reply(self, call: Call, error: AisError) -> Reply:
+        """Return the reply AIS gives for an error: JSON in the body, or in a header for HEAD."""
+        store = self.store
+        node = store.targets[0] if error.at_target else self.node
+        fields: dict[str, object] = {"tcode": error.tcode} if error.tcode else {}
+        fields.update(
+            message=error.message.replace("{node}", node.label),
+            method=error.method or call.method,
+            url_path=error.url_path or call.path,
+            remote_addr=_remote(call),
+            caller=self.node.label if error.at_target else "",
+            node=node.label,
+            status=error.status,
+        )
+        headers = [*error.headers.items(), ("X-Content-Type-Options", "nosniff")]
+        text = _to_json(fields)
+        if call.method == "HEAD":
+            headers.append((const.HEADER_ERROR, header_text(text)))
+            return Reply(error.status, headers, content_type=const.JSON_CONTENT_TYPE)
+        body = text.encode() + b"\n"
+        return Reply(error.status, headers, body, const.JSON_CONTENT_TYPE)
+
+    def _write_log(self, call: Call, status: int, started: float) -> None:
+        if not self.store.log.enabled:
+            return
+        self.store.log.write(
+            {
+                "node": self.node.id,
+                "method": call.method,
+                "path": call.raw_path,
+                "query": call.query_text,
+                "status": status,
+                "sent": call.sent,
+                "received": call.request.content.total_bytes,
+                "ms": round((time.perf_counter() - started) * 1000, 3),
+            }
+        )
+
+
+def _to_json(fields: dict[str, object]) -> str:
+    try:
+        return msgspec.json.encode(fields).decode()
+    except UnicodeEncodeError:
+        return json.dumps(fields, separators=(",", ":"))
+
+
+def _remote(call: Call) -> str:
+    peer = call.request.transport and call.request.transport.get_extra_info("peername")
+    return f"{peer[0]}:{peer[1]}" if peer else ""
+
+
+def _not_allowed(allow: str) -> Reply:
+    reply = text_reply("Method Not Allowed\n", 405)
+    reply.headers["Allow"] = allow
+    return reply
+
+
+def _decode_path(raw: str) -> str:
+    """Decode a path once, as AIS does.
+
+    Raises:
+        PlainError: 400 for a bad escape.
+    """
+    if _BAD_ESCAPE.search(raw) or not raw.startswith("/"):
+        raise PlainError(400)
+    data = unquote_to_bytes(raw.encode("utf-8", "surrogateescape"))
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _disk_error(error: Exception) -> AisError:
+    full = isinstance(error, OSError) and error.errno in _FULL
+    if full or "is full" in str(error):
+        return no_space(str(error))
+    _log.error("disk or catalog failed: %s", error)
+    return AisError(500, f"{{node}}: {error}", type(error).__name__)
+
+
+# ---- injected faults ----------------------------------------------------------------------------
+
+
+async def _with_fault(app: NodeApp, call: Call, rule: Rule) -> web.StreamResponse:
+    """Serve a request as a fault rule says."""
+    if rule.action == "delay":
+        await asyncio.sleep(rule.seconds)
+        call.fault = None
+        return await app._answer(call)
+    if rule.action in {"error", "429", "redirect-loop"}:
+        return _refusal(app, call, rule)
+    if rule.action == "cut-upload":
+        await _read_some(call, rule.after_bytes)
+        _abort(call)
+    reply = await app._answer(call)
+    if not isinstance(reply, Reply):
+        return reply
+    if rule.action == "corrupt":
+        reply.body = corrupt(reply.content, rule.after_bytes) or None
+        return reply
+    return await _partial(call, reply, rule)
+
+
+def _refusal(app: NodeApp, call: Call, rule: Rule) -> Reply:
+    call.path = _decode_path(call.raw_path)
+    if rule.action == "redirect-loop":
+        status = 301 if call.method == "GET" else 307
+        location = f"{app.node.url}{call.raw_path}?{call.query_text}"
+        return Reply(status, [("Location", location)])
+    if rule.action == "429":
+        return app.error_reply(call, AisError(429, "too many requests", "ErrTooManyRequests"))
+    return app.error_reply(call, AisError(rule.status, "injected fault"))
+
+
+async def _read_some(call: Call, size: int) -> None:
+    read = 0
+    while read < size:
+        piece = await call.request.content.read(min(size - read, 1 << 16))
+        if not piece:
+            return
+        read += len(piece)
+
+
+async def _partial(call: Call, reply: Reply, rule: Rule) -> web.StreamResponse:
+    """Send the head and some of the body, then cut or stall."""
+    body = reply.content
+    if not body or call.method == "HEAD":
+        if rule.action == "cut":
+            _abort(call)
+        await asyncio.sleep(rule.seconds)
+        return reply
+    stream = web.StreamResponse(status=reply.status, headers=reply.headers)
+    stream.content_length = len(body)
+    await stream.prepare(call.request)
+    await stream.write(body[: rule.after_bytes])
+    call.sent += min(rule.after_bytes, len(body))
+    if rule.action == "cut":
+        _abort(call, flush=True)
+    await asyncio.sleep(rule.seconds)
+    await stream.write(body[rule.after_bytes :])
+    call.sent += max(len(body) - rule.after_bytes, 0)
+    await stream.write_eof()
+    return stream
+
+
+def _abort(call: Call, *, flush: bool = False) -> None:
+    """Close the connection now; what is buffered goes out first if `flush`.
+
+    Raises:
+        ConnectionResetError: always; there is nothing left to answer.
+    """
+    transport = call.request.transport
+    if transport is not None:
+        if flush:
+            transport.close()
+        else:
+            transport.abort()
+    raise ConnectionResetError
+
+
+# ---- protocol errors ----------------------------------------------------------------------------
+
+
+class _Protocol(RequestHandler):
+    """aiohttp's protocol with AIS's answers to what is no proper HTTP."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if isinstance(exc, BadHttpMethod):
+            reply = _not_allowed("")
+            reply.force_close()
+            return reply
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionResetError
+        if status >= 500:
+            _log.error("request failed: %s", message, exc_info=exc)
+        return plain_error(PlainError(status))
+
+
+class NodeServer(web.Server):
+    """aiohttp's server for one node."""
+
+    def __init__(self, store: Store, node: Node) -> None:
+        super().__init__(NodeApp(store, node))
+
+    def __call__(self) -> RequestHandler:
+        """Return the protocol of a new connection."""
+        return _Protocol(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]
+            max_line_size=MAX_TARGET,
+            max_field_size=MAX_FIELD,
+            max_headers=MAX_FIELDS,
+            lingering_time=LINGER_S,
+            read_bufsize=READ_BUFFER,
+            auto_decompress=False,
+        )

@@ -1,0 +1,1 @@
+"""Jobs: their table, their requests, work on many objects."""

@@ -1,0 +1,261 @@
+"""Starting, stopping and asking about jobs at the gateway.
+
+AIS: `PUT /v1/cluster` with `start` and `stop`, `GET /v1/cluster?what=status`,
+`status_all`, `running_all`, `qryxstats`.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from aisfs.server.http.call import Call, Message, decode_json, decode_value, fold_keys
+from aisfs.server.http.errors import AisError, not_implemented
+from aisfs.server.http.replies import Reply, json_reply, text_reply
+from aisfs.server.jobs.table import Job
+from aisfs.server.naming import BucketName, parse_provider
+from aisfs.server.state import random_id
+from aisfs_sdk import const
+
+DISPLAY_NAMES = {
+    "elect-primary": "election", "lru-eviction": "lru", "cleanup": "cleanup-store",
+    "summary": "summary-bck", "shard-summary": "summary-shard", "shard-index": "index-shard",
+    "warm-up-metadata": "load-lom-cache", "ec-bucket": "ec-encode", "mirror": "make-n-copies",
+    "copy-objects": "copy-listrange", "etl-objects": "etl-listrange", "copy-bucket": "copy-bck",
+    "etl-bucket": "etl-bck", "rename-bucket": "move-bck", "delete-objects": "delete-listrange",
+    "evict-objects": "evict-listrange", "evict-remote-bucket": "evict-remote-bck",
+    "prefetch-objects": "prefetch-listrange", "promote-files": "promote",
+}  # fmt: skip
+KINDS = set(DISPLAY_NAMES.values()) | {
+    "rebalance", "resilver", "rechunk", "ec-get", "ec-put", "ec-resp", "put-copies", "archive",
+    "blob-download", "download", "dsort", "etl-inline", "list", "get-batch", "create-inventory",
+}  # fmt: skip
+
+ACT_STOP = "stop"
+"""What AIS 5.0 takes; it refuses `xstop` as an invalid action."""
+
+_ELSEWHERE = {"make-n-copies", "ec-encode", "download", "evict-listrange", "delete-listrange"}
+_NOT_BUILT = {"rebalance", "resilver"}
+_NEED_BUCKET = {"load-lom-cache", "rechunk"}
+_START_KEYS: dict[str, type | tuple[type, ...]] = {
+    "id": str, "kind": str, "daemonid": str, "bck": dict, "buckets": list, "timeout": int,
+    "force": bool, "onlyrunning": bool, "flags": int, "show_active": bool,
+}  # fmt: skip
+_NOBODY = BucketName("")
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+def _kind(text: str) -> str:
+    """Return the kind of a name or display name, empty for an unknown one."""
+    kind = DISPLAY_NAMES.get(text, text)
+    return kind if kind in KINDS else ""
+
+
+def _bucket(value: Any) -> BucketName | None:
+    if not isinstance(value, dict) or not value.get("name"):
+        return None
+    namespace = value.get("namespace") or {}
+    return BucketName(
+        str(value["name"]),
+        parse_provider(str(value.get("provider") or "")),
+        str(namespace.get("uuid") or ""),
+        str(namespace.get("name") or ""),
+    )
+
+
+# ---- start and stop -----------------------------------------------------------------------------
+
+
+async def start_job(call: Call, message: Message) -> Reply:
+    """Start a job of a kind that has no request of its own."""
+    fields = decode_value(message.value, message.action, _START_KEYS)
+    given = fields.get("kind", "")
+    kind, bucket = _kind(given), _bucket(fields.get("bck"))
+    shown = f"[{random_id()}]" + (f"-{bucket.uri}" if bucket else "")
+    if not kind:
+        raise AisError(400, f'invalid xaction (job) kind "": xa-{shown}')
+    if kind in _ELSEWHERE:
+        raise AisError(
+            400, f'initiating "xa-{kind}{shown}" must be done via a separate documented API'
+        )
+    if kind == "put-copies":
+        raise AisError(
+            400, f'cannot start "xa-{kind}{shown}" (is driven by PUTs into a mirrored bucket)'
+        )
+    if kind in _NEED_BUCKET and bucket is None:
+        raise AisError(400, f'xaction "{kind}" requires a bucket to start')
+    if kind == "prefetch-listrange" and bucket is not None:
+        uri = call.store.find_bucket(bucket).name.uri
+        raise AisError(400, f"can only prefetch Cloud and remote AIS buckets (have {uri})")
+    if kind == "blob-download" and bucket is not None:
+        raise AisError(
+            400, f"{kind}: expecting remote bucket (have {bucket.uri})", "ErrNotRemoteBck"
+        )
+    if kind == "resilver":
+        _check_node(call, fields.get("daemonid", ""))
+    starter = _STARTERS.get(kind)
+    if starter is not None:
+        return text_reply(starter(call, bucket or _NOBODY).id)
+    if kind in _NOT_BUILT | _NEED_BUCKET:
+        raise not_implemented(f'job "{kind}"')
+    raise AisError(501, f"cannot start xaction {kind} - operation not supported", "ErrUnsupp")
+
+
+def _check_node(call: Call, node: str) -> None:
+    """Refuse a resilver of no target in particular, or of one that does not exist."""
+    if not node:
+        raise AisError(
+            501,
+            "cannot run resilver on all targets in the cluster - operation not supported",
+            "ErrUnsupp",
+        )
+    if node not in {target.id for target in call.store.targets}:
+        raise AisError(
+            400,
+            f"{{node}}: cannot resilver node {node} not present in <nil>",
+            "errNodeNotFound",
+        )
+
+
+def _start_lru(call: Call, bucket: BucketName) -> Job:
+    """Note an eviction that finds nothing: no bucket of this store may lose objects.
+
+    Raises:
+        AisError: 501 when a bucket has LRU on, which this store does not obey.
+    """
+    enabled = [name.uri for name, item in call.store.catalog.buckets.items() if _has_lru(item)]
+    if enabled:
+        raise not_implemented(f"LRU eviction (on in {enabled[0]})")
+    return call.store.jobs.add_finished("lru", bucket)
+
+
+def _has_lru(bucket: Any) -> bool:
+    return bool(bucket.props["lru"]["enabled"])
+
+
+def _start_cleanup(call: Call, bucket: BucketName) -> Job:
+    async def sweep(job: Job) -> None:
+        blobs = call.store.catalog.garbage()
+        await call.store.in_thread(call.store.blobs.delete, blobs)
+        job.objects = len(blobs)
+
+    return call.store.jobs.start("cleanup-store", bucket, sweep)
+
+
+_STARTERS: dict[str, Callable[[Call, BucketName], Job]] = {
+    "lru": _start_lru,
+    "cleanup-store": _start_cleanup,
+}
+
+
+async def stop_jobs(call: Call, message: Message) -> Reply:
+    """Abort a job by id, or all of a kind (and bucket). What does not run is no error."""
+    fields = decode_value(message.value, message.action, _START_KEYS)
+    job_id, kind = fields.get("id", ""), _kind(fields.get("kind", ""))
+    if not job_id and not kind:
+        raise AisError(
+            400, "cannot stop xaction given 'xa-[]' - expecting a valid kind and/or UUID"
+        )
+    ids = set(job_id.split(",")) if job_id else None
+    for job in call.store.jobs.find(ids, kind, _bucket(fields.get("bck"))):
+        call.store.jobs.abort(job)
+    return Reply()
+
+
+# ---- questions ----------------------------------------------------------------------------------
+
+
+def read_query(data: bytes) -> dict[str, Any]:
+    """Return the keys of a job query in lower case."""
+    head = "{node}: failed to unmarshal [*xact.QueryMsg] (GET), err: "
+    value = fold_keys(decode_json(data, head))
+    return value if isinstance(value, dict) else {}
+
+
+def _status_json(job: Job) -> dict[str, Any]:
+    return {
+        "kind": job.kind,
+        "uuid": job.id,
+        "err": job.error,
+        "end_time": job.end_ns,
+        "aborted": job.aborted,
+    }
+
+
+def _status(call: Call, query: dict[str, Any]) -> Reply:
+    job_id, given = str(query.get("id") or ""), str(query.get("kind") or "")
+    kind = _kind(given)
+    if not job_id and not kind:
+        raise AisError(400, "invalid x-")
+    found = call.store.jobs.find({job_id} if job_id else None, "" if job_id else kind)
+    if not found:
+        nobody = f"nl [{call.store.proxy.id}(*), x-{kind}]"
+        what = f"x-[{job_id}]" if job_id else nobody
+        raise AisError(404, f"{{node}}: {what} does not exist", "ErrNotFound")
+    job = next((job for job in found if job.running), found[-1])
+    if given and job.kind != kind:
+        raise AisError(400, f"kind mismatch: x-{given}[{job_id}], expected kind={job.kind}")
+    return json_reply(_status_json(job))
+
+
+def _status_all(call: Call, query: dict[str, Any]) -> Reply:
+    found = call.store.jobs.find(kind=str(query.get("kind") or ""))
+    if query.get("show_active"):
+        found = [job for job in found if job.running]
+    return json_reply([_status_json(job) for job in found] or None)
+
+
+def _running_all(call: Call, query: dict[str, Any]) -> Reply:
+    found = call.store.jobs.find(kind=_kind(str(query.get("kind") or "")))
+    return json_reply([f"{job.kind}[{job.id}]" for job in found if job.running])
+
+
+def _snapshots(call: Call, query: dict[str, Any]) -> Reply:
+    job_id, given = str(query.get("id") or ""), str(query.get("kind") or "")
+    ids = set(job_id.split(",")) if job_id else None
+    found = call.store.jobs.find(ids, _kind(given), _bucket(query.get("bck")))
+    if job_id and not found:
+        shown = f"x-{given}[{job_id}]" if given else f"x-[{job_id}]"
+        raise AisError(404, f'"{shown}" not found')
+    active = query.get("show_active")
+    if active is not None:
+        found = [job for job in found if job.running == bool(active)]
+    first, *others = call.store.targets
+    snapshots: dict[str, Any] = {first.id: [_snapshot(job) for job in found]}
+    snapshots.update({target.id: [] for target in others})
+    return json_reply(snapshots)
+
+
+def _snapshot(job: Job) -> dict[str, Any]:
+    stats = dict.fromkeys(("out-objs", "out-bytes", "in-objs", "in-bytes"), "0")
+    bucket = job.bucket.to_json()
+    return {
+        "ext": None,
+        "start-time": _time(job.start_ns),
+        "end-time": _time(job.end_ns),
+        "bck": bucket,
+        "src-bck": (job.source or _NOBODY).to_json(),
+        "dst-bck": bucket if job.source else _NOBODY.to_json(),
+        "id": job.id,
+        "kind": job.kind,
+        "abort-err": job.error if job.aborted else "",
+        "err": "" if job.aborted else job.error,
+        "glob.id": "0",
+        "stats": {"loc-objs": str(job.objects), "loc-bytes": str(job.size), **stats},
+        "aborted": job.aborted,
+        "is_idle": not job.running,
+    }
+
+
+def _time(ns: int) -> str:
+    if not ns:
+        return _NEVER
+    seconds, rest = divmod(ns, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+QUERIES: dict[str, Callable[[Call, dict[str, Any]], Reply]] = {
+    const.WHAT_STATUS: _status,
+    const.WHAT_STATUS_ALL: _status_all,
+    const.WHAT_RUNNING_ALL: _running_all,
+    const.WHAT_QUERY_XACT_STATS: _snapshots,
+}

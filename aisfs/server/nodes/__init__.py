@@ -1,0 +1,1 @@
+"""What a gateway and a target answer, and what they tell about themselves."""

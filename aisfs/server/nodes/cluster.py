@@ -1,0 +1,271 @@
+"""What nodes and cluster tell about themselves.
+
+AIS: `GET /v1/daemon?what=`, `GET /v1/cluster?what=`, `GET|HEAD /v1/health`.
+"""
+
+import os
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aisfs.server.buckets.props import DEFAULTS
+from aisfs.server.http.call import Call, Message
+from aisfs.server.http.errors import AisError, not_implemented
+from aisfs.server.http.replies import Reply, json_reply, text_reply
+from aisfs.server.jobs import requests as job_queries
+from aisfs.server.state import AIS_VERSION, Node
+from aisfs_sdk import const
+
+CLUSTER_STARTED = 6
+"""State flags of a healthy node: cluster started, node started."""
+
+PRIMARY = 2
+"""Node flag that the map shows of its primary."""
+
+
+def uptime_headers(call: Call) -> list[tuple[str, str]]:
+    """Return the headers of every health reply of a gateway."""
+    uptime = str(time.monotonic_ns() - call.store.started_ns)
+    return [(const.HEADER_CLUSTER_UPTIME, uptime), (const.HEADER_NODE_UPTIME, uptime)]
+
+
+async def serve_health(call: Call) -> Reply:
+    """Answer `/v1/health`: the process serves, so the node is healthy."""
+    if call.query.flag("cii"):
+        return json_reply(cluster_info(call))
+    return Reply(200, uptime_headers(call) if call.node.role == "proxy" else ())
+
+
+async def serve_daemon(call: Call) -> Reply:
+    """Answer `/v1/daemon` of one node."""
+    if call.method != "GET":
+        raise not_implemented(f"{call.method} {call.path}")
+    what = call.query.text(const.QPARAM_WHAT)
+    answer = _DAEMON.get(what)
+    if answer is None and call.node.role == "target":
+        answer = _TARGET_ONLY.get(what)
+    if answer is None:
+        raise AisError(400, f"invalid '{call.path}' request: unrecognized 'what={what}' query")
+    return answer(call)
+
+
+async def serve_cluster(call: Call) -> Reply:
+    """Answer `/v1/cluster`."""
+    if call.method != "GET":
+        return await _change(call, await call.message())
+    what = call.query.text(const.QPARAM_WHAT)
+    if what in job_queries.QUERIES:
+        return job_queries.QUERIES[what](call, job_queries.read_query(await call.body()))
+    answer = _CLUSTER.get(what)
+    if answer is None:
+        raise AisError(400, f"unexpected query [what={what}]")
+    return answer(call)
+
+
+async def _change(call: Call, message: Message) -> Reply:
+    if call.method == "PUT" and message.action == const.ACT_START:
+        return await job_queries.start_job(call, message)
+    if call.method == "PUT" and message.action == job_queries.ACT_STOP:
+        return await job_queries.stop_jobs(call, message)
+    raise not_implemented(f'{call.method} {call.path} with action "{message.action}"')
+
+
+# ---- the map, buckets, configuration ------------------------------------------------------------
+
+
+def _smap(call: Call) -> Reply:
+    store = call.store
+    proxy = store.proxy.to_json(PRIMARY)
+    return json_reply(
+        {
+            "pmap": {store.proxy.id: proxy},
+            "proxy_si": proxy,
+            "tmap": {target.id: target.to_json(0) for target in store.targets},
+            "uuid": store.uuid,
+            "creation_time": store.created,
+            "version": str(store.smap_version),
+        }
+    )
+
+
+def _bmd(call: Call) -> Reply:
+    namespaces: dict[str, dict[str, Any]] = {}
+    for name, bucket in call.store.catalog.buckets.items():
+        namespaces.setdefault(f"@{name.uuid}#{name.namespace}", {})[name.name] = bucket.props
+    providers = {"ais": namespaces} if namespaces else {}
+    version = str(call.store.catalog.version)
+    return json_reply({"providers": providers, "uuid": call.store.uuid, "version": version})
+
+
+def _config(call: Call) -> Reply:
+    """Answer the part of the configuration that clients look at."""
+    shared = {
+        key: DEFAULTS[key]
+        for key in ("write_policy", "checksum", "rate_limit", "ec", "mirror", "lru", "versioning")
+    }
+    net = {"hostname": call.node.host, "port": str(call.node.port)}
+    return json_reply(
+        {"confdir": str(call.store.root), "host_net": net, **shared, "backend": {}, "features": "0"}
+    )
+
+
+def cluster_info(call: Call) -> dict[str, Any]:
+    """Return the state object that `node_status` and `cii` carry."""
+    store = call.store
+    primary = {
+        "pub_url": store.proxy.url,
+        "control_url": store.proxy.url,
+        "id": store.proxy.id,
+    }
+    version = str(store.smap_version)
+    return {
+        "smap": {"Primary": primary, "uuid": store.uuid, "version": version},
+        "bmd": {"uuid": store.uuid, "version": str(store.catalog.version)},
+        "rmd": {"version": "0"},
+        "config": {"version": "1"},
+        "etlmd": {"version": "0"},
+        "flags": CLUSTER_STARTED,
+    }
+
+
+# ---- figures ------------------------------------------------------------------------------------
+
+
+def _share(call: Call) -> tuple[int, int]:
+    """Return used and total bytes of one target: its share of the one disk that all use.
+
+    So the sum over targets is what the disk has; real clusters that share a disk overstate it.
+    """
+    used, total = call.store.blobs.free_space()
+    count = len(call.store.targets)
+    return used // count, total // count
+
+
+def _percent(used: int, total: int) -> int:
+    return used * 100 // total if total else 0
+
+
+def _node_sysinfo(call: Call, node: Node) -> dict[str, Any]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    one, five, fifteen = os.getloadavg()
+    resident = usage.ru_maxrss * 1024
+    info: dict[str, Any] = {
+        "mem_used": resident,
+        "mem_avail": free,
+        "pct_mem_used": resident * 100 / pages,
+        "pct_cpu_used": 0.0,
+        "load_avg": {"One": one, "Five": five, "Fifteen": fifteen},
+    }
+    if node.role == "target":
+        used, total = _share(call)
+        info["fs_used"], info["fs_capacity"] = str(used), str(total)
+        info["pct_fs_used"] = _percent(used, total)
+    return info
+
+
+def _sysinfo(call: Call) -> Reply:
+    return json_reply(_node_sysinfo(call, call.node))
+
+
+def _cluster_sysinfo(call: Call) -> Reply:
+    targets = {target.id: _node_sysinfo(call, target) for target in call.store.targets}
+    return json_reply({"proxy": {}, "target": targets})
+
+
+def _stats(call: Call, node: Node) -> dict[str, Any]:
+    used, total = _share(call) if node.role == "target" else (0, 0)
+    percent = _percent(used, total)
+    path = str(call.store.blobs.root)
+    mountpath = {
+        "mountpath_label": "",
+        "fs": {"Fs": "embedded", "FsType": "", "FsID": ""},
+        "disks": [],
+        "used": str(used),
+        "avail": str(total - used),
+        "pct_used": percent,
+    }
+    capacity = {
+        "mountpaths": {path: mountpath} if node.role == "target" else None,
+        "cs_err": "",
+        "total_used": str(used),
+        "total_avail": str(total - used),
+        "pct_max": percent,
+        "pct_avg": percent,
+        "pct_min": percent,
+    }
+    uptime = time.monotonic_ns() - call.store.started_ns
+    tracker = {"up.ns.time": uptime, "state.flags": CLUSTER_STARTED}
+    return {"snode": node.to_json(0), "tracker": tracker, "capacity": capacity}
+
+
+def _node_stats(call: Call) -> Reply:
+    return json_reply(_stats(call, call.node))
+
+
+def _cluster_stats(call: Call) -> Reply:
+    targets = {target.id: _stats(call, target) for target in call.store.targets}
+    return json_reply({"proxy": _stats(call, call.store.proxy), "target": targets})
+
+
+def _node_status(call: Call) -> Reply:
+    head = {
+        "status": "",
+        "deployment": "dev",
+        "ais_version": AIS_VERSION,
+        "build_time": "",
+        "k8s_pod_name": "",
+    }
+    return json_reply(
+        {
+            **head,
+            **_stats(call, call.node),
+            "cluster": cluster_info(call),
+            "sys_info": _node_sysinfo(call, call.node),
+            "smap_version": str(call.store.smap_version),
+        }
+    )
+
+
+def _mountpaths_of(call: Call) -> dict[str, list[str]]:
+    return {"available": [str(call.store.blobs.root)], "waiting_dd": [], "disabled": []}
+
+
+def _cluster_mountpaths(call: Call) -> Reply:
+    return json_reply(
+        {"targets": {target.id: _mountpaths_of(call) for target in call.store.targets}}
+    )
+
+
+def _target_ips(call: Call) -> Reply:
+    return text_reply(",".join(target.host for target in call.store.targets))
+
+
+_DAEMON: dict[str, Callable[[Call], Reply]] = {
+    "smap": _smap,
+    "snode": lambda call: json_reply(call.node.to_json(0)),
+    "bmd": _bmd,
+    "sysinfo": _sysinfo,
+    "node_stats": _node_stats,
+    "node_status": _node_status,
+    "software_version": lambda _: text_reply(AIS_VERSION),
+    "config": _config,
+}
+_TARGET_ONLY: dict[str, Callable[[Call], Reply]] = {
+    "mountpaths": lambda call: json_reply(_mountpaths_of(call)),
+    "remote": lambda _: json_reply({"a": [], "ver": 0}),
+}
+_CLUSTER: dict[str, Callable[[Call], Reply]] = {
+    "smap": _smap,
+    "snode": lambda call: json_reply(call.node.to_json(0)),
+    "bmd": _bmd,
+    "sysinfo": _cluster_sysinfo,
+    "node_stats": _cluster_stats,
+    "mountpaths": _cluster_mountpaths,
+    "target_ips": _target_ips,
+    "remote": lambda _: json_reply({"a": None, "ver": 0}),
+    "backends": lambda _: json_reply([]),
+    "cluster_config": _config,
+}

@@ -1,0 +1,117 @@
+"""Object requests at a target: which operation it is, and whether it may come here directly.
+
+AIS: `/v1/objects/{bucket}/{object}` of a storage node. Writing needs the markers `pid` and `utm`
+that a gateway's redirect carries; their values are not looked at. Bucket requests are refused.
+"""
+
+from aiohttp import web
+
+from aisfs.server.archives.query import check_query
+from aisfs.server.archives.shards import get_from_shard, put_into_shard
+from aisfs.server.http.call import Call, parse_message
+from aisfs.server.http.errors import AisError
+from aisfs.server.http.replies import Reply
+from aisfs.server.naming import check_object_name
+from aisfs.server.nodes.gateway import split_object_path
+from aisfs.server.objects.appends import (
+    abort_multipart,
+    append_object,
+    complete_multipart,
+    put_part,
+    start_multipart,
+)
+from aisfs.server.objects.reads import get_object, head_object, refuse_transforms
+from aisfs.server.objects.writes import (
+    copy_object,
+    delete_object,
+    patch_object,
+    put_object,
+    refuse_wrong_target,
+    rename_object,
+)
+from aisfs.server.storage.catalog import Bucket
+from aisfs_sdk import const
+
+_READS = {"GET", "HEAD"}
+
+
+async def serve_object(call: Call) -> web.StreamResponse:
+    """Answer an object request at a target."""
+    bucket_part, name = split_object_path(call)
+    if call.method not in _READS:
+        _require_markers(call)
+    bucket = call.store.find_bucket(call.bucket_name(bucket_part))
+    if call.method == "GET":
+        return await _get(call, bucket, name)
+    if call.method == "HEAD":
+        return head_object(call, bucket, name)
+    check_object_name(name)
+    if call.method == "PUT":
+        return await _put(call, bucket, name)
+    if call.method == "POST":
+        return await _post(call, bucket, name)
+    if call.method == "PATCH":
+        return await patch_object(call, bucket, name)
+    return await _delete(call, bucket, name)
+
+
+def _require_markers(call: Call) -> None:
+    query = call.query
+    if not query.text(const.QPARAM_PROXY_ID) or not query.text(const.QPARAM_UNIX_TIME):
+        raise AisError(400, f"{{node}}: {call.method}(obj) is expected to be redirected")
+
+
+async def _get(call: Call, bucket: Bucket, name: str) -> web.StreamResponse:
+    check_query(call)
+    if call.query.text(const.QPARAM_ARCHPATH) or call.query.text(const.QPARAM_ARCHMODE):
+        refuse_transforms(call)
+        return await get_from_shard(call, bucket, name)
+    return await get_object(call, bucket, name)
+
+
+async def _put(call: Call, bucket: Bucket, name: str) -> Reply:
+    query = call.query
+    check_query(call)
+    if query.text(const.QPARAM_OBJECT_TO):
+        return await copy_object(call, bucket, name)
+    refuse_wrong_target(call, bucket, name)
+    if query.text(const.QPARAM_ARCHPATH):
+        return await put_into_shard(call, bucket, name)
+    if query.text(const.QPARAM_APPEND_TYPE):
+        return await append_object(call, bucket, name)
+    if query.text(const.QPARAM_UPLOAD_ID):
+        return await put_part(call, bucket, name)
+    return await put_object(call, bucket, name)
+
+
+async def _post(call: Call, bucket: Bucket, name: str) -> Reply:
+    message = await call.message()
+    if message.action == const.ACT_RENAME_OBJECT:
+        return rename_object(call, bucket, name, message.name)
+    if message.action == const.ACT_CHECK_LOCK:
+        return Reply()
+    if message.action == const.ACT_MPT_UPLOAD:
+        refuse_wrong_target(call, bucket, name)
+        return start_multipart(call, bucket, name)
+    if message.action == const.ACT_MPT_COMPLETE:
+        return await complete_multipart(call, bucket, name, message)
+    raise AisError(400, f'invalid action "{message.action}"')
+
+
+async def _delete(call: Call, bucket: Bucket, name: str) -> Reply:
+    data = await call.body()
+    if data:
+        message = parse_message(data, "DELETE", "*ais.actMsgExt")
+        if message.action == const.ACT_MPT_ABORT:
+            return abort_multipart(call, bucket, name)
+    return delete_object(call, bucket, name)
+
+
+async def serve_buckets(call: Call) -> Reply:
+    """Refuse bucket requests; only a gateway may make them of a target."""
+    if call.method == "GET":
+        data = await call.body()
+        value = parse_message(data, "GET").value if data else None
+        uuid = value.get("uuid", "") if isinstance(value, dict) else ""
+        raise AisError(400, f'list-objects: invalid UUID "{uuid}"')
+    raise AisError(400, f"{{node}}: {call.method}(bucket) requires proxy mediation")

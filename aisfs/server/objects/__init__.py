@@ -1,0 +1,1 @@
+"""Objects: reading, writing, appending, multipart upload."""

@@ -1,0 +1,228 @@
+"""Reading objects at a target: GET with ranges, HEAD in both forms.
+
+AIS: `GET /v1/objects/{bucket}/{object}`, `HEAD` of it, `HEAD …?props=`.
+"""
+
+import os
+from collections.abc import Callable
+from email.utils import formatdate
+
+from aiohttp import web
+
+from aisfs.server.http.call import Call
+from aisfs.server.http.errors import AisError, not_implemented
+from aisfs.server.http.replies import SMALL_BODY, FileReply, Reply, header_text, read_at
+from aisfs.server.naming import decode_name, encode_name
+from aisfs.server.nodes.gateway import base36
+from aisfs.server.objects.ranges import parse_range
+from aisfs.server.objects.refusals import object_missing
+from aisfs.server.storage.catalog import Bucket, Record
+from aisfs.server.storage.checksums import digest
+from aisfs_sdk import const
+
+_EXISTENCE_ONLY = {1, 3}
+_OUTSIDE = 5
+_SILENT_PROPS = {"name", "size", "ec"}
+
+
+def find_object(call: Call, bucket: Bucket, name: str) -> Record:
+    """Return the record of an object that this target owns.
+
+    Raises:
+        AisError: 404 when it does not exist or another target owns it.
+    """
+    record = call.store.catalog.get(bucket, encode_name(name))
+    if record is None or call.store.owner(bucket, name) is not call.node:
+        raise object_missing(bucket, name)
+    return record
+
+
+async def get_object(call: Call, bucket: Bucket, name: str) -> web.StreamResponse:
+    """Answer GET of an object or of one range of it."""
+    uri = f"{bucket.name.uri}/{name}"
+    refuse_transforms(call)
+    record = find_object(call, bucket, name)
+    span = parse_range(call.header("Range"), record.size, uri)
+    offset, length = span or (0, record.size)
+    fd = call.store.blobs.open(record.blob)
+    try:
+        headers = attribute_headers(record)
+        if span is not None and bucket.props["checksum"]["enable_read_range"]:
+            data = await call.store.in_thread(read_at, fd, offset, length)
+            value = digest(record.checksum_type, data)
+            headers = [pair for pair in headers if pair[0] != const.HEADER_CHECKSUM_VALUE]
+            headers.append((const.HEADER_CHECKSUM_VALUE, value))
+        headers.append(("Content-Type", const.OCTET_STREAM))
+        if span is not None:
+            content_range = f"bytes {offset}-{offset + length - 1}/{record.size}"
+            headers += [("Accept-Ranges", "bytes"), ("Content-Range", content_range)]
+        call.store.catalog.touch(bucket, record.name)
+        status = 200 if span is None else 206
+        return await send_file(call, fd, (status, headers), (offset, length))
+    finally:
+        os.close(fd)
+
+
+async def send_file(
+    call: Call, fd: int, head: tuple[int, list[tuple[str, str]]], span: tuple[int, int]
+) -> web.StreamResponse:
+    """Send a range of an open blob: small ones from memory, others by sendfile."""
+    status, headers = head
+    offset, length = span
+    if length <= SMALL_BODY or call.fault is not None:
+        reply = Reply(status, headers, read_at(fd, offset, length))
+        if not length:
+            reply.headers["Content-Length"] = "0"
+        return reply
+    stream = FileReply(status, headers, length)
+    await stream.send(call.request, fd, offset, length)
+    call.sent += length
+    return stream
+
+
+def refuse_transforms(call: Call) -> None:
+    """Refuse what GET can do to bytes in AIS but not here."""
+    if name := call.query.text(const.QPARAM_ETL_NAME):
+        raise AisError(
+            404,
+            f"{{node}}: {name} does not exist - try starting new ETL with "
+            f'"{call.store.proxy.url}/v1/etl/init" endpoint',
+        )
+    if call.query.text(const.QPARAM_ETL_PIPELINE):
+        raise not_implemented("etl_pipeline")
+    if call.header(const.HEADER_BLOB_DOWNLOAD):
+        raise AisError(400, "blob-download: expecting remote bucket", "ErrNotRemoteBck")
+
+
+def attribute_headers(record: Record) -> list[tuple[str, str]]:
+    """Return the headers that GET, HEAD and PUT replies have in common."""
+    headers = [(const.HEADER_ATIME, str(record.atime)), *_checksum_headers(record)]
+    headers += custom_headers(record)
+    if record.version:
+        headers.append((const.HEADER_VERSION, record.version))
+    if etag := record.custom.get("ETag"):
+        headers.append((const.HEADER_ETAG, header_text(etag)))
+    return headers
+
+
+def _checksum_headers(record: Record) -> list[tuple[str, str]]:
+    if not record.checksum:
+        return []
+    return [
+        (const.HEADER_CHECKSUM_TYPE, record.checksum_type),
+        (const.HEADER_CHECKSUM_VALUE, record.checksum),
+    ]
+
+
+def custom_headers(record: Record) -> list[tuple[str, str]]:
+    """Return one header line per custom key."""
+    return [
+        (const.HEADER_CUSTOM_MD, header_text(f"{key}={value}"))
+        for key, value in record.custom.items()
+    ]
+
+
+def head_object(call: Call, bucket: Bucket, name: str) -> Reply:
+    """Answer HEAD of an object."""
+    record = find_object(call, bucket, name)
+    presence = _presence(call)
+    if presence == _OUTSIDE:
+        raise AisError(400, f"{bucket.name.uri}/{name} is present (vs requested 'flt-outside'(5))")
+    if presence in _EXISTENCE_ONLY:
+        return Reply()
+    if props := call.query.text(const.QPARAM_PROPS):
+        headers = [(const.HEADER_PRESENT, "true")]
+        for prop in props.split(","):
+            headers += _prop_headers(call, record, prop)
+    else:
+        headers = _full_headers(call, bucket, record)
+    if record.size:
+        headers.append(("Content-Length", str(record.size)))
+    return Reply(200, headers)
+
+
+def _presence(call: Call) -> int:
+    text = call.query.text(const.QPARAM_FLT_PRESENCE)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
+
+
+def _full_headers(call: Call, bucket: Bucket, record: Record) -> list[tuple[str, str]]:
+    headers = attribute_headers(record)
+    if bucket.name.namespace:
+        headers.append(("Ais-Bucket-Namespace-Name", bucket.name.namespace))
+    return [
+        *headers,
+        (const.HEADER_BUCKET_NAME, bucket.name.name),
+        (const.HEADER_BUCKET_PROVIDER, bucket.name.provider),
+        (const.HEADER_LOCATION_PROPS, f"{call.node.label}:{call.store.disk_label()}"),
+        (const.HEADER_MIRROR_COPIES, "1"),
+        (const.HEADER_MIRROR_PATHS, f"[{call.store.blobs.root}]"),
+        (const.HEADER_NAME, header_text(decode_name(record.name))),
+        (const.HEADER_PRESENT, "true"),
+    ]
+
+
+def _prop_headers(call: Call, record: Record, prop: str) -> list[tuple[str, str]]:
+    """Return the headers of one property of a `props=` request.
+
+    Raises:
+        AisError: 400 for a property that AIS 5.0 does not have here.
+    """
+    if prop in _SILENT_PROPS:
+        return []
+    if prop not in _PROPS:
+        raise AisError(
+            400,
+            f'invalid property "{prop}" in props list',
+            headers={const.HEADER_PRESENT: "true"},
+        )
+    return _PROPS[prop](call, record)
+
+
+def _version_headers(_: Call, record: Record) -> list[tuple[str, str]]:
+    return [(const.HEADER_VERSION, record.version)] if record.version else []
+
+
+def _last_modified(_: Call, record: Record) -> list[tuple[str, str]]:
+    return [(const.HEADER_LAST_MODIFIED, formatdate(record.mtime // 10**9, usegmt=True))]
+
+
+def _location(call: Call, _: Record) -> list[tuple[str, str]]:
+    return [(const.HEADER_LOCATION_PROPS, f"{call.node.label}:{call.store.disk_label()}")]
+
+
+def _copies(call: Call, _: Record) -> list[tuple[str, str]]:
+    return [
+        (const.HEADER_MIRROR_COPIES, "1"),
+        (const.HEADER_MIRROR_PATHS, str(call.store.blobs.root)),
+    ]
+
+
+def _chunked(_: Call, record: Record) -> list[tuple[str, str]]:
+    if not record.chunks:
+        return []
+    return [
+        (const.HEADER_CHUNKS_COUNT, str(record.chunks)),
+        (const.HEADER_CHUNKS_MAX_SIZE, str(record.chunk_size)),
+    ]
+
+
+def _etag(record: Record) -> str:
+    if custom := record.custom.get("ETag"):
+        return f'"{header_text(custom)}"'
+    if record.checksum_type == "md5" and record.checksum:
+        return f'"{record.checksum}"'
+    return f'"v1-{record.checksum}-{base36(record.mtime)}"'
+
+
+_PROPS: dict[str, Callable[[Call, Record], list[tuple[str, str]]]] = {
+    "checksum": lambda _, record: _checksum_headers(record),
+    "atime": lambda _, record: [(const.HEADER_ATIME, str(record.atime))],
+    "version": _version_headers,
+    "custom": lambda _, record: custom_headers(record),
+    "last-modified": _last_modified,
+    "etag": lambda _, record: [(const.HEADER_ETAG, _etag(record))],
+    "location": _location,
+    "copies": _copies,
+    "chunked": _chunked,
+}
