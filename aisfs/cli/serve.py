@@ -1,55 +1,5 @@
-"""`aisfs serve`: run the embedded store until it is stopped."""
+"""`aisfs serve`: the embedded store's own command."""
 
-from pathlib import Path
+from aisfs.server.command import serve
 
-import click
-
-
-@click.command()
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Directory that keeps buckets and objects.",
-)
-@click.option("--ephemeral", is_flag=True, help="Keep everything in a directory that goes at exit.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to use.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="Port of the gateway; 0 takes a free one.",
-)
-@click.option(
-    "--targets",
-    type=click.IntRange(1, 64),
-    default=3,
-    show_default=True,
-    help="Number of storage targets.",
-)
-@click.option(
-    "--request-log",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Append a line of JSON per request to this file.",
-)
-@click.option(
-    "--import",
-    "import_from",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Copy a directory in first: each directory at its top becomes a bucket.",
-)
-@click.option("--faults", is_flag=True, help="Allow failures to be injected (for tests).")
-def serve(*, data: Path | None, ephemeral: bool, **options: object) -> None:
-    """Run an AIStore-compatible object store on this machine.
-
-    Prints `ready URL` once all ports answer; stops on SIGTERM or Ctrl-C.
-    """
-    # Imported late: aiohttp costs 0.2 s that other commands need not pay.
-    from aisfs.server.runner import Options, StartError  # noqa: PLC0415
-    from aisfs.server.runner import serve as run  # noqa: PLC0415
-
-    if ephemeral == (data is not None):
-        raise click.UsageError("give either --data DIR or --ephemeral")
-    try:
-        run(Options(data=data, **options))  # type: ignore[arg-type]
-    except StartError as error:
-        raise click.ClickException(str(error)) from error
+__all__ = ["serve"]

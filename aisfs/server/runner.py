@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aisfs.server.buckets.props import default_props
+from aisfs.server.eras import ERAS, NEWEST
 from aisfs.server.http.app import NodeServer
 from aisfs.server.http.faults import Faults
 from aisfs.server.http.request_log import RequestLog
@@ -24,6 +25,7 @@ from aisfs.server.state import Node, Store, load_identities, load_ports, save_po
 from aisfs.server.storage.blobs import Blobs
 from aisfs.server.storage.catalog import Bucket, Catalog, Record
 from aisfs.server.storage.checksums import new_hasher
+from aisfs.server.trust import load_trust
 
 MAX_TARGETS = 64
 SHUTDOWN_S = 3.0
@@ -48,6 +50,8 @@ class Options:
     request_log: Path | None = None
     import_from: Path | None = None
     faults: bool = False
+    compat: str = NEWEST.name
+    token_file: Path | None = None
 
 
 def serve(options: Options) -> None:
@@ -115,13 +119,24 @@ def open_store(options: Options, root: Path) -> Store:
         catalog = Catalog(root / "catalog.db", blobs)
         catalog.recover()
         uuid, proxy, targets = load_identities(catalog, options.targets, options.host)
+        trust = load_trust((options.token_file or root / "token").absolute())
         log = RequestLog(options.request_log)
     except (OSError, sqlite3.Error) as error:
         raise StartError(f"cannot use {root} as data directory: {error}") from error
-    created = catalog.get_meta("created")
-    faults = Faults(enabled=options.faults)
-    jobs = Jobs(catalog.connection)
-    store = Store(root, blobs, catalog, uuid, created, proxy, targets, faults, log, jobs)
+    store = Store(
+        root=root,
+        blobs=blobs,
+        catalog=catalog,
+        uuid=uuid,
+        created=catalog.get_meta("created"),
+        proxy=proxy,
+        targets=targets,
+        faults=Faults(enabled=options.faults),
+        log=log,
+        jobs=Jobs(catalog.connection),
+        trust=trust,
+        era=ERAS[options.compat],
+    )
     catalog.workers = store.workers
     return store
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from aisfs.server.eras import Era
 from aisfs.server.http.errors import AisError
 from aisfs.server.http.faults import Faults
 from aisfs.server.http.request_log import RequestLog
@@ -19,10 +20,8 @@ from aisfs.server.naming import BACKENDS, BucketName
 from aisfs.server.objects.uploads import Uploads
 from aisfs.server.storage.blobs import Blobs
 from aisfs.server.storage.catalog import Bucket, Catalog
+from aisfs.server.trust import Trust
 from aisfs_sdk.smap import digest, hrw, object_uname
-
-AIS_VERSION = "5.0."
-"""The release whose behaviour this store has; the dot is part of AIS's answer."""
 
 _ID_ALPHABET = string.ascii_letters + string.digits
 
@@ -88,6 +87,8 @@ class Store:
     faults: Faults
     log: RequestLog
     jobs: Jobs
+    trust: Trust
+    era: Era
     uploads: Uploads = field(default_factory=Uploads)
     shard_locks: WeakValueDictionary[tuple[int, bytes], asyncio.Lock] = field(
         default_factory=WeakValueDictionary

@@ -14,7 +14,7 @@ from aisfs.server.http.call import Call, Message
 from aisfs.server.http.errors import AisError, not_implemented
 from aisfs.server.http.replies import Reply, json_reply, text_reply
 from aisfs.server.jobs import requests as job_queries
-from aisfs.server.state import AIS_VERSION, Node
+from aisfs.server.state import Node
 from aisfs_sdk import const
 
 CLUSTER_STARTED = 6
@@ -214,7 +214,7 @@ def _node_status(call: Call) -> Reply:
     head = {
         "status": "",
         "deployment": "dev",
-        "ais_version": AIS_VERSION,
+        "ais_version": call.store.era.version,
         "build_time": "",
         "k8s_pod_name": "",
     }
@@ -250,7 +250,7 @@ _DAEMON: dict[str, Callable[[Call], Reply]] = {
     "sysinfo": _sysinfo,
     "node_stats": _node_stats,
     "node_status": _node_status,
-    "software_version": lambda _: text_reply(AIS_VERSION),
+    "software_version": lambda call: text_reply(call.store.era.version),
     "config": _config,
 }
 _TARGET_ONLY: dict[str, Callable[[Call], Reply]] = {
