@@ -1,35 +1,30 @@
-"""One bucket: the bucket itself, its listings and its objects."""
+"""One bucket: the bucket itself and its objects; its listings and jobs come from beside."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aisfs_sdk import const, errors
+from aisfs_sdk.bucket_jobs import BucketJobs
+from aisfs_sdk.bucket_listing import BucketListing
+from aisfs_sdk.multiobj.object_group import ObjectGroup
 from aisfs_sdk.object import Object
-from aisfs_sdk.object_iterator import ObjectIterator
-from aisfs_sdk.request_client import JSON_HEADERS, Answer, Call, RequestClient
-from aisfs_sdk.types import (
-    ActionMsg,
-    BucketEntry,
-    BucketList,
-    BucketModel,
-    decode_listing,
-    encode_message,
-)
-from aisfs_sdk.urls import bucket_path, query_string
+from aisfs_sdk.urls import check_object_name
+from aisfs_sdk.utils import validate_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator
 
     import requests
 
-    from aisfs_sdk.list_object_flag import ListObjectFlag
-    from aisfs_sdk.namespace import Namespace
+    from aisfs_sdk.multiobj.object_range import ObjectRange
 
-_LIST_HEADERS = {**JSON_HEADERS, const.HEADER_ACCEPT: const.MSGPACK_CONTENT_TYPE}
+log = logging.getLogger(__name__)
 
 
-class Bucket:
+class Bucket(BucketListing, BucketJobs):
     """A bucket. Making one sends nothing.
 
     Args:
@@ -38,87 +33,6 @@ class Bucket:
         provider: whose it is: `ais`, `aws`, `gcp`, `azure`, `oci` or an alias (`s3`, `gs` …).
         namespace: of the bucket, None for the global one.
     """
-
-    def __init__(
-        self,
-        name: str,
-        client: RequestClient | None = None,
-        provider: str = const.PROVIDER_AIS,
-        namespace: Namespace | None = None,
-    ) -> None:
-        self._client = client
-        self._name = name
-        self._provider = provider
-        self._namespace = namespace
-        self._qparam = {const.QPARAM_PROVIDER: provider}
-        if namespace is not None:
-            self._qparam[const.QPARAM_NAMESPACE] = namespace.get_path()
-        self._query = query_string(self._qparam)
-
-    def __repr__(self) -> str:
-        return f"<Bucket {self.uri}>"
-
-    @property
-    def client(self) -> RequestClient | None:
-        """The client bound to this bucket."""
-        return self._client
-
-    @property
-    def bound_client(self) -> RequestClient:
-        """The client bound to this bucket.
-
-        Raises:
-            ValueError: there is none.
-        """
-        if self._client is None:
-            msg = f"bucket {self._name} has no client to send requests with"
-            raise ValueError(msg)
-        return self._client
-
-    @property
-    def qparam(self) -> dict[str, str]:
-        """Query parameters that say whose bucket it is."""
-        return dict(self._qparam)
-
-    @property
-    def query(self) -> str:
-        """The same, encoded."""
-        return self._query
-
-    @property
-    def provider(self) -> str:
-        """Whose bucket it is."""
-        return self._provider
-
-    @property
-    def name(self) -> str:
-        """Name of the bucket."""
-        return self._name
-
-    @property
-    def namespace(self) -> Namespace | None:
-        """Namespace of the bucket, None for the global one."""
-        return self._namespace
-
-    @property
-    def uri(self) -> str:
-        """The bucket in AIS's notation, such as `ais://#space/bucket`."""
-        space = ""
-        if self._namespace is not None and (self._namespace.uuid or self._namespace.name):
-            uuid = f"@{self._namespace.uuid}" if self._namespace.uuid else ""
-            name = f"#{self._namespace.name}" if self._namespace.name else ""
-            space = f"{uuid}{name}/"
-        return f"{self._provider}://{space}{self._name}"
-
-    def get_path(self) -> str:
-        """Return the bucket in the form of message texts: `provider/@uuid#namespace/name/`."""
-        space = "@#" if self._namespace is None else self._namespace.get_path()
-        provider = const.PROVIDER_ALIASES.get(self._provider, self._provider)
-        return f"{provider}/{space}/{self._name}/"
-
-    def as_model(self) -> BucketModel:
-        """Return the bucket's identity."""
-        return BucketModel(self._name, self._provider, self._namespace)
 
     def object(self, obj_name: str) -> Object:
         """Return an object of this bucket. Sends nothing.
@@ -187,174 +101,93 @@ class Bucket:
         call = self._call(const.HTTP_METHOD_HEAD)
         return self.bound_client.as_response(call, self.bound_client.send(call)).headers
 
-    def list_objects(  # noqa: PLR0917 - as documented
+    def objects(
         self,
-        prefix: str = "",
-        props: str = "",
-        page_size: int = 0,
-        uuid: str = "",
-        continuation_token: str = "",
-        flags: Iterable[ListObjectFlag] | None = None,
-        target: str = "",
-        *,
-        start_after: str = "",
-    ) -> BucketList:
-        """Return one page of the bucket's objects, in bytewise order of their names.
+        obj_names: list[str] | None = None,
+        obj_range: ObjectRange | None = None,
+        obj_template: str | None = None,
+    ) -> ObjectGroup:
+        """Return several objects of this bucket. Sends nothing. Give one of the arguments.
 
-        Pages below 1,000 entries lose names on some clusters if `uuid` is handed on: leave it empty
-        for AIS buckets. A prefix should be "" or end in "/": others hide names on some clusters.
+        Args:
+            obj_names: their names.
+            obj_range: a range that their names follow.
+            obj_template: a template that their names follow, such as `shard-{000..127}.tar`.
+
+        Raises:
+            ValueError: not exactly one argument is given.
+            TypeError: the range is no `ObjectRange`.
+        """
+        return ObjectGroup(self, obj_names, obj_range, obj_template)
+
+    def list_urls(self, prefix: str = "", etl_name: str | None = None) -> Iterator[str]:
+        """Yield the URL of every object, page after page.
 
         AIS: GET /v1/buckets/NAME, action "list".
 
         Args:
-            prefix: list only names that begin with it.
-            props: comma-separated, of `name,size,version,checksum,atime,cached,status,copies,
-                custom,location`; "" means names and sizes.
-            page_size: most entries to return, 0 for the cluster's default (10,000 for AIS buckets).
-            uuid: of the page before, for remote buckets.
-            continuation_token: of the page before.
-            flags: what to include.
-            target: list only what this node holds.
-            start_after: list only names behind this one (AIS buckets).
-
-        Returns:
-            The page. An empty `continuation_token` marks the last one.
+            prefix: only objects whose names begin with it.
+            etl_name: transformer that their bytes go through when the URL is read.
 
         Raises:
-            ErrBckNotFound: there is no such bucket.
-            AISError: the cluster refused or failed it otherwise.
-            requests.RequestException: the network failed.
-            ValueError: the page size is negative.
+            AISError, requests.RequestException: see `list_objects`.
         """
-        if page_size < 0:
-            # Kills every target of some clusters.
-            msg = f"a page cannot have {page_size} entries"
-            raise ValueError(msg)
-        client = self.bound_client
-        value: dict[str, Any] = {
-            "prefix": prefix,
-            "pagesize": page_size,
-            "uuid": uuid,
-            "props": props,
-            "continuation_token": continuation_token,
-            "flags": str(client.era.list_flags(flags or ())),
-            "target": target,
-        }
-        if start_after:
-            value["start_after"] = start_after
-        call = self._call(const.HTTP_METHOD_GET)
-        call.headers = _LIST_HEADERS
-        call.body = encode_message(ActionMsg(const.ACT_LIST, "", value))
-        answer = client.send(call)
-        content_type = answer.headers.get(const.HEADER_CONTENT_TYPE, "")
-        try:
-            return decode_listing(answer.content, content_type)
-        except ValueError as error:
-            raise errors.IntegrityError(
-                answer.status, f"not a listing: {error}", str(call)
-            ) from error
+        for entry in self.list_objects_iter(prefix, "name"):
+            yield self.object(entry.name).get_url(etl_name=etl_name)
 
-    def list_objects_iter(
+    def list_all_objects_iter(
+        self, prefix: str = "", props: str = "", *, start_after: str = ""
+    ) -> Iterator[Object]:
+        """Yield every object, page after page; arguments and errors are those of `list_objects`."""
+        for entry in self.list_objects_iter(prefix, props, start_after=start_after):
+            yield self.object(entry.name)
+
+    def put_files(  # noqa: PLR0917 - as documented
         self,
-        prefix: str = "",
-        props: str = "",
-        page_size: int = 0,
-        flags: Iterable[ListObjectFlag] | None = None,
-        target: str = "",
-        *,
-        start_after: str = "",
-    ) -> ObjectIterator:
-        """Return an iterator over all of the bucket's objects, which fetches page after page.
+        path: str | Path,
+        prefix_filter: str = "",
+        pattern: str = "*",
+        basename: bool = False,
+        prepend: str | None = None,
+        recursive: bool = False,
+        dry_run: bool = False,
+        verbose: bool = True,
+    ) -> list[str]:
+        """Store the files of a local directory as objects.
 
-        Arguments and errors are those of `list_objects`; errors come up while iterating.
-        """
-        wanted = tuple(flags or ())
-
-        def list_page(uuid: str, continuation_token: str) -> BucketList:
-            # Handing the job's id on makes AIS buckets lose names at the borders of small pages.
-            uuid = "" if self._provider == const.PROVIDER_AIS else uuid
-            after = "" if continuation_token else start_after
-            return self.list_objects(
-                prefix,
-                props,
-                page_size,
-                uuid,
-                continuation_token,
-                wanted,
-                target,
-                start_after=after,
-            )
-
-        return ObjectIterator(list_page)
-
-    def list_all_objects(
-        self,
-        prefix: str = "",
-        props: str = "",
-        page_size: int = 0,
-        flags: Iterable[ListObjectFlag] | None = None,
-        target: str = "",
-        *,
-        start_after: str = "",
-    ) -> list[BucketEntry]:
-        """Return all of the bucket's objects; arguments and errors are those of `list_objects`."""
-        return list(
-            self.list_objects_iter(prefix, props, page_size, flags, target, start_after=start_after)
-        )
-
-    def make_request(
-        self,
-        method: str,
-        action: str,
-        value: Mapping[str, Any] | None = None,
-        params: Mapping[str, str] | None = None,
-    ) -> requests.Response:
-        """Send a control message about the bucket.
-
-        AIS: METHOD /v1/buckets/NAME.
+        AIS: PUT /v1/objects/BUCKET/NAME, for each file.
 
         Args:
-            method: HTTP method.
-            action: what to do.
-            value: its arguments.
-            params: query parameters instead of `qparam`.
+            path: of the directory.
+            prefix_filter: only files whose own names begin with it.
+            pattern: only files that match it; `*` and `?` as in shells.
+            basename: name objects after the file alone, without the directories on the way.
+            prepend: put in front of every name, without anything between.
+            recursive: also files in directories below.
+            dry_run: store nothing.
+            verbose: log, at level INFO, what is stored.
+
+        Returns:
+            Names of the objects that were stored, or would be.
 
         Raises:
-            AISError: the cluster refused or failed it.
-            requests.RequestException: the network failed.
-            ValueError: the bucket has no client.
+            ValueError: the path names no directory, or no cluster can store one of the names; then
+                nothing is stored.
+            AISError, requests.RequestException: see `ObjectWriter.put`. Files before stay stored.
         """
-        call = self._call(method, action, value, params)
-        return self.bound_client.as_response(call, self.bound_client.send(call))
-
-    def verify_cloud_bucket(self) -> None:
-        """Check that the bucket lies behind the cluster.
-
-        Raises:
-            InvalidBckProvider: it is an AIS bucket.
-        """
-        if self._provider == const.PROVIDER_AIS:
-            raise errors.InvalidBckProvider(self._provider)
-
-    def _require_ais(self) -> None:
-        if self._provider != const.PROVIDER_AIS:
-            raise errors.InvalidBckProvider(self._provider)
-
-    def _call(
-        self,
-        method: str,
-        action: str = "",
-        value: Mapping[str, Any] | None = None,
-        params: Mapping[str, str] | None = None,
-    ) -> Call:
-        query = query_string(params) if params else self._query
-        call = Call(method, bucket_path(self._name), query, self.uri)
-        if action:
-            call.headers = JSON_HEADERS
-            call.body = encode_message(ActionMsg(action, "", value))
-            # Only these two may be sent again: the other actions start jobs.
-            call.repeatable = action in {const.ACT_LIST, const.ACT_DESTROY_BCK}
-        return call
-
-    def _act(self, method: str, action: str) -> Answer:
-        return self.bound_client.send(self._call(method, action))
+        validate_directory(path)
+        root = Path(path)
+        found = root.rglob(pattern) if recursive else root.glob(pattern)
+        files = [file for file in found if file.is_file() and file.name.startswith(prefix_filter)]
+        names = [
+            (prepend or "") + (file.name if basename else file.relative_to(root).as_posix())
+            for file in files
+        ]
+        for name in names:
+            check_object_name(name)
+        level = logging.INFO if verbose else logging.DEBUG
+        for file, name in zip(files, names, strict=True):
+            log.log(level, "%s%s to %s/%s", "dry run: " * dry_run, file, self.uri, name)
+            if not dry_run:
+                self.object(name).put_file(file)
+        return names

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from aisfs_sdk import const
 from aisfs_sdk.bucket import Bucket
 from aisfs_sdk.cluster import Cluster
+from aisfs_sdk.dsort import Dsort
+from aisfs_sdk.etl import Etl
+from aisfs_sdk.job import Job
 from aisfs_sdk.request_client import RequestClient
 
 if TYPE_CHECKING:
@@ -96,6 +99,31 @@ class Client:
     def cluster(self) -> Cluster:
         """Return the cluster. Sends nothing."""
         return Cluster(self._request_client)
+
+    def job(self, job_id: str = "", job_kind: str = "") -> Job:
+        """Return a job. Sends nothing.
+
+        Args:
+            job_id: id of one job; "" for all of a kind.
+            job_kind: what it does, such as `lru`; "" for any.
+        """
+        return Job(self._request_client, job_id, job_kind)
+
+    def etl(self, etl_name: str) -> Etl:
+        """Return a transformer. Sends nothing.
+
+        Args:
+            etl_name: its name; it need not exist.
+        """
+        return Etl(self._request_client, etl_name)
+
+    def dsort(self, dsort_id: str = "") -> Dsort:
+        """Return a dSort. Sends nothing.
+
+        Args:
+            dsort_id: of one that was started before.
+        """
+        return Dsort(self._request_client, dsort_id)
 
     def close(self) -> None:
         """Close idle connections. The client stays usable."""

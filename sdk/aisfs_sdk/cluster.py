@@ -8,6 +8,9 @@ import msgspec
 import requests
 
 from aisfs_sdk import const, errors
+from aisfs_sdk.etl_const import ETL_STAGE_RUNNING
+from aisfs_sdk.etl_types import ETLInfo, decode_infos
+from aisfs_sdk.job_types import JobStatus, decode_snapshots
 from aisfs_sdk.namespace import Namespace
 from aisfs_sdk.request_client import JSON_HEADERS, Call, RequestClient
 from aisfs_sdk.smap import Smap, parse_smap
@@ -15,7 +18,7 @@ from aisfs_sdk.types import ActionMsg, BucketModel, decode_buckets, encode_messa
 from aisfs_sdk.urls import query_string
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
 
@@ -135,6 +138,81 @@ class Cluster:
 
         return self._ask(const.URL_PATH_CLUSTER, const.WHAT_SYSINFO, decode)
 
+    def list_jobs_status(self, job_kind: str = "", target_id: str = "") -> list[JobStatus]:
+        """Return the status of running jobs and of those that ended lately.
+
+        AIS: GET /v1/cluster?what=status_all; with a target also ?what=qryxstats.
+
+        Args:
+            job_kind: only jobs of this kind.
+            target_id: only jobs that run, or ran, on this target.
+
+        Raises:
+            AISError: the cluster refused or failed it.
+            requests.RequestException: the network failed.
+        """
+        message = {"kind": job_kind, "node": target_id, "show_active": False}
+
+        def decode(data: bytes) -> list[JobStatus]:
+            return msgspec.json.decode(data, type=list[JobStatus] | None, strict=False) or []
+
+        found = self._ask_about(const.WHAT_STATUS_ALL, message, decode)
+        if not target_id:
+            return found
+        known = self._jobs_on(job_kind, target_id)
+        return [status for status in found if status.uuid in known]
+
+    def list_running_jobs(self, job_kind: str = "", target_id: str = "") -> list[str]:
+        """Return the running jobs, each as `kind[id]`; those that only idle are among them.
+
+        AIS: GET /v1/cluster?what=running_all; with a target also ?what=qryxstats.
+
+        Args:
+            job_kind: only jobs of this kind.
+            target_id: only jobs that run on this target.
+
+        Raises:
+            AISError: the cluster refused or failed it.
+            requests.RequestException: the network failed.
+        """
+        message = {"kind": job_kind, "node": target_id, "show_active": True}
+
+        def decode(data: bytes) -> list[str]:
+            return msgspec.json.decode(data, type=list[str] | None) or []
+
+        found = self._ask_about(const.WHAT_RUNNING_ALL, message, decode)
+        if not target_id:
+            return found
+        known = self._jobs_on(job_kind, target_id)
+        return [job for job in found if job.partition("[")[2].rstrip("]") in known]
+
+    def list_running_etls(self) -> list[ETLInfo]:
+        """Return the transformers that run.
+
+        AIS: GET /v1/etl.
+
+        Raises:
+            UnsupportedError: the cluster runs no transformers.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+        """
+        return self.list_etls()
+
+    def list_etls(self, stages: Iterable[str] | None = (ETL_STAGE_RUNNING,)) -> list[ETLInfo]:
+        """Return the transformers that are in one of some stages, by name.
+
+        Args:
+            stages: of `Running`, `Initializing`, `Aborted`; None for all.
+
+        Raises:
+            UnsupportedError, AISError, requests.RequestException: see `list_running_etls`.
+        """
+        call = Call(const.HTTP_METHOD_GET, _V1 + const.URL_PATH_ETL, subject="list of ETLs")
+        found = self._decoded(call, self._client.send(call).content, decode_infos)
+        wanted = None if stages is None else set(stages)
+        kept = [info for info in found if wanted is None or info.stage in wanted]
+        return sorted(kept, key=lambda info: info.id)
+
     def is_aistore_running(self) -> bool:
         """Tell whether the cluster is ready; never raises.
 
@@ -164,6 +242,18 @@ class Cluster:
     def _ask(self, path: str, what: str, decode: Callable[[bytes], T]) -> T:
         call = Call(const.HTTP_METHOD_GET, _V1 + path, f"{const.QPARAM_WHAT}={what}", what)
         return self._decoded(call, self._client.send(call).content, decode)
+
+    def _ask_about(self, what: str, message: dict[str, Any], decode: Callable[[bytes], T]) -> T:
+        path = _V1 + const.URL_PATH_CLUSTER
+        call = Call(const.HTTP_METHOD_GET, path, f"{const.QPARAM_WHAT}={what}", what)
+        call.headers, call.body = JSON_HEADERS, encode_message(message)
+        return self._decoded(call, self._client.send(call).content, decode)
+
+    def _jobs_on(self, job_kind: str, target_id: str) -> set[str]:
+        """Return the ids of a target's jobs: clusters ignore the node that a question names."""
+        message = {"ID": "", "Kind": job_kind, "DaemonID": target_id, "Bck": None, "Buckets": None}
+        found = self._ask_about(const.WHAT_QUERY_XACT_STATS, message, decode_snapshots)
+        return {snap.id for snap in found.snapshots.get(target_id, ())}
 
     def _decoded(self, call: Call, data: bytes, decode: Callable[[bytes], T]) -> T:
         try:

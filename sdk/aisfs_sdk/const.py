@@ -19,6 +19,7 @@ URL_PATH_ETL: Final = "etl"
 URL_PATH_SORT: Final = "sort"
 URL_PATH_DOWNLOAD: Final = "download"
 URL_PATH_BATCH: Final = "ml/moss"
+URL_PATH_REVERSE: Final = "reverse"
 
 # HTTP methods.
 HTTP_METHOD_GET: Final = "GET"
@@ -121,6 +122,8 @@ WHAT_STATUS: Final = "status"
 WHAT_STATUS_ALL: Final = "status_all"
 WHAT_RUNNING_ALL: Final = "running_all"
 WHAT_QUERY_XACT_STATS: Final = "qryxstats"
+WHAT_LOG: Final = "log"
+WHAT_REMOTE: Final = "remote"
 
 # Values of `append_type`.
 APPEND_APPEND: Final = "append"
@@ -151,7 +154,7 @@ ACT_MPT_UPLOAD: Final = "mpt-upload"
 ACT_MPT_COMPLETE: Final = "mpt-complete"
 ACT_MPT_ABORT: Final = "mpt-abort"
 ACT_START: Final = "start"
-ACT_XSTOP: Final = "xstop"
+ACT_STOP: Final = "stop"
 
 # Providers, in AIS's own spelling, and the aliases that its queries accept.
 PROVIDER_AIS: Final = "ais"
@@ -200,4 +203,5 @@ DEFAULT_MAX_POOL_SIZE: Final = 10
 DEFAULT_DEADLINE_S: Final = 60.0
 DEFAULT_JOB_WAIT_TIMEOUT: Final = 300
 DEFAULT_DSORT_WAIT_TIMEOUT: Final = 300
+DEFAULT_SUMMARY_WAIT_S: Final = 300.0
 UTF_ENCODING: Final = "utf-8"

@@ -20,6 +20,7 @@ replies to control calls) stays a `requests` exception. Both are made in `reques
     ├── NoSpaceError               the cluster is full (507)
     ├── UnsupportedError           this cluster, or this kind of bucket, cannot do it
     ├── UnavailableError *         overloaded or starting, also after retries (429, 502, 503, 504)
+    ├── JobInfoNotFound            no node knows the job
     ├── IntegrityError             bytes were lost, added or changed on the way
     ├── AbortedError               the caller aborted the stream itself
     └── NotAISError                something answers at the endpoint, but it is not AIS
@@ -27,7 +28,6 @@ replies to control calls) stays a `requests` exception. Both are made in `reques
     InvalidBckProvider             refused here: the call makes no sense for this provider
     Timeout                        a wait for a job was longer than its caller allowed
     InvalidObjectRangeIndex        refused here: malformed range of object names
-    JobInfoNotFound                no node knows the job
     UnexpectedHTTPStatusCode       success, but not in the expected form
 
 Classes marked * are `requests.HTTPError` as well, with `.response`, as AIS documents it for them.
@@ -184,8 +184,21 @@ class InvalidObjectRangeIndex(Exception):
     """A range of object names is malformed."""
 
 
-class JobInfoNotFound(Exception):
-    """No node knows the job."""
+class JobInfoNotFound(AISError):
+    """No node knows the job. AIS documents it with a message alone."""
+
+    def __init__(
+        self,
+        status_code: int | str,
+        message: str = "",
+        request: str = "",
+        tcode: str = "",
+        response: requests.Response | None = None,
+    ) -> None:
+        if isinstance(status_code, str):
+            super().__init__(404, status_code, request, tcode, response)
+        else:
+            super().__init__(status_code, message, request, tcode, response)
 
 
 class UnexpectedHTTPStatusCode(Exception):

@@ -9,13 +9,16 @@ import requests
 
 from aisfs_sdk import const
 from aisfs_sdk.eras import Feature
+from aisfs_sdk.job import text_of
 from aisfs_sdk.object_attributes import ObjectAttributes
 from aisfs_sdk.object_reader import ObjectReader
 from aisfs_sdk.object_writer import ObjectWriter, refuse_mangled_name, refuse_miscopied_name
-from aisfs_sdk.request_client import Call, RequestClient
-from aisfs_sdk.urls import object_path, query_string
+from aisfs_sdk.request_client import JSON_HEADERS, Call, RequestClient
+from aisfs_sdk.types import ActionMsg, encode_message
+from aisfs_sdk.urls import object_path, objects_path, query_string
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from aisfs_sdk.bucket import Bucket
@@ -168,6 +171,16 @@ class Object:
         path = object_path(self._bucket.name, self._name)
         return f"{self.client.endpoint}{path}?{query_string(params)}"
 
+    def list_urls(self, prefix: str = "", etl_name: str | None = None) -> Iterator[str]:
+        """Yield the URL of the object, as buckets and groups yield those of theirs. Sends nothing.
+
+        Args:
+            prefix: without effect; it is there because buckets have it.
+            etl_name: transformer that the bytes go through when the URL is read.
+        """
+        del prefix
+        yield self.get_url(etl_name=etl_name)
+
     def get_writer(self) -> ObjectWriter:
         """Return what writes the object. Sends nothing."""
         return ObjectWriter(self)
@@ -185,7 +198,9 @@ class Object:
         """
         return self.get_writer().put_content(content)
 
-    def put_file(self, path: str | Path) -> requests.structures.CaseInsensitiveDict[str]:
+    def put_file(
+        self, path: str | Path | None = None
+    ) -> requests.structures.CaseInsensitiveDict[str]:
         """Store a local file as the object; it is streamed, never held in memory.
 
         AIS: PUT /v1/objects/BUCKET/NAME.
@@ -194,10 +209,68 @@ class Object:
             The headers of the answer.
 
         Raises:
-            ValueError: the path names no file.
+            ValueError: there is no path, or it names no file.
             AISError, requests.RequestException: see `ObjectWriter.put`.
         """
+        if path is None:
+            msg = f"{self.uri}: no path of a file to store"
+            raise ValueError(msg)
         return self.get_writer().put_file(path)
+
+    def promote(
+        self,
+        path: str,
+        target_id: str = "",
+        recursive: bool = False,
+        overwrite_dest: bool = False,
+        delete_source: bool = False,
+        src_not_file_share: bool = False,
+    ) -> requests.structures.CaseInsensitiveDict[str]:
+        """Make objects of a file or directory that the cluster's targets can read.
+
+        The files go below this object's name, as below a directory, on every release; a single file
+        keeps its own name there. An object whose name is "" stands for the bucket's top.
+
+        AIS: POST /v1/objects/BUCKET, action "promote".
+
+        Args:
+            path: absolute, on the machines of the cluster; newer clusters take only paths below
+                their promote directory.
+            target_id: only what this target has at the path.
+            recursive: also what lies in directories below.
+            overwrite_dest: replace objects that exist; else they stay, silently.
+            delete_source: delete the files afterwards.
+            src_not_file_share: the path is not the same on all targets; skips finding that out.
+
+        Returns:
+            The headers of the answer. The id of the job, where one was started, is under
+            `Ais-Xaction-Id`.
+
+        Raises:
+            AISError: there is no such path, or the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+        """
+        # Newer clusters glue the name and that of a file in the directory together.
+        below = f"{self._name.rstrip('/')}/" if self._name else ""
+        value = {
+            "tid": target_id,
+            "src": path,
+            "obj": below,
+            "rcr": recursive,
+            "ovw": overwrite_dest,
+            "dls": delete_source,
+            "notshr": src_not_file_share,
+        }
+        bucket = self._bucket
+        call = Call(const.HTTP_METHOD_POST, objects_path(bucket.name), bucket.query, self.uri)
+        call.headers = JSON_HEADERS
+        call.body = encode_message(ActionMsg(const.ACT_PROMOTE, path, value))
+        call.slow = True
+        answer = self.client.send(call)
+        headers = requests.structures.CaseInsensitiveDict(answer.headers)
+        if job_id := text_of(answer):
+            headers[const.HEADER_XACTION_ID] = job_id
+        return headers
 
     def delete(self) -> None:
         """Delete the object.

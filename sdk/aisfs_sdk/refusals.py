@@ -79,7 +79,15 @@ _BY_STATUS: dict[int, type[errors.AISError]] = {
     507: errors.NoSpaceError,
 }
 
+_NO_ETL = re.compile(
+    r"^the operation requires Kubernetes$|^k8s client is not initialized"
+    r"|in a build without ETL support"
+)
+"""A cluster that runs no transformers says so with 400, 404 or 501, by request and release."""
+
 _BY_MESSAGE: tuple[tuple[int, re.Pattern[str], type[errors.AISError]], ...] = (
+    (400, _NO_ETL, errors.UnsupportedError),
+    (404, _NO_ETL, errors.UnsupportedError),
     (400, re.compile(r"^custom metadata: total size "), errors.TooLargeError),
     (400, re.compile(r": no space left on device$"), errors.NoSpaceError),
     (400, re.compile(r"^failed to rename .*: (not a directory|file exists)$"),
@@ -120,7 +128,7 @@ def _kind(method: str, url: str, status: int, found: ErrorBody) -> type[errors.A
     if kind is errors.ErrBckNotFound and _REMOTE_GONE.search(found.message):
         return errors.ErrRemoteBckNotFound
     if kind is None and status in {404, 410}:
-        kind = _missing(url, found)
+        kind = _by_message(status, found.message) or _missing(url, found)
     if kind is None and status in {400, 409}:
         kind = _taken(url, found.message) or _by_message(status, found.message)
     if kind is None and status == 409 and method == const.HTTP_METHOD_GET:

@@ -81,6 +81,7 @@ class Call:
         slow: the cluster may work on it silently: only the deadline bounds the wait for an answer.
         keep_path: the path stays as it is on redirects; only node and routing keys are taken.
         streaming: the caller reads the body of the answer.
+        deadline_s: longest time in all, where the caller set no deadline and uploads no body.
         base: node to ask instead of the endpoint.
     """
 
@@ -94,6 +95,7 @@ class Call:
     slow: bool = False
     keep_path: bool = False
     streaming: bool = False
+    deadline_s: float = const.DEFAULT_DEADLINE_S
     base: str = ""
 
     def __str__(self) -> str:
@@ -312,7 +314,7 @@ class RequestClient:
     def _send(self, call: Call) -> Answer:
         # An upload has no limit on its total time; nor have answers that the caller reads himself,
         # but the wait for their headers has.
-        deadline = retry.current(None if isinstance(call.body, Body) else const.DEFAULT_DEADLINE_S)
+        deadline = retry.current(None if isinstance(call.body, Body) else call.deadline_s)
         maybe_done = False
         failures = 0
         while True:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from aisfs_sdk import const
+from aisfs_sdk.etl_types import ETLDetails, ETLInfo
+from aisfs_sdk.job_types import AggregatedJobSnap, JobSnap, JobSnapshot, JobStatus, WaitResult
 from aisfs_sdk.namespace import Namespace
 from aisfs_sdk.smap import NetInfo, Smap, Snode
 
@@ -21,13 +23,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActionMsg",
+    "AggregatedJobSnap",
     "BucketEntry",
     "BucketList",
     "BucketModel",
+    "ETLDetails",
+    "ETLInfo",
+    "JobSnap",
+    "JobSnapshot",
+    "JobStatus",
     "Namespace",
     "NetInfo",
     "Smap",
     "Snode",
+    "WaitResult",
     "decode_buckets",
     "decode_listing",
     "encode_message",

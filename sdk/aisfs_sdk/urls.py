@@ -61,6 +61,16 @@ def bucket_path(bucket: str) -> str:
     return f"/{const.URL_PATH_VERSION}/{const.URL_PATH_BUCKETS}/{bucket}"
 
 
+def objects_path(bucket: str) -> str:
+    """Return the path of requests about objects that are named in their message.
+
+    Raises:
+        ValueError: the name cannot be that of a bucket.
+    """
+    _check_bucket_name(bucket)
+    return f"/{const.URL_PATH_VERSION}/{const.URL_PATH_OBJECTS}/{bucket}"
+
+
 def object_path(bucket: str, name: str) -> str:
     """Return the path of an object's requests, below the endpoint.
 

@@ -1,0 +1,277 @@
+"""A transformer of the cluster: starting it, looking at it, stopping it.
+
+Clusters run transformers in containers and need Kubernetes for it; others refuse all of this with
+`UnsupportedError`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from aisfs_sdk import const, errors, etl_const, etl_messages
+from aisfs_sdk.eras import Feature
+from aisfs_sdk.etl_types import ETLDetails, decode_details, decode_infos, decode_logs
+from aisfs_sdk.job import text_of
+from aisfs_sdk.request_client import JSON_HEADERS, Answer, Call, RequestClient
+from aisfs_sdk.types import encode_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PATH = f"/{const.URL_PATH_VERSION}/{const.URL_PATH_ETL}"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{4,30})[a-z0-9]")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_MAX_CHUNK = 1 << 20
+_SPARE_S = 30.0
+"""Beyond the time that a start may take: the cluster cleans up before it reports a failure."""
+
+
+class Etl:
+    """A transformer, known by its name. Making one sends nothing.
+
+    Args:
+        client: sends its requests.
+        name: 6 to 32 characters, of a-z, 0-9 and, within, "-".
+    """
+
+    def __init__(self, client: RequestClient, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<Etl {self._name}>"
+
+    @property
+    def name(self) -> str:
+        """Name of the transformer."""
+        return self._name
+
+    # ---- starting a new one ----
+
+    def init_spec(
+        self,
+        template: str,
+        communication_type: str = etl_const.DEFAULT_ETL_COMM,
+        timeout: str = etl_const.DEFAULT_ETL_TIMEOUT,
+        arg_type: str = "",
+    ) -> str:
+        """Start a transformer from the specification of a Kubernetes pod.
+
+        AIS: PUT /v1/etl.
+
+        Args:
+            template: the specification, in YAML; see `etl_templates`.
+            communication_type: `hpush`, `hpull`, or `hrev` (clusters of 2023).
+            timeout: for its start, such as "5m".
+            arg_type: what it gets instead of the object's bytes: "url" or "fqn" (clusters of 2024).
+
+        Returns:
+            Id of its job.
+
+        Raises:
+            ValueError: there is no such communication type.
+            ErrETLAlreadyExists: the name is taken.
+            UnsupportedError: the cluster runs no transformers.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+        """
+        comm = etl_messages.check_communication(communication_type, etl_const.ETL_COMM_SPEC)
+        message = self._message(comm, timeout)
+        message["spec"] = etl_messages.encoded(template)
+        if arg_type:
+            message["argument"] = arg_type
+        return self._init(message, timeout)
+
+    def init_code(  # noqa: PLR0917 - as documented
+        self,
+        transform: Callable[..., Any],
+        dependencies: list[str] | None = None,
+        preimported_modules: list[str] | None = None,
+        runtime: str = etl_messages.default_runtime(),
+        communication_type: str = etl_const.DEFAULT_ETL_COMM,
+        timeout: str = etl_const.DEFAULT_ETL_TIMEOUT,
+        chunk_size: int | None = None,
+        transform_url: bool = False,
+        arg_type: str = "",
+    ) -> str:
+        """Start a transformer from a Python function.
+
+        The function gets the object's bytes and returns the result's. With `chunk_size` it gets a
+        reader, to be iterated for pieces, and a writer with `write`. With `transform_url` it gets
+        the object's URL.
+
+        Newer clusters take no code. For them the same function is wrapped into a server, see
+        `etl_server`, that runs in a container with our version of Python.
+
+        AIS: PUT /v1/etl.
+
+        Args:
+            transform: the function.
+            dependencies: packages that it needs, such as `["numpy==2.1"]`.
+            preimported_modules: modules to import before it is unpickled.
+            runtime: `python3.8v2`, `python3.10v2` or `python3.11v2` (clusters of 2023).
+            communication_type: `hpush`, `hpull`, `hrev` or `io` (the last two: clusters of 2023).
+            timeout: for its start, such as "5m".
+            chunk_size: bytes per piece, up to 1 MiB; None for whole objects.
+            transform_url: pass the object's URL.
+            arg_type: the same for "url", by the name of 2024.
+
+        Returns:
+            Id of its job.
+
+        Raises:
+            ValueError: there is no such communication type, or the chunk size is out of bounds.
+            ErrETLAlreadyExists: the name is taken.
+            UnsupportedError: the cluster runs no transformers.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+        """
+        comm = etl_messages.check_communication(communication_type, etl_const.ETL_COMM_CODE)
+        if chunk_size is not None and not 0 <= chunk_size <= _MAX_CHUNK:
+            msg = f"chunk_size is 0 to {_MAX_CHUNK}, not {chunk_size}"
+            raise ValueError(msg)
+        by_url = transform_url or arg_type == "url"
+        runs = comm.startswith(etl_const.ETL_COMM_IO)
+        text = etl_messages.code_text(transform, preimported_modules, runs=runs)
+        needed = "\n".join(etl_messages.requirements(dependencies))
+        message: dict[str, Any] = {
+            "id": self._name,
+            "runtime": runtime,
+            "communication": comm,
+            "timeout": timeout,
+            "funcs": {"transform": "transform"},
+            "code": etl_messages.encoded(text),
+            "dependencies": etl_messages.encoded(needed),
+            "transform_url": by_url,
+        }
+        if chunk_size:
+            message["chunk_size"] = chunk_size
+        return self._init(message, timeout)
+
+    def _message(self, comm: str, timeout: str) -> dict[str, Any]:
+        """Return what every message has, under the keys that the cluster reads."""
+        if self._client.era.has(Feature.ETL_BY_NAME):
+            return {"name": self._name, "init_timeout": timeout, "communication": comm}
+        return {"id": self._name, "timeout": timeout, "communication": comm}
+
+    def _init(self, message: dict[str, Any], timeout: str) -> str:
+        call = self._call(const.HTTP_METHOD_PUT, "")
+        call.headers, call.body = JSON_HEADERS, encode_message(message)
+        call.repeatable, call.slow = False, True
+        call.deadline_s = max(call.deadline_s, seconds(timeout) + _SPARE_S)
+        return text_of(self._client.send(call))
+
+    # ---- what is there ----
+
+    def view(self, job_id: str = "") -> ETLDetails:
+        """Return how the transformer was started, and what it failed on.
+
+        Newer clusters show running ones only.
+
+        AIS: GET /v1/etl/NAME.
+
+        Args:
+            job_id: of a job that used it, whose failures are wanted (newer clusters).
+
+        Raises:
+            ErrETLNotFound: there is none of this name, or it does not run.
+            UnsupportedError: the cluster runs no transformers.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+        """
+        call = self._call(const.HTTP_METHOD_GET, self._name)
+        if job_id:
+            self._client.era.require(Feature.ETL_BY_NAME, str(call))
+            call.query = f"{const.QPARAM_UUID}={quote(job_id, safe='')}"
+        return decode_details(self._client.send(call).content)
+
+    def logs(self, target_id: str = "") -> dict[str, str]:
+        """Return what the transformer wrote on its standard output, by target.
+
+        AIS: GET /v1/etl/NAME/logs.
+
+        Args:
+            target_id: only on this target.
+
+        Raises:
+            ErrETLNotFound, UnsupportedError, AISError, requests.RequestException: see `view`.
+        """
+        path = f"{self._name}/logs/{target_id}" if target_id else f"{self._name}/logs"
+        return decode_logs(self._send(const.HTTP_METHOD_GET, path).content)
+
+    # ---- going on, stopping, ending ----
+
+    def start(self) -> None:
+        """Start the transformer again after `stop`. One that runs is left alone.
+
+        AIS: POST /v1/etl/NAME/start.
+
+        Raises:
+            ErrETLNotFound: there is none of this name.
+            UnsupportedError: the cluster runs no transformers.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+        """
+        if not self._client.era.has(Feature.ETL_BY_NAME) and self._runs():
+            # Clusters of 2023 lose a transformer that is started while it runs.
+            return
+        call = self._call(const.HTTP_METHOD_POST, f"{self._name}/start")
+        call.slow = True
+        call.deadline_s = max(call.deadline_s, seconds(etl_const.DEFAULT_ETL_TIMEOUT) + _SPARE_S)
+        self._client.send(call)
+
+    def stop(self) -> None:
+        """Stop the transformer; what it is made of stays, for `start`.
+
+        Clusters end all running transforms of buckets by this, also those of other transformers.
+
+        AIS: POST /v1/etl/NAME/stop.
+
+        Raises:
+            ErrETLNotFound, UnsupportedError, AISError, requests.RequestException: see `start`.
+        """
+        self._send(const.HTTP_METHOD_POST, f"{self._name}/stop")
+
+    def delete(self) -> None:
+        """Delete the transformer, which must have been stopped before.
+
+        AIS: DELETE /v1/etl/NAME.
+
+        Raises:
+            ConflictError: it runs, and the cluster would forget it, but go on running it.
+            ErrETLNotFound, UnsupportedError, AISError, requests.RequestException: see `start`.
+        """
+        call = self._call(const.HTTP_METHOD_DELETE, self._name)
+        if not self._client.era.has(Feature.ETL_BY_NAME) and self._runs():
+            raise errors.ConflictError(0, f"{self._name} is running: stop it first", str(call))
+        self._client.send(call)
+
+    def _runs(self) -> bool:
+        infos = decode_infos(self._send(const.HTTP_METHOD_GET, "").content)
+        return any(info.id == self._name for info in infos)
+
+    def _send(self, method: str, path: str) -> Answer:
+        return self._client.send(self._call(method, path))
+
+    def _call(self, method: str, path: str) -> Call:
+        words = f"etl {self._name}{path.removeprefix(self._name)}"
+        return Call(method, f"{_PATH}/{quote(path)}" if path else _PATH, subject=words)
+
+
+def validate_etl_name(name: str) -> None:
+    """Check that a transformer can have this name.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not _NAME.fullmatch(name):
+        msg = f'an ETL\'s name has 6 to 32 characters, of a-z, 0-9 and, within, "-"; not {name!r}'
+        raise ValueError(msg)
+
+
+def seconds(duration: str) -> float:
+    """Return the seconds of a duration such as "5m" or "1h30m", 0 if it is none."""
+    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(duration))
