@@ -12,7 +12,18 @@ import click
     help="Directory that keeps buckets and objects.",
 )
 @click.option("--ephemeral", is_flag=True, help="Keep everything in a directory that goes at exit.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to use.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--expose",
+    is_flag=True,
+    help="Allow an address that other machines reach; everybody then needs the token.",
+)
+@click.option(
+    "--advertise",
+    metavar="HOST",
+    default="",
+    help="Address that clients are redirected to.  [default: that of --host]",
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -48,6 +59,27 @@ import click
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="File for the store's token, made at the first start.  [default: token in the data]",
+)
+@click.option("--require-token", is_flag=True, help="Serve nobody without the token.")
+@click.option(
+    "--any-user",
+    is_flag=True,
+    help="Serve all users of this machine; without it, only yours and root's processes.",
+)
+@click.option(
+    "--tls",
+    is_flag=True,
+    help="Speak HTTPS with a certificate of an own authority: tls/ca.pem in the data.",
+)
+@click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Speak HTTPS with this certificate (PEM, with its chain).",
+)
+@click.option(
+    "--tls-key",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The certificate's key (PEM).",
 )
 @click.option("--faults", is_flag=True, help="Allow failures to be injected (for tests).")
 def serve(*, data: Path | None, ephemeral: bool, **options: object) -> None:

@@ -8,31 +8,30 @@ import shutil
 import signal
 import socket
 import sqlite3
+import ssl
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aisfs.server.buckets.props import default_props
 from aisfs.server.eras import ERAS, NEWEST
 from aisfs.server.http.app import NodeServer
 from aisfs.server.http.faults import Faults
 from aisfs.server.http.request_log import RequestLog
+from aisfs.server.importing import ImportTreeError, import_tree
 from aisfs.server.jobs.table import Jobs
-from aisfs.server.naming import BucketName, encode_name, is_valid_object_name
 from aisfs.server.state import Node, Store, load_identities, load_ports, save_ports
 from aisfs.server.storage.blobs import Blobs
-from aisfs.server.storage.catalog import Bucket, Catalog, Record
-from aisfs.server.storage.checksums import new_hasher
-from aisfs.server.trust import load_trust
+from aisfs.server.storage.catalog import Catalog
+from aisfs.server.tls import own_certificate, server_context
+from aisfs.server.trust import Trust, load_token
 
 MAX_TARGETS = 64
 SHUTDOWN_S = 3.0
 """Seconds that open requests get to end after SIGTERM."""
 
 ATIME_INTERVAL_S = 1.0
-IMPORT_BATCH = 500
 
 
 class StartError(Exception):
@@ -52,6 +51,13 @@ class Options:
     faults: bool = False
     compat: str = NEWEST.name
     token_file: Path | None = None
+    require_token: bool = False
+    any_user: bool = False
+    expose: bool = False
+    advertise: str = ""
+    tls: bool = False
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
 
 
 def serve(options: Options) -> None:
@@ -60,18 +66,27 @@ def serve(options: Options) -> None:
     Raises:
         StartError: bad data directory, a second server on it, a port in use.
     """
-    _check_host(options.host)
+    _check_options(options)
+    os.umask(0o077)  # what the store writes is its user's own
     with _data_directory(options.data) as root, _locked(root):
         asyncio.run(_run(options, root))
 
 
-def _check_host(host: str) -> None:
-    loopback = host == "localhost" or host.startswith("127.")
-    if not loopback:
+def _check_options(options: Options) -> None:
+    loopback = options.host == "localhost" or options.host.startswith("127.")
+    if not loopback and not options.expose:
         raise StartError(
-            f"{host} is not a loopback address: this store has no access control "
-            "and listens on loopback only"
+            f"{options.host} is not a loopback address, so other machines could reach the store: "
+            "give --expose if that is wanted; everybody then needs the store's token"
         )
+    if options.host == "0.0.0.0" and not options.advertise:  # noqa: S104 - compared, not bound
+        raise StartError(
+            "0.0.0.0 is no address that clients can be redirected to: give --advertise HOST"
+        )
+    if options.expose and options.any_user:
+        raise StartError("--any-user lets everybody in, so it does not go with --expose")
+    if (options.tls_cert is None) != (options.tls_key is None):
+        raise StartError("--tls-cert and --tls-key go together")
 
 
 @contextlib.contextmanager
@@ -118,8 +133,8 @@ def open_store(options: Options, root: Path) -> Store:
         blobs = Blobs(root)
         catalog = Catalog(root / "catalog.db", blobs)
         catalog.recover()
-        uuid, proxy, targets = load_identities(catalog, options.targets, options.host)
-        trust = load_trust((options.token_file or root / "token").absolute())
+        uuid, proxy, targets = load_identities(catalog, options.targets, _public_host(options))
+        trust = _trust(options, root)
         log = RequestLog(options.request_log)
     except (OSError, sqlite3.Error) as error:
         raise StartError(f"cannot use {root} as data directory: {error}") from error
@@ -141,13 +156,40 @@ def open_store(options: Options, root: Path) -> Store:
     return store
 
 
+def _public_host(options: Options) -> str:
+    return options.advertise or options.host
+
+
+def _trust(options: Options, root: Path) -> Trust:
+    file = (options.token_file or root / "token").absolute()
+    strict = options.require_token or options.expose
+    return Trust(load_token(file), file, strict=strict, any_user=options.any_user)
+
+
+def _tls_context(options: Options, root: Path) -> ssl.SSLContext | None:
+    """Return what makes the nodes speak HTTPS, None for HTTP.
+
+    Raises:
+        StartError: the certificate cannot be used.
+    """
+    try:
+        if options.tls_cert is not None and options.tls_key is not None:
+            return server_context(options.tls_cert, options.tls_key)
+        if options.tls:
+            return server_context(*own_certificate(root / "tls", [_public_host(options)]))
+    except OSError as error:
+        raise StartError(f"cannot use the TLS certificate: {error}") from error
+    return None
+
+
 async def _run(options: Options, root: Path) -> None:
     stop = _stop_event()
+    context = _tls_context(options, root)
     store = open_store(options, root)
     try:
         if options.import_from is not None:
-            import_tree(store, options.import_from)
-        servers = await _listen(store, options.port)
+            _import(store, options.import_from)
+        servers = await _listen(store, Listening(options.host, options.port, context))
         save_ports(store)
         sys.stdout.write(f"ready {store.proxy.url}\n")
         sys.stdout.flush()
@@ -158,6 +200,13 @@ async def _run(options: Options, root: Path) -> None:
         store.workers.shutdown()
         store.catalog.close()
         store.log.close()
+
+
+def _import(store: Store, root: Path) -> None:
+    try:
+        import_tree(store, root)
+    except ImportTreeError as error:
+        raise StartError(str(error)) from error
 
 
 def _stop_event() -> asyncio.Event:
@@ -177,23 +226,33 @@ async def _wait(store: Store, stop: asyncio.Event) -> None:
         store.catalog.flush_atimes()
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where the nodes listen: address, the gateway's port, and how they encrypt (None: not)."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+
+
 @dataclass(slots=True)
 class _Listener:
     node: NodeServer
     server: asyncio.Server
 
 
-async def _listen(store: Store, port: int) -> list[_Listener]:
+async def _listen(store: Store, where: Listening) -> list[_Listener]:
     """Open all ports, targets first: a gateway that answers has somewhere to redirect to."""
     remembered = load_ports(store.catalog)
-    listeners = [
-        await _open(store, target, _bind_if_free(target, remembered)) for target in store.targets
-    ]
+    listeners = []
+    for target in store.targets:
+        sock = _bind_if_free(where.host, remembered.get(target.id, 0))
+        listeners.append(await _open(store, target, sock, where.tls))
     try:
-        sock = _bind(store.proxy.host, port)
+        sock = _bind(where.host, where.port)
     except OSError as error:
-        raise StartError(f"cannot listen on {store.proxy.host}:{port}: {error.strerror}") from error
-    listeners.append(await _open(store, store.proxy, sock))
+        raise StartError(f"cannot listen on {where.host}:{where.port}: {error.strerror}") from error
+    listeners.append(await _open(store, store.proxy, sock, where.tls))
     return listeners
 
 
@@ -208,18 +267,21 @@ def _bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _bind_if_free(node: Node, remembered: dict[str, int]) -> socket.socket:
+def _bind_if_free(host: str, port: int) -> socket.socket:
     """Take the port of last time, so that clients' cluster maps stay true over a restart."""
     with contextlib.suppress(OSError):
-        return _bind(node.host, remembered.get(node.id, 0))
-    return _bind(node.host, 0)
+        return _bind(host, port)
+    return _bind(host, 0)
 
 
-async def _open(store: Store, node: Node, sock: socket.socket) -> _Listener:
+async def _open(
+    store: Store, node: Node, sock: socket.socket, tls: ssl.SSLContext | None
+) -> _Listener:
     node.port = sock.getsockname()[1]
+    node.scheme = "https" if tls else "http"
     server = NodeServer(store, node)
     loop = asyncio.get_running_loop()
-    return _Listener(server, await loop.create_server(server, sock=sock, backlog=1024))
+    return _Listener(server, await loop.create_server(server, sock=sock, backlog=1024, ssl=tls))
 
 
 async def _stop(listeners: list[_Listener]) -> None:
@@ -227,60 +289,3 @@ async def _stop(listeners: list[_Listener]) -> None:
         listener.server.close()
         listener.node.pre_shutdown()
     await asyncio.gather(*(listener.node.shutdown(SHUTDOWN_S) for listener in listeners))
-
-
-# ---- import -------------------------------------------------------------------------------------
-
-
-def import_tree(store: Store, root: Path) -> int:
-    """Copy a directory tree in: each directory at its top becomes a bucket of that name.
-
-    Existing objects are left alone, so that starting again with the same import costs little and
-    undoes nothing. Links and special files are passed over. Returns the number of objects.
-
-    Raises:
-        StartError: the directory cannot be read, or a directory's name is no bucket name.
-    """
-    count = 0
-    try:
-        for entry in sorted(os.scandir(root), key=lambda item: item.name):
-            if entry.is_dir(follow_symlinks=False):
-                name = BucketName(entry.name)
-                bucket = store.catalog.buckets.get(name)
-                if bucket is None:
-                    bucket = store.catalog.create_bucket(name, default_props())
-                count += _import_bucket(store, bucket, Path(entry.path))
-    except OSError as error:
-        raise StartError(f"cannot import {root}: {error}") from error
-    return count
-
-
-def _import_bucket(store: Store, bucket: Bucket, root: Path) -> int:
-    batch: list[Record] = []
-    count = 0
-    for directory, _, names in os.walk(root):
-        for file in names:
-            path = Path(directory, file)
-            name = str(path.relative_to(root))
-            if path.is_symlink() or not path.is_file() or not is_valid_object_name(name):
-                continue
-            if store.catalog.get(bucket, encode_name(name)) is None:
-                batch.append(_import_file(store, bucket, path, name))
-                count += 1
-            if len(batch) >= IMPORT_BATCH:
-                store.catalog.put_many(bucket, batch)
-                batch = []
-    store.catalog.put_many(bucket, batch)
-    return count
-
-
-def _import_file(store: Store, bucket: Bucket, path: Path, name: str) -> Record:
-    hasher = new_hasher(bucket.checksum_type)
-    writer = store.blobs.create([hasher])
-    with path.open("rb", buffering=0) as file:
-        while piece := file.read(1 << 20):
-            writer.write([piece])
-    writer.close()
-    now = path.stat().st_mtime_ns
-    kind, value = bucket.checksum_type, hasher.hexdigest()
-    return Record(encode_name(name), writer.size, "1", kind, value, now, now, writer.name)

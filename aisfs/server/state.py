@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from aisfs.server.eras import Era
 from aisfs.server.http.errors import AisError
 from aisfs.server.http.faults import Faults
+from aisfs.server.http.metrics import Metrics
 from aisfs.server.http.request_log import RequestLog
 from aisfs.server.jobs.table import Jobs
 from aisfs.server.naming import BACKENDS, BucketName
@@ -33,18 +34,21 @@ class Node:
     Attributes:
         id: Stable over restarts.
         role: `proxy` or `target`.
-        port: Loopback port; known once the node listens.
+        host: Where clients reach it.
+        port: Known once the node listens.
+        scheme: `http` or `https`.
     """
 
     id: str
     role: str
     host: str = "127.0.0.1"
     port: int = 0
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
         """Base URL."""
-        return f"http://{self.host}:{self.port}"
+        return f"{self.scheme}://{self.host}:{self.port}"
 
     @property
     def label(self) -> str:
@@ -89,6 +93,7 @@ class Store:
     jobs: Jobs
     trust: Trust
     era: Era
+    metrics: Metrics = field(default_factory=Metrics)
     uploads: Uploads = field(default_factory=Uploads)
     shard_locks: WeakValueDictionary[tuple[int, bytes], asyncio.Lock] = field(
         default_factory=WeakValueDictionary

@@ -1,13 +1,21 @@
-"""Who may do what: the store's token.
+"""Who may use the store, and who may make it reach beyond its own data.
 
-The token is random, made at the first start and kept in a file that only its owner can read. ETL
-code and promote reach beyond the store's own data, so they ask for it from everybody, also on
-loopback: other users of the machine reach loopback, too.
+Loopback is no border on a machine with several users. So the store serves the processes of the user
+who runs it and of root, as the kernel names them (peers.py), and whoever else shows the store's
+token. The token is random, made at the first start and kept in a file that only its owner can read.
+
+ETL code and promote reach beyond the store's data: they ask for the token from everybody.
+
+A client drops its token when a gateway redirects it to a target's port. As AIS does with signed
+redirects, the gateway then vouches for the request with a nonce (`x`) and a signature (`u`), good
+for this method and target for ten minutes.
 """
 
+import hashlib
 import hmac
 import os
 import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +23,43 @@ from aisfs.server.http.call import Call
 from aisfs.server.http.errors import AisError
 
 SCHEME = "Bearer "
+VOUCHED_S = 600
+"""Seconds for which a signed redirect may be used."""
+
+_OPEN_PATHS = ("/v1/health", "/v1/etl/_object/")
+"""Paths that need no token: what tells that the store lives, and what bears a secret of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The token of a store and the file that holds it."""
+    """What decides about a request.
+
+    Attributes:
+        token: The store's token.
+        file: The file that holds it.
+        strict: Whether everybody needs the token.
+        any_user: Whether all users of this machine are served without it.
+    """
 
     token: str
     file: Path
+    strict: bool = False
+    any_user: bool = False
+
+    def admit(self, call: Call) -> None:
+        """Let a request in or refuse it.
+
+        Raises:
+            AisError: 401 without a token where one is needed, or with a wrong one.
+        """
+        if call.raw_path.startswith(_OPEN_PATHS):
+            return
+        if not self.strict and (self.any_user or call.peer in {os.geteuid(), 0}):
+            return
+        if call.node.role == "target" and self._is_vouched(call):
+            return
+        self.require_token(call)
+        call.by_token = True
 
     def require_token(self, call: Call) -> None:
         """Refuse a request that does not carry the token.
@@ -32,16 +69,39 @@ class Trust:
         """
         given = call.header("Authorization")
         if not given.startswith(SCHEME):
-            raise AisError(401, f"token required: this store's is in {self.file}")
+            raise AisError(401, f"token required: this store keeps its token in {self.file}")
         if not hmac.compare_digest(given.removeprefix(SCHEME).encode(), self.token.encode()):
             raise AisError(
                 401,
                 'invalid token from header "Authorization": invalid token '
-                "[err: token signature is invalid: not this store's token]",
+                f"[err: token signature is invalid: the token is in {self.file}]",
             )
 
+    def vouch(self, call: Call, target: str) -> str:
+        """Return a redirect's path and query, signed if the client came by its token."""
+        if not call.by_token:
+            return target
+        until = int(time.time()) + VOUCHED_S
+        signed = f"{target}&x={until}.{secrets.token_hex(8)}"
+        return f"{signed}&u={self._signature(call.method, signed)}"
 
-def load_trust(file: Path) -> Trust:
+    def _is_vouched(self, call: Call) -> bool:
+        signed, found, signature = call.target.rpartition("&u=")
+        until = signed.rpartition("&x=")[2].partition(".")[0]
+        return (
+            bool(found)
+            and hmac.compare_digest(
+                signature.encode(), self._signature(call.method, signed).encode()
+            )
+            and time.time() < int(until)
+        )
+
+    def _signature(self, method: str, target: str) -> str:
+        text = f"{method} {target}".encode("utf-8", "surrogateescape")
+        return hmac.new(self.token.encode(), text, hashlib.sha256).hexdigest()
+
+
+def load_token(file: Path) -> str:
     """Read the token, making it at the first start.
 
     Raises:
@@ -50,8 +110,22 @@ def load_trust(file: Path) -> Trust:
     try:
         fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        return Trust(file.read_text().strip(), file)
+        return _read_token(file)
     with os.fdopen(fd, "w") as output:
         token = secrets.token_urlsafe(32)
         output.write(token + "\n")
-    return Trust(token, file)
+    return token
+
+
+def _read_token(file: Path) -> str:
+    fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(fd) as content:
+        found = os.fstat(fd)
+        if found.st_mode & 0o077 or found.st_uid != os.geteuid():
+            raise PermissionError(
+                0, f"others may read or own the token file {file}: chmod 600 it, or delete it"
+            )
+        token = content.read(4096).strip()
+    if len(token) < 16:
+        raise OSError(0, f"{file} holds no token: delete it and a new one is made")
+    return token

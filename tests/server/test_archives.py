@@ -65,6 +65,13 @@ def test_matching_members_come_as_tar(store: StoreProcess, bucket: str, suffix: 
     assert samples.members_of(answer.body) == expected
 
 
+def test_a_hostile_expression_holds_nobody_up(store: StoreProcess, bucket: str) -> None:
+    shard = samples.tar_of([("a" * 90 + "!", b"x")])
+    put(store, url(bucket, "s.tar"), shard)
+    target = url(bucket, "s.tar", "archmode=regexp", "archregx=%28a%2B%29%2B%24")
+    assert wire.follow(store.endpoint, "GET", target).status == 404
+
+
 def test_bad_regular_expression_is_refused(store: StoreProcess, bucket: str) -> None:
     put(store, url(bucket, "s.tar"), samples.tar_of())
     answer = get(store, url(bucket, "s.tar", "archmode=regexp", "archregx=%28"))

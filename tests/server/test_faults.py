@@ -105,6 +105,34 @@ def test_corrupt_changes_one_bit(store: StoreProcess, target: str) -> None:
     assert [i for i, pair in enumerate(zip(body, BODY, strict=True)) if pair[0] != pair[1]] == [700]
 
 
+def test_wrong_checksum_is_announced_for_the_right_body(store: StoreProcess, target: str) -> None:
+    right = get(store, target).get("Ais-Checksum-Value")
+    store.faults([{"action": "wrong-checksum", "role": "target"}])
+    answer = get(store, target)
+    wrong = answer.get("Ais-Checksum-Value")
+    assert (answer.body, len(wrong)) == (BODY, len(right))
+    assert wrong != right
+
+
+def test_slow_page_comes_whole_but_late(store: StoreProcess, target: str) -> None:
+    listing = target.replace("objects", "buckets").replace("/x", "")
+    body = json.dumps({"action": "list", "value": {"uuid": "abcdefghi"}}).encode()
+    plain = wire.follow(store.endpoint, "GET", listing, [], body)
+    store.faults([{"action": "slow", "path": "^/v1/buckets/", "seconds": 0.3}])
+    started = time.monotonic()
+    assert wire.follow(store.endpoint, "GET", listing, [], body).body == plain.body
+    assert time.monotonic() - started >= 0.3
+
+
+def test_refused_direct_access_spares_what_was_redirected(store: StoreProcess, target: str) -> None:
+    store.faults([{"action": "refuse-direct", "role": "target"}])
+    location = wire.send(store.endpoint.removeprefix("http://"), "GET", target).get("Location")
+    host, redirected = wire.split_url(location)
+    assert wire.send(host, "GET", redirected).body == BODY
+    refused = wire.send(host, "GET", target)
+    assert (refused.status, b"direct target access denied" in refused.body) == (403, True)
+
+
 def test_redirect_loop_leads_nowhere_else(store: StoreProcess, target: str) -> None:
     store.faults([{"action": "redirect-loop", "method": "GET", "role": "proxy"}])
     answer = wire.send(store.endpoint.removeprefix("http://"), "GET", target)

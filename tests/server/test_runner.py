@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
 
 from aisfs.cli.serve import serve
 from tests.server import wire
@@ -99,6 +100,7 @@ def test_only_loopback(tmp_path: Path, host: str) -> None:
     refused = run("--data", str(tmp_path / "data"), "--host", host)
     assert refused.returncode == 1
     assert "not a loopback address" in refused.stderr
+    assert "--expose" in refused.stderr
 
 
 def test_data_directory_that_is_a_file_or_below_one(tmp_path: Path) -> None:
@@ -165,6 +167,30 @@ def test_request_log_counts(lone: StoreProcess) -> None:
     assert (seen[1]["received"], seen[3]["sent"]) == (5, 5)
     assert seen[1]["path"] == "/v1/objects/b/x"
     assert "pid=" in seen[1]["query"]
+
+
+def test_metrics_count_requests_by_node_method_and_status(lone: StoreProcess) -> None:
+    lone.create_bucket("b")
+    for _ in range(3):
+        wire.follow(lone.endpoint, "PUT", "/v1/objects/b/x", [], b"hello")
+    wire.follow(lone.endpoint, "GET", "/v1/objects/b/missing")
+    wire.send(lone.endpoint.removeprefix("http://"), "HACK", "/v1/objects/b/x")
+    answer = wire.follow(lone.endpoint, "GET", "/metrics")
+    assert answer.get("Content-Type").startswith("text/plain; version=0.0.4")
+    families = {
+        family.name: {tuple(sorted(item.labels.items())): item.value for item in family.samples}
+        for family in text_string_to_metric_families(answer.body.decode())
+    }
+    served = families["aisfs_store_requests"]
+    count = sum(
+        value
+        for labels, value in served.items()
+        if ("method", "PUT") in labels and ("status", "200") in labels
+    )
+    assert count == 3
+    assert any(("method", "GET") in labels and ("status", "404") in labels for labels in served)
+    assert sum(families["aisfs_store_received_bytes"].values()) >= 15
+    assert families["aisfs_store_buckets"] == {(): 1}
 
 
 def test_file_size_limit_is_507_and_loses_nothing(lone: StoreProcess) -> None:

@@ -5,7 +5,6 @@ come out as streams, and a new archive as pieces of about `PIECE` bytes.
 """
 
 import gzip
-import re
 import struct
 import tarfile
 import zipfile
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import IO, Any, BinaryIO, Protocol, cast
 
 import lz4.frame
+import re2
 
 PIECE = 1 << 20
 """Bytes that are packed or unpacked between two hops to a thread."""
@@ -261,11 +261,7 @@ def matcher(mode: str, pattern: str) -> Callable[[str], bool]:
     if not pattern:
         return lambda _: True
     if mode == "regexp":
-        try:
-            search = re.compile(pattern).search
-        except re.error as error:
-            raise ArchiveError(f"error parsing regexp: {error}") from error
-        return lambda name: search(name) is not None
+        return _expression(pattern)
     tests: dict[str, Callable[[str], bool]] = {
         "prefix": lambda name: name.startswith(pattern),
         "suffix": lambda name: name.endswith(pattern),
@@ -273,6 +269,22 @@ def matcher(mode: str, pattern: str) -> Callable[[str], bool]:
         "wdskey": lambda name: webdataset_key(name) == pattern,
     }
     return tests[mode]
+
+
+def _expression(pattern: str) -> Callable[[str], bool]:
+    """Return the test for a regular expression: AIS's syntax, and linear time always."""
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        search = re2.compile(_bytes(pattern), options=options).search
+    except re2.error as error:
+        reason = error.args[0].decode("utf-8", "replace")
+        raise ArchiveError(f"error parsing regexp: {reason}") from error
+    return lambda name: search(_bytes(name)) is not None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def is_mode(text: str) -> bool:

@@ -85,7 +85,7 @@ async def _redirect(call: Call, rest: list[str]) -> Reply:
     path, _ = escape_location(f"{base}/gbt-{random_id()}/{work}/{len(store.targets)}")
     markers = [f"pid={store.proxy.id}", f"utm={base36(time.time_ns())}"]
     query = "&".join([pair for pair in call.query_text.split("&") if pair] + markers)
-    location = f"{node.url}{path}?{query}"
+    location = node.url + store.trust.vouch(call, f"{path}?{query}")
     page = f'<a href="{html.escape(location)}">Temporary Redirect</a>.\n\n'
     body = page.encode("utf-8", "replace")
     return Reply(307, [("Location", location)], body, "text/html; charset=utf-8")

@@ -9,11 +9,9 @@ import asyncio
 import errno
 import json
 import logging
-import re
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 from aiohttp import web
@@ -22,11 +20,13 @@ from aiohttp.web_protocol import RequestHandler
 
 from aisfs.server.batch.requests import serve_ml
 from aisfs.server.buckets import requests as buckets
-from aisfs.server.http.call import Call, decode_json
+from aisfs.server.http.call import Call, decode_json, decode_path
 from aisfs.server.http.errors import AisError, PlainError, no_space, not_implemented
-from aisfs.server.http.faults import Rule, corrupt
+from aisfs.server.http.injection import serve_with_fault
+from aisfs.server.http.metrics import serve_metrics
 from aisfs.server.http.replies import Reply, header_text, json_reply, plain_error, text_reply
 from aisfs.server.nodes import cluster, gateway, targets
+from aisfs.server.peers import owner_of
 from aisfs.server.state import Node, Store
 from aisfs_sdk import const
 
@@ -42,7 +42,6 @@ LINGER_S = 5.0
 """Seconds for which the rest of an unwanted body is read and dropped before closing."""
 
 _log = logging.getLogger(__name__)
-_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
@@ -71,6 +70,7 @@ async def _serve_faults(call: Call) -> Reply:
     return json_reply({"rules": len(rules)})
 
 
+_ROOT: dict[str, Handler] = {"/favicon.ico": _favicon, "/metrics": serve_metrics}
 _OBJECT_ALLOW = "DELETE, GET, HEAD, POST, PUT"
 _BUCKET_ALLOW = "DELETE, GET, HEAD, PATCH, POST"
 _SHARED: dict[str, tuple[Handler, str]] = {
@@ -114,6 +114,7 @@ class NodeApp:
         call = Call(self.store, self.node, request)
         started = time.perf_counter()
         status = 0
+        self.store.metrics.active += 1
         try:
             reply = await self._serve(call)
             status = reply.status
@@ -121,7 +122,10 @@ class NodeApp:
                 call.sent += 0 if call.method == "HEAD" else len(reply.content)
             return reply
         finally:
-            self._write_log(call, status, started)
+            self.store.metrics.active -= 1
+            seconds = time.perf_counter() - started
+            self.store.metrics.count(call, status, seconds)
+            self._write_log(call, status, seconds)
 
     async def _serve(self, call: Call) -> web.StreamResponse:
         faults = self.store.faults
@@ -129,13 +133,14 @@ class NodeApp:
             target = call.raw_path
             call.fault = faults.strike(call.method, target, self.node.role)
         if call.fault is None:
-            return await self._answer(call)
-        return await _with_fault(self, call, call.fault)
+            return await self.answer(call)
+        return await serve_with_fault(self, call, call.fault)
 
-    async def _answer(self, call: Call) -> web.StreamResponse:
+    async def answer(self, call: Call) -> web.StreamResponse:
         """Run the handler and turn refusals into replies."""
         try:
-            call.path = _decode_path(call.raw_path)
+            call.path = decode_path(call.raw_path)
+            self.store.trust.admit(call)
             return await self._route(call)
         except AisError as error:
             return self.error_reply(call, error)
@@ -148,8 +153,8 @@ class NodeApp:
 
     async def _route(self, call: Call) -> web.StreamResponse:
         parts = call.path.split("/")
-        if call.path == "/favicon.ico":
-            return await _favicon(call)
+        if call.path in _ROOT and call.method == "GET":
+            return await _ROOT[call.path](call)
         family = parts[2] if len(parts) > 2 and parts[1] == "v1" else ""
         if parts[1] in _ELSEWHERE:
             raise not_implemented(_ELSEWHERE[parts[1]])
@@ -196,7 +201,7 @@ class NodeApp:
         body = text.encode() + b"\n"
         return Reply(error.status, headers, body, const.JSON_CONTENT_TYPE)
 
-    def _write_log(self, call: Call, status: int, started: float) -> None:
+    def _write_log(self, call: Call, status: int, seconds: float) -> None:
         if not self.store.log.enabled:
             return
         self.store.log.write(
@@ -208,7 +213,7 @@ class NodeApp:
                 "status": status,
                 "sent": call.sent,
                 "received": call.request.content.total_bytes,
-                "ms": round((time.perf_counter() - started) * 1000, 3),
+                "ms": round(seconds * 1000, 3),
             }
         )
 
@@ -231,18 +236,6 @@ def _not_allowed(allow: str) -> Reply:
     return reply
 
 
-def _decode_path(raw: str) -> str:
-    """Decode a path once, as AIS does.
-
-    Raises:
-        PlainError: 400 for a bad escape.
-    """
-    if _BAD_ESCAPE.search(raw) or not raw.startswith("/"):
-        raise PlainError(400)
-    data = unquote_to_bytes(raw.encode("utf-8", "surrogateescape"))
-    return data.decode("utf-8", "surrogateescape")
-
-
 def _disk_error(error: Exception) -> AisError:
     full = isinstance(error, OSError) and error.errno in _FULL
     if full or "is full" in str(error):
@@ -251,93 +244,22 @@ def _disk_error(error: Exception) -> AisError:
     return AisError(500, f"{{node}}: {error}", type(error).__name__)
 
 
-# ---- injected faults ----------------------------------------------------------------------------
-
-
-async def _with_fault(app: NodeApp, call: Call, rule: Rule) -> web.StreamResponse:
-    """Serve a request as a fault rule says."""
-    if rule.action == "delay":
-        await asyncio.sleep(rule.seconds)
-        call.fault = None
-        return await app._answer(call)
-    if rule.action in {"error", "429", "redirect-loop"}:
-        return _refusal(app, call, rule)
-    if rule.action == "cut-upload":
-        await _read_some(call, rule.after_bytes)
-        _abort(call)
-    reply = await app._answer(call)
-    if not isinstance(reply, Reply):
-        return reply
-    if rule.action == "corrupt":
-        reply.body = corrupt(reply.content, rule.after_bytes) or None
-        return reply
-    return await _partial(call, reply, rule)
-
-
-def _refusal(app: NodeApp, call: Call, rule: Rule) -> Reply:
-    call.path = _decode_path(call.raw_path)
-    if rule.action == "redirect-loop":
-        status = 301 if call.method == "GET" else 307
-        location = f"{app.node.url}{call.raw_path}?{call.query_text}"
-        return Reply(status, [("Location", location)])
-    if rule.action == "429":
-        return app.error_reply(call, AisError(429, "too many requests", "ErrTooManyRequests"))
-    return app.error_reply(call, AisError(rule.status, "injected fault"))
-
-
-async def _read_some(call: Call, size: int) -> None:
-    read = 0
-    while read < size:
-        piece = await call.request.content.read(min(size - read, 1 << 16))
-        if not piece:
-            return
-        read += len(piece)
-
-
-async def _partial(call: Call, reply: Reply, rule: Rule) -> web.StreamResponse:
-    """Send the head and some of the body, then cut or stall."""
-    body = reply.content
-    if not body or call.method == "HEAD":
-        if rule.action == "cut":
-            _abort(call)
-        await asyncio.sleep(rule.seconds)
-        return reply
-    stream = web.StreamResponse(status=reply.status, headers=reply.headers)
-    stream.content_length = len(body)
-    await stream.prepare(call.request)
-    await stream.write(body[: rule.after_bytes])
-    call.sent += min(rule.after_bytes, len(body))
-    if rule.action == "cut":
-        _abort(call, flush=True)
-    await asyncio.sleep(rule.seconds)
-    await stream.write(body[rule.after_bytes :])
-    call.sent += max(len(body) - rule.after_bytes, 0)
-    await stream.write_eof()
-    return stream
-
-
-def _abort(call: Call, *, flush: bool = False) -> None:
-    """Close the connection now; what is buffered goes out first if `flush`.
-
-    Raises:
-        ConnectionResetError: always; there is nothing left to answer.
-    """
-    transport = call.request.transport
-    if transport is not None:
-        if flush:
-            transport.close()
-        else:
-            transport.abort()
-    raise ConnectionResetError
-
-
 # ---- protocol errors ----------------------------------------------------------------------------
 
 
 class _Protocol(RequestHandler):
-    """aiohttp's protocol with AIS's answers to what is no proper HTTP."""
+    """aiohttp's protocol with AIS's answers to what is no proper HTTP.
 
-    __slots__ = ()
+    Attributes:
+        owner: The uid of the process at the other end, None if unknown.
+    """
+
+    __slots__ = ("owner",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        peer, here = (transport.get_extra_info(name) for name in ("peername", "sockname"))
+        self.owner = owner_of(peer, here) if peer and here else None
+        super().connection_made(transport)
 
     def handle_error(
         self,

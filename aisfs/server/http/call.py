@@ -9,12 +9,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, unquote_to_bytes
 
 import msgspec
 from aiohttp import web
 
-from aisfs.server.http.errors import AisError
+from aisfs.server.http.errors import AisError, PlainError
 from aisfs.server.naming import BucketName, parse_namespace, parse_provider
 
 if TYPE_CHECKING:
@@ -81,10 +81,12 @@ class Call:
         node: The node that was addressed.
         request: aiohttp's request.
         method: HTTP method.
+        target: Path and query as sent.
         path: Decoded path (surrogateescape).
         query_text: Query as sent.
         sent: Bytes of reply body sent so far, for the request log.
         fault: The injected fault that this request meets, if any.
+        by_token: Whether the store's token let it in, rather than who sent it.
     """
 
     def __init__(self, store: "Store", node: "Node", request: web.BaseRequest) -> None:
@@ -92,10 +94,12 @@ class Call:
         self.node = node
         self.request = request
         self.method = request.method
-        self.raw_path, _, self.query_text = _target(request).partition("?")
+        self.target = _target(request)
+        self.raw_path, _, self.query_text = self.target.partition("?")
         self.path = ""
         self.sent = 0
         self.fault: Rule | None = None
+        self.by_token = False
         self._query: Query | None = None
 
     @property
@@ -108,6 +112,12 @@ class Call:
         if self._query is None:
             self._query = Query(self.query_text, strict=True)
         return self._query
+
+    @property
+    def peer(self) -> int | None:
+        """The uid of the process that sent it; None if unknown or on another machine."""
+        owner: int | None = getattr(self.request.protocol, "owner", None)
+        return owner
 
     def use_lenient_query(self) -> None:
         """Parse the query with Go's rules from here on."""
@@ -156,6 +166,18 @@ def _target(request: web.BaseRequest) -> str:
         _, _, rest = target.partition("://")
         return "/" + rest.partition("/")[2]
     return target
+
+
+def decode_path(raw: str) -> str:
+    """Decode a path once, as AIS does.
+
+    Raises:
+        PlainError: 400 for a bad escape.
+    """
+    if _BAD_ESCAPE.search(raw) or not raw.startswith("/"):
+        raise PlainError(400)
+    data = unquote_to_bytes(raw.encode("utf-8", "surrogateescape"))
+    return data.decode("utf-8", "surrogateescape")
 
 
 def fold_keys(value: Any) -> Any:

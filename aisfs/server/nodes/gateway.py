@@ -84,7 +84,7 @@ def redirect(call: Call, node: Node) -> Reply:
     pairs = [pair for pair in call.query_text.split("&") if pair] + markers
     if reencoded:
         pairs.sort()
-    location = f"{node.url}{path}?{'&'.join(pairs)}"
+    location = node.url + call.store.trust.vouch(call, f"{path}?{'&'.join(pairs)}")
     headers = [("Location", location)]
     if call.method == "GET":
         page = f'<a href="{html.escape(location)}">Moved Permanently</a>.\n\n'
