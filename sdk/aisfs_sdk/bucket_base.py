@@ -39,9 +39,9 @@ class BucketBase:
     ) -> None:
         self._client = client
         self._name = name
-        self._provider = provider
+        self._provider = str(provider)
         self._namespace = namespace
-        self._qparam = {const.QPARAM_PROVIDER: provider}
+        self._qparam = {const.QPARAM_PROVIDER: self._provider}
         if namespace is not None:
             self._qparam[const.QPARAM_NAMESPACE] = namespace.get_path()
         self._query = query_string(self._qparam)

@@ -11,10 +11,12 @@ from aisfs_sdk.dsort import Dsort
 from aisfs_sdk.etl import Etl
 from aisfs_sdk.job import Job
 from aisfs_sdk.request_client import RequestClient
+from aisfs_sdk.urls import split_url
 
 if TYPE_CHECKING:
     from aisfs_sdk.eras import Era
     from aisfs_sdk.namespace import Namespace
+    from aisfs_sdk.object import Object
     from aisfs_sdk.retry import RetryConfig
 
 
@@ -95,6 +97,19 @@ class Client:
             namespace: of the bucket, None for the global one.
         """
         return Bucket(bck_name, self._request_client, provider, namespace)
+
+    def get_object_from_url(self, url: str) -> Object:
+        """Return the object that a URL such as `ais://bucket/name` means. Sends nothing.
+
+        Args:
+            url: scheme (`ais`, `aws` or `s3`, `gcp` or `gs`, `azure` or `az`, `oci` or `oc`),
+                perhaps a namespace (`@uuid#name/`), bucket, and name.
+
+        Raises:
+            InvalidURLException: it is none.
+        """
+        provider, namespace, bucket, name = split_url(url)
+        return self.bucket(bucket, provider, namespace).object(name)
 
     def cluster(self) -> Cluster:
         """Return the cluster. Sends nothing."""

@@ -22,9 +22,12 @@ replies to control calls) stays a `requests` exception. Both are made in `reques
     ├── UnavailableError *         overloaded or starting, also after retries (429, 502, 503, 504)
     ├── JobInfoNotFound            no node knows the job
     ├── IntegrityError             bytes were lost, added or changed on the way
+    │   └── ObjectFileReaderMaxResumeError   … also when reading was resumed
     ├── AbortedError               the caller aborted the stream itself
     └── NotAISError                something answers at the endpoint, but it is not AIS
 
+    InvalidURLException            refused here: no URL of a bucket or object
+    NoTargetError                  the cluster has no target that could own an object
     InvalidBckProvider             refused here: the call makes no sense for this provider
     Timeout                        a wait for a job was longer than its caller allowed
     InvalidObjectRangeIndex        refused here: malformed range of object names
@@ -75,6 +78,10 @@ class AISError(Exception):
 
     def __reduce__(self) -> tuple[Callable[..., AISError], tuple[Any, ...]]:
         return type(self), (self.status_code, self.message, self.request, self.tcode, self.response)
+
+
+APIRequestError = AISError
+"""The name that newer releases give to it."""
 
 
 class AuthError(AISError):
@@ -156,12 +163,24 @@ class IntegrityError(AISError):
     """Bytes were lost, added or changed on the way; what was received so far may be kept."""
 
 
+class ObjectFileReaderMaxResumeError(IntegrityError):
+    """A file could not be read to its end, however often it was gone on with."""
+
+
 class AbortedError(AISError):
     """The caller aborted the stream itself."""
 
 
 class NotAISError(AISError):
     """Something answers at the endpoint, but it is not an AIS cluster."""
+
+
+class InvalidURLException(ValueError):
+    """A text is no URL of a bucket or object."""
+
+
+class NoTargetError(ValueError):
+    """The cluster has no target that could own an object."""
 
 
 class InvalidBckProvider(Exception):

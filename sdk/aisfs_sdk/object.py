@@ -1,185 +1,34 @@
-"""One object of a bucket: its bytes and what is known of it."""
+"""One object of a bucket: writing, copying and deleting it; reading comes from beside."""
 
 from __future__ import annotations
 
-import re
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import requests
 
 from aisfs_sdk import const
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.job import text_of
-from aisfs_sdk.object_attributes import ObjectAttributes
-from aisfs_sdk.object_reader import ObjectReader
+from aisfs_sdk.multipart_upload import MultipartUpload
+from aisfs_sdk.object_read import ReadableObject, etl_params
 from aisfs_sdk.object_writer import ObjectWriter, refuse_mangled_name, refuse_miscopied_name
-from aisfs_sdk.request_client import JSON_HEADERS, Call, RequestClient
+from aisfs_sdk.request_client import JSON_HEADERS, Call
 from aisfs_sdk.types import ActionMsg, encode_message
 from aisfs_sdk.urls import object_path, objects_path, query_string
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from aisfs_sdk.bucket import Bucket
-
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)|bytes=-(\d+)")
+    from aisfs_sdk.etl_config import ETLConfig
 
 
-class Object:
+class Object(ReadableObject):
     """An object of a bucket. Making one sends nothing.
 
     Args:
         bucket: that holds it.
         name: as listings show it; may hold "/".
     """
-
-    def __init__(self, bucket: Bucket, name: str) -> None:
-        self._bucket = bucket
-        self._name = name
-
-    def __repr__(self) -> str:
-        return f"<Object {self.uri}>"
-
-    @property
-    def bucket(self) -> Bucket:
-        """Bucket that holds the object."""
-        return self._bucket
-
-    @property
-    def name(self) -> str:
-        """Name of the object."""
-        return self._name
-
-    @property
-    def client(self) -> RequestClient:
-        """The client that sends the object's requests."""
-        return self._bucket.bound_client
-
-    @property
-    def uri(self) -> str:
-        """The object in AIS's notation, such as `ais://bucket/name`."""
-        return f"{self._bucket.uri}/{self._name}"
-
-    @property
-    def uname(self) -> str:
-        """The name by which AIS places the object, see `smap.object_uname`."""
-        return self._bucket.get_path() + self._name
-
-    @property
-    def props(self) -> ObjectAttributes:
-        """The object's attributes; asked for on every access.
-
-        AIS: HEAD /v1/objects/BUCKET/NAME.
-
-        Raises:
-            ErrObjNotFound: there is no such object.
-            AISError: the cluster refused or failed it otherwise.
-            requests.RequestException: the network failed.
-        """
-        return ObjectAttributes(self.client.send(self.call(const.HTTP_METHOD_HEAD)).headers)
-
-    def head(self) -> requests.structures.CaseInsensitiveDict[str]:
-        """Return the headers that describe the object.
-
-        AIS: HEAD /v1/objects/BUCKET/NAME.
-
-        Raises:
-            ErrObjNotFound: there is no such object; it is a `requests.HTTPError`, too.
-            AISError: the cluster refused or failed it otherwise.
-            requests.RequestException: the network failed.
-        """
-        answer = self.client.send(self.call(const.HTTP_METHOD_HEAD))
-        return requests.structures.CaseInsensitiveDict(answer.headers)
-
-    def get(
-        self,
-        archpath: str = "",
-        chunk_size: int = const.DEFAULT_CHUNK_SIZE,
-        etl_name: str | None = None,
-        writer: IO[bytes] | None = None,
-        latest: bool = False,
-        byte_range: str | None = None,
-    ) -> ObjectReader:
-        """Open the object for reading.
-
-        AIS: GET /v1/objects/BUCKET/NAME.
-
-        Args:
-            archpath: name of a member, if the object is an archive and only that is wanted.
-            chunk_size: bytes per item when the reader is iterated.
-            etl_name: transformer that the bytes go through.
-            writer: receives all bytes at once; the caller closes it.
-            latest: ask the remote backend for a newer version first.
-            byte_range: `bytes=FIRST-LAST`, `bytes=FIRST-` or `bytes=-COUNT`.
-
-        Returns:
-            A reader of the open answer, to be read or closed.
-
-        Raises:
-            ErrObjNotFound: there is no such object, or no such member.
-            ErrETLNotFound: there is no such transformer.
-            InvalidRequestError: the range begins behind the end (status 416), or the object is no
-                archive.
-            UnsupportedError: this cluster cannot do `latest`.
-            IntegrityError: the answer does not fit the request.
-            AISError: the cluster refused or failed it otherwise.
-            requests.RequestException: the network failed.
-            ValueError: the range is malformed.
-        """
-        if chunk_size <= 0:
-            msg = f"chunks cannot have {chunk_size} bytes"
-            raise ValueError(msg)
-        call = self.call(const.HTTP_METHOD_GET)
-        call.streaming = True
-        call.query += self._read_query(archpath, etl_name, latest=latest)
-        asked = None
-        if byte_range is not None:
-            asked = parse_range(byte_range)
-            call.headers = {const.HEADER_RANGE: byte_range}
-        answer = self.client.send(call)
-        reader = ObjectReader(answer.raw, str(call), chunk_size, asked)
-        if writer is not None:
-            writer.writelines(reader)
-        return reader
-
-    def get_reader(
-        self,
-        *,
-        archpath: str = "",
-        chunk_size: int = const.DEFAULT_CHUNK_SIZE,
-        etl_name: str | None = None,
-        writer: IO[bytes] | None = None,
-        latest: bool = False,
-        byte_range: str | None = None,
-    ) -> ObjectReader:
-        """Open the object for reading: `get`, by the name that newer releases document."""
-        return self.get(archpath, chunk_size, etl_name, writer, latest, byte_range)
-
-    def get_url(self, archpath: str = "", etl_name: str | None = None) -> str:
-        """Return the URL of the object's content. Sends nothing.
-
-        Args:
-            archpath: name of a member, if the object is an archive.
-            etl_name: transformer that the bytes go through.
-        """
-        params = dict(self._bucket.qparam)
-        if archpath:
-            params[const.QPARAM_ARCHPATH] = archpath
-        if etl_name:
-            params[const.QPARAM_ETL_NAME] = etl_name
-        path = object_path(self._bucket.name, self._name)
-        return f"{self.client.endpoint}{path}?{query_string(params)}"
-
-    def list_urls(self, prefix: str = "", etl_name: str | None = None) -> Iterator[str]:
-        """Yield the URL of the object, as buckets and groups yield those of theirs. Sends nothing.
-
-        Args:
-            prefix: without effect; it is there because buckets have it.
-            etl_name: transformer that the bytes go through when the URL is read.
-        """
-        del prefix
-        yield self.get_url(etl_name=etl_name)
 
     def get_writer(self) -> ObjectWriter:
         """Return what writes the object. Sends nothing."""
@@ -286,7 +135,13 @@ class Object:
         """
         self.client.send(self.call(const.HTTP_METHOD_DELETE))
 
-    def copy(self, to_obj: Object) -> requests.Response:
+    def copy(
+        self,
+        to_obj: Object,
+        etl: ETLConfig | None = None,
+        latest: bool = False,
+        sync: bool = False,
+    ) -> requests.Response:
         """Copy the object within the cluster, custom metadata included, replacing the target.
 
         The bytes do not pass through here. The wait for the answer has no limit but the deadline
@@ -296,6 +151,9 @@ class Object:
 
         Args:
             to_obj: what to make; its bucket has to exist.
+            etl: transformer that the bytes go through.
+            latest: ask the remote backend for a newer version first.
+            sync: also delete the target if the remote object is gone.
 
         Returns:
             The cluster's answer.
@@ -317,7 +175,15 @@ class Object:
         object_path(to_obj.bucket.name, to_obj.name)
         refuse_mangled_name(to_obj, str(call))
         refuse_miscopied_name(to_obj, str(call))
-        call.query += "&" + query_string({const.QPARAM_OBJECT_TO: to_obj.uname})
+        params = {const.QPARAM_OBJECT_TO: to_obj.uname}
+        if latest or sync:
+            params |= {
+                const.QPARAM_LATEST: str(latest).lower(),
+                const.QPARAM_SYNC: str(sync).lower(),
+            }
+        if etl is not None:
+            params |= etl_params(self.client, etl, str(call))
+        call.query += "&" + query_string(params)
         call.slow = True
         return self.client.as_response(call, self.client.send(call))
 
@@ -327,44 +193,44 @@ class Object:
         """Set custom metadata: see `ObjectWriter.set_custom_props`."""
         self.get_writer().set_custom_props(custom_metadata, replace_existing)
 
-    def call(self, method: str) -> Call:
-        """Return a request about this object, for its verbs to complete.
+    def multipart_upload(self) -> MultipartUpload:
+        """Return what stores the object in parts. Sends nothing."""
+        return MultipartUpload(self)
+
+    def blob_download(
+        self,
+        chunk_size: int | None = None,
+        num_workers: int | None = None,
+        latest: bool = False,
+    ) -> str:
+        """Bring a remote object into the cluster, in parts, in the background.
+
+        AIS: POST /v1/objects/BUCKET, action "blob-download".
+
+        Args:
+            chunk_size: bytes per part.
+            num_workers: of the target.
+            latest: also if the cluster has an older version.
+
+        Returns:
+            Id of the job, for `Job.wait_single_node`; "" if the cluster has the object already.
 
         Raises:
-            ValueError: no cluster can store an object of this name.
+            InvalidBckProvider: the bucket is not remote.
+            UnsupportedError: the cluster is too old.
+            ErrObjNotFound: there is no such object.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
         """
         bucket = self._bucket
-        path = object_path(bucket.name, self._name)
-        return Call(method, path, bucket.query, self.uri, keep_path=True)
-
-    def _read_query(self, archpath: str, etl_name: str | None, *, latest: bool) -> str:
-        params = {}
-        if archpath:
-            params[const.QPARAM_ARCHPATH] = archpath
-        if etl_name:
-            params[const.QPARAM_ETL_NAME] = etl_name
-        if latest:
-            self.client.era.require(Feature.LATEST, f"GET {self.uri}")
-            params[const.QPARAM_LATEST] = "true"
-        return f"&{query_string(params)}" if params else ""
-
-
-def parse_range(byte_range: str) -> tuple[int | None, int | None]:
-    """Return first and last byte of a range, or (None, count) for the end of the object.
-
-    Some clusters lock an object for ever when they are sent half a range, so only whole ones pass.
-
-    Raises:
-        ValueError: the range is malformed, empty, or ends before it begins.
-    """
-    found = _RANGE.fullmatch(byte_range)
-    if found is not None and byte_range.isascii():
-        first = int(found[1]) if found[1] else None
-        last = int(text) if (text := found[2] or found[3]) else None
-        fits = last is None or last >= (1 if first is None else first)
-        if fits and max(first or 0, last or 0) < 1 << 63:
-            return first, last
-    msg = (
-        f"no range of bytes: {byte_range!r} (wanted bytes=FIRST-LAST, bytes=FIRST- or bytes=-COUNT)"
-    )
-    raise ValueError(msg)
+        bucket.verify_cloud_bucket()
+        call = Call(const.HTTP_METHOD_POST, objects_path(bucket.name), bucket.query, self.uri)
+        self.client.era.require(Feature.BLOB_DOWNLOAD, str(call))
+        value: dict[str, Any] = {"latest-ver": latest}
+        if chunk_size is not None:
+            value["chunk-size"] = chunk_size
+        if num_workers is not None:
+            value["num-workers"] = num_workers
+        call.headers = JSON_HEADERS
+        call.body = encode_message(ActionMsg(const.ACT_BLOB_DOWNLOAD, self._name, value))
+        return text_of(self.client.send(call))

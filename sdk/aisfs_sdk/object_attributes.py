@@ -89,6 +89,38 @@ class ObjectAttributes:
         return self._headers.get(const.HEADER_PRESENT, "true").lower() == "true"
 
     @property
+    def location(self) -> str:
+        """Node and disk that hold the object."""
+        return self._headers.get(const.HEADER_LOCATION_PROPS, "")
+
+    @property
+    def mirror_copies(self) -> int:
+        """Copies of the object within its node."""
+        return _number(self._headers.get(const.HEADER_MIRROR_COPIES, ""))
+
+    @property
+    def mirror_paths(self) -> list[str]:
+        """Directories that hold them."""
+        text = self._headers.get(const.HEADER_MIRROR_PATHS, "").strip("[]")
+        return [path.strip() for path in text.replace(",", " ").split()]
+
+    @property
+    def last_modified(self) -> str:
+        """When the content was stored, as HTTP writes dates; only where it was asked for."""
+        return self._headers.get(const.HEADER_LAST_MODIFIED, "")
+
+    @property
+    def etag(self) -> str:
+        """Tag of the content, without quotes; only where it was asked for."""
+        return self._headers.get(const.HEADER_ETAG, "").strip('"')
+
+    @property
+    def chunks(self) -> int | None:
+        """Parts that the object is stored in; None where that was not told."""
+        text = self._headers.get(const.HEADER_CHUNKS_COUNT, "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    @property
     def custom_metadata(self) -> dict[str, str]:
         """Custom metadata by key. A value's leading and trailing blanks are lost on the way."""
         found = {}

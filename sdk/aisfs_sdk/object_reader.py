@@ -23,10 +23,11 @@ from urllib3 import exceptions as lib
 
 from aisfs_sdk import const, errors
 from aisfs_sdk.object_attributes import ObjectAttributes
+from aisfs_sdk.object_file import ObjectFileReader
 from aisfs_sdk.request_client import network_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from urllib3 import BaseHTTPResponse
@@ -47,6 +48,9 @@ class ObjectReader:
     """The content of one object, or of the part of it that was asked for.
 
     Attributes of the object come with the first bytes: `attributes` sends no request.
+
+    Attributes:
+        open_at: opens the same content again, that many bytes on; None where that cannot be done.
 
     Invariant: bytes are handed out only as long as they can be those that were announced. A body
     that ends early, or has more than was announced, ends in `IntegrityError`.
@@ -77,6 +81,7 @@ class ObjectReader:
         self._lock = threading.Lock()
         self._aborted = False
         self._done = False
+        self.open_at: Callable[[int], ObjectReader] | None = None
         self._source, self._socket = _source(raw)
         try:
             self._range = self._check_range(byte_range)
@@ -132,6 +137,36 @@ class ObjectReader:
         self._took(count, len(view))
         return count
 
+    def readinto1(self, buffer: memoryview | bytearray) -> int:
+        """Receive what is there, or wait for some: as `readinto`, but nothing that came is lost.
+
+        Returns:
+            How many bytes were received; 0 at the end.
+
+        Raises:
+            IntegrityError, AbortedError, requests.RequestException: see `readinto`.
+        """
+        view = memoryview(buffer)
+        if self._remaining is not None and len(view) > self._remaining:
+            view = view[: self._remaining]
+        if self._done or not len(view):
+            self._refuse_if_aborted()
+            return 0
+        try:
+            count = self._receive_some(view)
+        except Exception as error:
+            raise self._failed(error) from error
+        # As many as were wanted, unless that is the end.
+        self._took(count, count or len(view))
+        return count
+
+    def _receive_some(self, view: memoryview) -> int:
+        if isinstance(self._source, io.BufferedReader):
+            return self._source.readinto1(view)
+        data = cast("bytes", self._source.read1(len(view)))  # type: ignore[attr-defined]
+        view[: len(data)] = data
+        return len(data)
+
     def read_all(self) -> bytes:
         """Return all that is still to come, and close.
 
@@ -171,6 +206,22 @@ class ObjectReader:
             raise self._failed(error) from error
         self._took(len(data), size)
         return data
+
+    def as_file(
+        self, buffer_size: int | None = None, max_resume: int | None = 5
+    ) -> ObjectFileReader:
+        """Return the rest of the content as a file that goes on where a connection breaks.
+
+        It takes this reader over.
+
+        Args:
+            buffer_size: bytes that are read ahead; None for 1 MiB.
+            max_resume: how often it may go on, over the file's life; None for no limit.
+
+        Raises:
+            ValueError: `max_resume` is negative, or reading has begun.
+        """
+        return ObjectFileReader(self, buffer_size, max_resume)
 
     # ---- ending ----
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 
 import requests
 from urllib3 import HTTPHeaderDict
@@ -16,15 +16,17 @@ from urllib3 import HTTPHeaderDict
 from aisfs_sdk import const, errors
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.object_attributes import ObjectAttributes, encode_header
+from aisfs_sdk.object_file import ObjectFileWriter
 from aisfs_sdk.request_client import JSON_HEADERS, Answer
 from aisfs_sdk.session import Body
 from aisfs_sdk.types import ActionMsg, encode_message
+from aisfs_sdk.urls import query_string
 from aisfs_sdk.utils import validate_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aisfs_sdk.object import Object
+    from aisfs_sdk.object_read import ReadableObject
 
 _XXHASH = "xxhash"
 _SAME_HASH = frozenset(("xxhash", "xxhash2"))
@@ -40,7 +42,7 @@ _NOT_IN_HEADER = re.compile(r"[\0\n\r\x01]|^[ \t]|[ \t]$")
 class ObjectWriter:
     """Writes one object. Made by `Object.get_writer`."""
 
-    def __init__(self, obj: Object) -> None:
+    def __init__(self, obj: ReadableObject) -> None:
         """Bind to an object, which need not exist."""
         self._object = obj
 
@@ -117,6 +119,62 @@ class ObjectWriter:
             answer = self._put(file, size, None, None)
         return requests.structures.CaseInsensitiveDict(answer.headers)
 
+    def append_content(self, content: bytes, handle: str = "", flush: bool = False) -> str:
+        """Send bytes that go behind what the object holds; readers see them after a flush.
+
+        The object is copied by the cluster when appending begins.
+
+        AIS: PUT /v1/objects/BUCKET/NAME?append_type=….
+
+        Args:
+            content: the bytes; none if only to flush.
+            handle: what the call before returned; "" to begin.
+            flush: make visible what was appended, and end.
+
+        Returns:
+            The handle for the next call, "" after a flush.
+
+        Raises:
+            UnsupportedError: the cluster would lose what the object holds: it is of 2023, or the
+                object was stored in parts.
+            ValueError: there is nothing to flush, or the name cannot be stored as it is.
+            ErrBckNotFound: there is no such bucket.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+        """
+        if not handle:
+            if flush and not content:
+                msg = "nothing was appended that could be flushed"
+                raise ValueError(msg)
+            refuse_losing_append(self._object)
+        if content or not flush:
+            handle = self._append(content, {const.QPARAM_APPEND_TYPE: const.APPEND_APPEND}, handle)
+        if flush:
+            self._append(b"", {const.QPARAM_APPEND_TYPE: const.APPEND_FLUSH}, handle)
+            return ""
+        return handle
+
+    def _append(self, content: bytes, query: dict[str, str], handle: str) -> str:
+        obj = self._object
+        call = obj.call(const.HTTP_METHOD_PUT)
+        refuse_mangled_name(obj, str(call))
+        call.query += "&" + query_string({**query, const.QPARAM_APPEND_HANDLE: handle})
+        call.body = Body(content, len(content))
+        # Twice would append twice. The first and the last call copy the object in silence.
+        call.repeatable, call.slow = False, True
+        return obj.client.send(call).headers.get(const.HEADER_APPEND_HANDLE, "")
+
+    def as_file(self, mode: Literal["a", "w"] = "a") -> ObjectFileWriter:
+        """Return the object as a binary file to write.
+
+        Args:
+            mode: "a" goes on after what the object holds, "w" empties it first.
+
+        Raises:
+            ValueError, AISError, requests.RequestException: see `ObjectFileWriter`.
+        """
+        return ObjectFileWriter(self, mode)
+
     def set_custom_props(
         self, custom_metadata: Mapping[str, str], replace_existing: bool = False
     ) -> None:
@@ -190,7 +248,30 @@ class ObjectWriter:
             )
 
 
-def refuse_mangled_name(obj: Object, request: str) -> None:
+def refuse_losing_append(obj: ReadableObject) -> None:
+    """Refuse to append where the cluster would drop what the object holds.
+
+    Clusters of 2023 begin with nothing. Newer ones keep, of an object that was stored in parts,
+    only the first.
+
+    Raises:
+        UnsupportedError: the object holds bytes that would be lost.
+    """
+    era = obj.client.era
+    request = f"append to {obj.uri}"
+    try:
+        if era.has(Feature.APPEND_CONTINUES):
+            lost = (obj.head_v2("chunked").chunks or 1) > 1
+        else:
+            lost = obj.props.size > 0
+    except errors.ErrObjNotFound:
+        return
+    if lost:
+        msg = f"{era} would drop bytes of the object: read and write it whole"
+        raise errors.UnsupportedError(0, msg, request)
+
+
+def refuse_mangled_name(obj: ReadableObject, request: str) -> None:
     """Refuse to make an object that the cluster at hand would store under another name.
 
     Raises:
@@ -201,7 +282,7 @@ def refuse_mangled_name(obj: Object, request: str) -> None:
         raise ValueError(msg)
 
 
-def refuse_miscopied_name(obj: Object, request: str) -> None:
+def refuse_miscopied_name(obj: ReadableObject, request: str) -> None:
     """Refuse to copy to a name that the cluster would not keep on the way between its nodes.
 
     Seen on 5.0: a copy to `a?b` answers 200 and, when the new name belongs to another node,

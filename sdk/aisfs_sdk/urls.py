@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from aisfs_sdk import const
+from aisfs_sdk.errors import InvalidURLException
+from aisfs_sdk.namespace import Namespace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +23,11 @@ _SAFE = "/._~!$*,:;=@+()-"
 # What no release stores as it is: empty components are dropped on disk, so that the object is
 # never listed; "." and ".." leave their place or are refused; NUL, LF and CR break the redirect.
 _MANGLED = re.compile(r"^/|//|/$|(?:^|/)\.\.?(?:/|$)|^~/|[\0\n\r]")
+
+_SCHEMES = frozenset(
+    (const.PROVIDER_AIS, const.PROVIDER_AMAZON, const.PROVIDER_AZURE, const.PROVIDER_GOOGLE,
+     const.PROVIDER_ORACLE)
+)  # fmt: skip
 
 _BUCKET = re.compile(r"[^/?#%\s\x00-\x1f\x7f]+")
 
@@ -80,6 +87,26 @@ def object_path(bucket: str, name: str) -> str:
     _check_bucket_name(bucket)
     check_object_name(name)
     return f"/{const.URL_PATH_VERSION}/{const.URL_PATH_OBJECTS}/{bucket}/{quote_name(name)}"
+
+
+def split_url(url: str) -> tuple[str, Namespace | None, str, str]:
+    """Return provider, namespace, bucket and name of an object's URL.
+
+    Raises:
+        InvalidURLException: it is none.
+    """
+    scheme, separator, rest = url.partition("://")
+    provider = const.PROVIDER_ALIASES.get(scheme, scheme)
+    namespace = None
+    if rest[:1] in {"@", "#"}:
+        space, _, rest = rest.partition("/")
+        uuid, _, name = space.removeprefix("@").partition("#")
+        namespace = Namespace(uuid if space.startswith("@") else "", name)
+    bucket, _, obj_name = rest.partition("/")
+    if not separator or provider not in _SCHEMES or not bucket or not obj_name:
+        msg = f"{url!r} is no URL of an object, such as ais://bucket/name"
+        raise InvalidURLException(msg)
+    return provider, namespace, bucket, obj_name
 
 
 def query_string(params: Mapping[str, str]) -> str:

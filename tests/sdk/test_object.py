@@ -8,7 +8,7 @@ import requests
 
 from aisfs_sdk import Bucket, Client, Namespace, errors
 from aisfs_sdk.eras import Feature
-from aisfs_sdk.object import parse_range
+from aisfs_sdk.object_read import parse_range
 from tests.sdk.wire import Wire, http
 
 if TYPE_CHECKING:
