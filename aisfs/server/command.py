@@ -81,6 +81,11 @@ import click
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="The certificate's key (PEM).",
 )
+@click.option(
+    "--allow-etl",
+    is_flag=True,
+    help="Allow holders of the store's token to run code as you on this machine (ETL).",
+)
 @click.option("--faults", is_flag=True, help="Allow failures to be injected (for tests).")
 def serve(*, data: Path | None, ephemeral: bool, **options: object) -> None:
     """Run an AIStore-compatible object store on this machine.

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aisfs.server.eras import ERAS, NEWEST
+from aisfs.server.etl.registry import Etls
 from aisfs.server.http.app import NodeServer
 from aisfs.server.http.faults import Faults
 from aisfs.server.http.request_log import RequestLog
@@ -58,6 +59,7 @@ class Options:
     tls: bool = False
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    allow_etl: bool = False
 
 
 def serve(options: Options) -> None:
@@ -136,6 +138,7 @@ def open_store(options: Options, root: Path) -> Store:
         uuid, proxy, targets = load_identities(catalog, options.targets, _public_host(options))
         trust = _trust(options, root)
         log = RequestLog(options.request_log)
+        etls = Etls((root / "etl").absolute(), allowed=options.allow_etl)
     except (OSError, sqlite3.Error) as error:
         raise StartError(f"cannot use {root} as data directory: {error}") from error
     store = Store(
@@ -151,6 +154,7 @@ def open_store(options: Options, root: Path) -> Store:
         jobs=Jobs(catalog.connection),
         trust=trust,
         era=ERAS[options.compat],
+        etls=etls,
     )
     catalog.workers = store.workers
     return store
@@ -197,6 +201,7 @@ async def _run(options: Options, root: Path) -> None:
         await _stop(servers)
     finally:
         await store.jobs.stop()
+        await store.etls.close(store.jobs)
         store.workers.shutdown()
         store.catalog.close()
         store.log.close()

@@ -12,6 +12,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from aisfs.server.eras import Era
+from aisfs.server.etl.registry import Etls
 from aisfs.server.http.errors import AisError
 from aisfs.server.http.faults import Faults
 from aisfs.server.http.metrics import Metrics
@@ -94,6 +95,7 @@ class Store:
     trust: Trust
     era: Era
     metrics: Metrics = field(default_factory=Metrics)
+    etls: Etls
     uploads: Uploads = field(default_factory=Uploads)
     shard_locks: WeakValueDictionary[tuple[int, bytes], asyncio.Lock] = field(
         default_factory=WeakValueDictionary

@@ -144,9 +144,7 @@ def test_props_are_changed_one_by_one(store: StoreProcess, bucket: str) -> None:
 @pytest.mark.parametrize(
     ("method", "target", "action"),
     [
-        ("POST", "/v1/buckets/{}", "etl-bck"),
         ("POST", "/v1/objects/{}", "promote"),
-        ("GET", "/v1/etl", ""),
         ("POST", "/v1/sort", ""),
         ("GET", "/s3/{}", ""),
     ],

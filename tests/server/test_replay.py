@@ -11,7 +11,7 @@ CASES = [case.name for case in load_cases()]
 
 @pytest.fixture(scope="module")
 def replayed() -> dict[str, str]:
-    with StoreProcess() as process:
+    with StoreProcess(extra=("--allow-etl",)) as process:
         replay = Replay(process)
         replay.run()
         return replay.differences

@@ -12,6 +12,7 @@ from aisfs.server.archives.job import archive_objects
 from aisfs.server.buckets import access
 from aisfs.server.buckets.listing import list_objects
 from aisfs.server.buckets.props import changed, default_props
+from aisfs.server.etl.jobs import transform_bucket, transform_selected
 from aisfs.server.http.call import Call, Message, decode_value, parse_message
 from aisfs.server.http.errors import AisError, not_implemented
 from aisfs.server.http.replies import Reply, json_reply, text_reply
@@ -36,7 +37,6 @@ COPY_BATCH = 500
 """Objects copied between two chances for other requests."""
 
 _NOT_BUILT = {
-    const.ACT_TRANSFORM_OBJECTS, const.ACT_ETL_BCK,
     "make-n-copies", "ec-encode", "create-nbi", "destroy-nbi", "rechunk",
 }  # fmt: skip
 _SUMMARY_KEYS: dict[str, type | tuple[type, ...]] = {
@@ -361,6 +361,13 @@ async def _copy_named(call: Call, name: str, message: Message) -> Reply:
     return text_reply(job.id)
 
 
+async def _transform(call: Call, name: str, message: Message) -> Reply:
+    source = call.store.find_bucket(call.bucket_name(name))
+    start = transform_bucket if message.action == const.ACT_ETL_BCK else transform_selected
+    job = await start(call, name, message, lambda other: _existing_or_clone(call, other, source))
+    return text_reply(job.id)
+
+
 async def _archive(call: Call, name: str, message: Message) -> Reply:
     bucket = call.store.find_bucket(call.bucket_name(name))
     return text_reply((await archive_objects(call, bucket, message.value)).id)
@@ -371,6 +378,8 @@ _ACTIONS: dict[tuple[str, str], Handler] = {
     ("POST", const.ACT_MOVE_BCK): _rename,
     ("POST", const.ACT_COPY_BCK): _copy,
     ("POST", const.ACT_COPY_OBJECTS): _copy_named,
+    ("POST", const.ACT_ETL_BCK): _transform,
+    ("POST", const.ACT_TRANSFORM_OBJECTS): _transform,
     ("POST", const.ACT_PREFETCH_OBJECTS): _prefetch,
     ("PUT", const.ACT_ARCHIVE_OBJECTS): _archive,
     ("DELETE", const.ACT_DESTROY_BCK): _destroy,

@@ -9,6 +9,7 @@ import asyncio
 import errno
 import json
 import logging
+import re
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,7 @@ from aiohttp.web_protocol import RequestHandler
 from aisfs.server.batch.requests import serve_ml
 from aisfs.server.buckets import requests as buckets
 from aisfs.server.http.call import Call, decode_json, decode_path
+from aisfs.server.etl.requests import serve_etl
 from aisfs.server.http.errors import AisError, PlainError, no_space, not_implemented
 from aisfs.server.http.injection import serve_with_fault
 from aisfs.server.http.metrics import serve_metrics
@@ -42,6 +44,7 @@ LINGER_S = 5.0
 """Seconds for which the rest of an unwanted body is read and dropped before closing."""
 
 _log = logging.getLogger(__name__)
+_SECRET_PATH = re.compile(r"(/v1/etl/_object/).*", re.DOTALL)
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
@@ -76,7 +79,7 @@ _BUCKET_ALLOW = "DELETE, GET, HEAD, PATCH, POST"
 _SHARED: dict[str, tuple[Handler, str]] = {
     "daemon": (cluster.serve_daemon, "GET, POST, PUT"),
     "health": (cluster.serve_health, "GET, HEAD"),
-    "etl": (_missing("ETL"), "DELETE, GET, POST, PUT"),
+    "etl": (serve_etl, "DELETE, GET, POST, PUT"),
     "sort": (_missing("dSort"), "DELETE, GET, POST"),
     "download": (_missing("the downloader"), "DELETE, GET, POST"),
     "xactions": (_missing("/v1/xactions"), "GET"),
@@ -187,7 +190,7 @@ class NodeApp:
         fields.update(
             message=error.message.replace("{node}", node.label),
             method=error.method or call.method,
-            url_path=error.url_path or call.path,
+            url_path=error.url_path or _without_secret(call.path),
             remote_addr=_remote(call),
             caller=self.node.label if error.at_target else "",
             node=node.label,
@@ -208,7 +211,7 @@ class NodeApp:
             {
                 "node": self.node.id,
                 "method": call.method,
-                "path": call.raw_path,
+                "path": _without_secret(call.raw_path),
                 "query": call.query_text,
                 "status": status,
                 "sent": call.sent,
@@ -216,6 +219,11 @@ class NodeApp:
                 "ms": round(seconds * 1000, 3),
             }
         )
+
+
+def _without_secret(path: str) -> str:
+    """Return a path to be shown; that of a transformer's own requests contains a secret."""
+    return _SECRET_PATH.sub(r"\1…", path)
 
 
 def _to_json(fields: dict[str, object]) -> str:

@@ -16,7 +16,7 @@ from aisfs.server.http.replies import Headers
 Result = TypeVar("Result")
 
 
-class _PieceReply(web.StreamResponse):
+class BareStream(web.StreamResponse):
     """A streamed reply without aiohttp's own headers."""
 
     async def _prepare_headers(self) -> None:
@@ -50,7 +50,7 @@ async def send_pieces(
     """
     try:
         piece = await to_its_end(call, next, pieces, b"")
-        stream = _PieceReply(status=200)
+        stream = BareStream(status=200)
         for name, value in headers:
             stream.headers.add(name, value)
         if length is not None:

@@ -156,7 +156,10 @@ async def stop_jobs(call: Call, message: Message) -> Reply:
             400, "cannot stop xaction given 'xa-[]' - expecting a valid kind and/or UUID"
         )
     ids = set(job_id.split(",")) if job_id else None
-    for job in call.store.jobs.find(ids, kind, _bucket(fields.get("bck"))):
+    found = call.store.jobs.find(ids, kind, _bucket(fields.get("bck")))
+    if any(job.kind == "etl-inline" and job.running for job in found):
+        call.store.trust.require_token(call)  # the end of this job is the end of a process
+    for job in found:
         call.store.jobs.abort(job)
     return Reply()
 

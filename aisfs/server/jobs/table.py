@@ -29,7 +29,9 @@ CREATE TABLE IF NOT EXISTS jobs (
 )
 """
 _ID_ALPHABET = string.ascii_letters + string.digits
-_PREFIXES = {"copy-listrange": "tco-", "archive": ""}
+_PREFIXES = {
+    "copy-listrange": "tco-", "etl-listrange": "tco-", "etl-inline": "etl-", "archive": ""
+}  # fmt: skip
 _USER_ABORT = "user abort"
 
 _log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Job:
         size: Their bytes.
         aborted: Whether it was stopped before its end.
         error: What went wrong, empty if nothing did.
+        transformers: Names of the transformers that it uses.
     """
 
     id: str
@@ -60,6 +63,7 @@ class Job:
     size: int = 0
     aborted: bool = False
     error: str = ""
+    transformers: frozenset[str] = frozenset()
     _more: int = 0
 
     @property

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from aisfs.server.archives.query import check_query
 from aisfs.server.archives.shards import get_from_shard, put_into_shard
+from aisfs.server.etl.inline import copy_transformed, get_transformed
 from aisfs.server.http.call import Call, parse_message
 from aisfs.server.http.errors import AisError
 from aisfs.server.http.replies import Reply
@@ -66,12 +67,16 @@ async def _get(call: Call, bucket: Bucket, name: str) -> web.StreamResponse:
     if call.query.text(const.QPARAM_ARCHPATH) or call.query.text(const.QPARAM_ARCHMODE):
         refuse_transforms(call)
         return await get_from_shard(call, bucket, name)
+    if call.query.text(const.QPARAM_ETL_NAME):
+        return await get_transformed(call, bucket, name)
     return await get_object(call, bucket, name)
 
 
 async def _put(call: Call, bucket: Bucket, name: str) -> Reply:
     query = call.query
     check_query(call)
+    if query.text(const.QPARAM_OBJECT_TO) and query.text(const.QPARAM_ETL_NAME):
+        return await copy_transformed(call, bucket, name)
     if query.text(const.QPARAM_OBJECT_TO):
         return await copy_object(call, bucket, name)
     refuse_wrong_target(call, bucket, name)

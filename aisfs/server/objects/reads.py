@@ -82,14 +82,10 @@ async def send_file(
 
 def refuse_transforms(call: Call) -> None:
     """Refuse what GET can do to bytes in AIS but not here."""
-    if name := call.query.text(const.QPARAM_ETL_NAME):
-        raise AisError(
-            404,
-            f"{{node}}: {name} does not exist - try starting new ETL with "
-            f'"{call.store.proxy.url}/v1/etl/init" endpoint',
-        )
+    if call.query.text(const.QPARAM_ETL_NAME):
+        raise not_implemented("etl_name with archpath")
     if call.query.text(const.QPARAM_ETL_PIPELINE):
-        raise not_implemented("etl_pipeline")
+        raise AisError(400, "etl_pipeline without etl_name: name the first transformer")
     if call.header(const.HEADER_BLOB_DOWNLOAD):
         raise AisError(400, "blob-download: expecting remote bucket", "ErrNotRemoteBck")
 

@@ -1,0 +1,34 @@
+"""Refusals that all parts of ETL share."""
+
+from aisfs.server.http.call import Call
+from aisfs.server.http.errors import AisError
+
+OFF = "this store was started without --allow-etl"
+
+
+def refuse_when_off(call: Call, status: int = 501) -> None:
+    """Refuse everything about ETL where the store does not allow it, as a cluster without does.
+
+    Args:
+        call: The request.
+        status: What AIS 5.0 answers here.
+
+    Raises:
+        AisError: with the words that say how to allow it.
+    """
+    if call.store.etls.allowed:
+        return
+    if call.store.era.name == "5.0":
+        raise AisError(status, f"cannot use ETL: {OFF} - operation not supported", "ErrUnsupp")
+    raise AisError(400, f"the operation requires Kubernetes: {OFF}")
+
+
+def missing(call: Call, name: str, *, at_target: bool = False, url_path: str = "") -> AisError:
+    """Return the 404 for a transformer that does not exist, or is not up."""
+    if call.store.era.name != "5.0":
+        text = f"{{node}}: etl[{name}] does not exist"
+    elif at_target:
+        text = f"{{node}}: {name} does not exist"
+    else:
+        text = f"{{node}}: etl job {name} does not exist"
+    return AisError(404, text, "ErrNotFound", at_target=at_target, url_path=url_path)
