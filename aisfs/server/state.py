@@ -94,8 +94,8 @@ class Store:
     jobs: Jobs
     trust: Trust
     era: Era
-    metrics: Metrics = field(default_factory=Metrics)
     etls: Etls
+    metrics: Metrics = field(default_factory=Metrics)
     uploads: Uploads = field(default_factory=Uploads)
     shard_locks: WeakValueDictionary[tuple[int, bytes], asyncio.Lock] = field(
         default_factory=WeakValueDictionary

@@ -568,3 +568,37 @@ def test_the_runner_answers_its_store_only(store: StoreProcess) -> None:
     assert wire.send(host, "GET", target.partition("?")[0]).status == 403
     assert wire.send(host, "PUT", "/src/x", [], b"x").status == 403
     etl.delete(store, "alone-etl")
+
+
+def test_a_store_that_speaks_https(tmp_path: Path) -> None:
+    with StoreProcess(tmp_path / "data", extra=("--allow-etl", "--tls")) as own:
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = str(own.data / "tls" / "ca.pem")
+        session.headers.update(dict(etl.bearer(own)))
+        for bucket in ("src", "dst"):
+            url = f"{own.endpoint}/v1/buckets/{bucket}"
+            assert session.post(url, json={"action": "create-bck"}).status_code == 200
+        for number in range(3):
+            url = f"{own.endpoint}/v1/objects/src/o{number}"
+            assert session.put(url, data=b"hello").status_code == 200
+        code = etl.module_text(upper)
+        for name, kind in (("push-etl", "hpush"), ("pull-etl", "hpull")):
+            message = etl.code_message(name, code, communication=f"{kind}://")
+            answer = session.put(f"{own.endpoint}/v1/etl", json=message)
+            assert answer.status_code == 200, answer.text
+            url = f"{own.endpoint}/v1/buckets/src?bck_to=ais%2F%40%23%2Fdst%2F"
+            value = {"id": name, "prepend": f"{name}/"}
+            job = session.post(url, json={"action": "etl-bck", "value": value}).text
+            while not (status := job_status(session, own, job))["end_time"]:
+                time.sleep(0.01)
+            assert status["err"] == ""
+            for number in range(3):  # some of them are put by the process
+                url = f"{own.endpoint}/v1/objects/dst/{name}/o{number}"
+                assert session.get(url).content == b"HELLO"
+
+
+def job_status(session: requests.Session, own: StoreProcess, job: str) -> dict[str, Any]:
+    answer = session.get(f"{own.endpoint}/v1/cluster?what=status", json={"id": job})
+    status: dict[str, Any] = answer.json()
+    return status

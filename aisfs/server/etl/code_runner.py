@@ -341,7 +341,8 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"Content-Length": str(size)}
         if rest:
             headers[NODE_URL] = rest
-        peer = http.client.HTTPConnection(url.hostname or "", url.port)
+        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        peer = kind(url.hostname or "", url.port)
         try:
             peer.request("PUT", f"{path}?{query}" if query else path, file, headers)
             answer = peer.getresponse()

@@ -39,6 +39,9 @@ from aisfs_sdk import const
 MIN_LEASE_S = 60.0
 """Seconds for which a file stays whose path a client takes to the process."""
 
+_LOOPBACK = ("127.", "localhost")
+"""Clients of a store elsewhere cannot be redirected to its processes: those listen on loopback."""
+
 SNIFFED = 512
 _HOP_BY_HOP = {
     "connection", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding",
@@ -89,7 +92,7 @@ async def get_transformed(call: Call, bucket: Bucket, name: str) -> web.StreamRe
     kind = etl.definition.kind
     if kind == "hpull" and pipeline:
         raise AisError(400, "inline transform pipeline not supported for hpull://")
-    if kind == "hpull":
+    if kind == "hpull" and call.node.host.startswith(_LOOPBACK):
         return _redirect(call, etl, bucket, record)
     if kind == "hrev":
         return await _reverse(call, etl, bucket, record)

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import socket
+import ssl
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,13 +83,16 @@ def choose_interpreter(definition: Definition) -> Interpreter:
     return own_interpreter()
 
 
-def make_plan(definition: Definition, directory: Path, target_url: str) -> Plan:
+def make_plan(
+    definition: Definition, directory: Path, target_url: str, authority: Path | None = None
+) -> Plan:
     """Return how to run a definition.
 
     Args:
         definition: What to run.
         directory: The transformer's own directory; code is written into it.
         target_url: Where the program finds objects.
+        authority: Certificates to trust besides the machine's, for a store that speaks HTTPS.
 
     Raises:
         AisError: 400 when this machine cannot run it.
@@ -97,11 +101,25 @@ def make_plan(definition: Definition, directory: Path, target_url: str) -> Plan:
         "AIS_TARGET_URL": target_url,
         "direct_put": "true" if definition.direct_put else "false",
     }
+    if authority is not None:
+        bundle = str(_write_bundle(directory, authority))
+        names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AIS_CLIENT_CA")
+        shared |= dict.fromkeys(names, bundle)
     if definition.form == "code":
         return _plan_code(definition, directory, shared)
     if definition.form == "class":
         return _plan_class(definition, shared)
     return _plan_command(definition, shared)
+
+
+def _write_bundle(directory: Path, authority: Path) -> Path:
+    """Write the machine's certificates and the store's own into one file."""
+    known = ssl.get_default_verify_paths().cafile
+    texts = [Path(file).read_text() for file in (known, authority) if file]
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    bundle = directory / "authorities.pem"
+    bundle.write_text("\n".join(texts))
+    return bundle
 
 
 def requirements(definition: Definition) -> list[str]:

@@ -124,12 +124,14 @@ class Etls:
         allowed: Whether the store was started with `--allow-etl`.
         files: Directory of the object files that processes are shown.
         transfers: By the id that direct puts carry.
+        authority: Where the certificate of a store with an own authority would be.
     """
 
     def __init__(self, root: Path, *, allowed: bool) -> None:
         self.allowed = allowed
         self.files = root / "files"
         self.transfers: dict[str, Transfer] = {}
+        self.authority = root.parent / "tls" / "ca.pem"
         self._root = root
         self._table: dict[str, Etl] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -219,7 +221,11 @@ class Etls:
         url = f"{target_url}/{etl.secret}"
         try:
             async with asyncio.timeout(etl.definition.init_s):
-                await self._bring_up(etl, make_plan(etl.definition, etl.directory, url))
+                authority = self.authority if self.authority.exists() else None
+                plan = await asyncio.to_thread(
+                    make_plan, etl.definition, etl.directory, url, authority
+                )
+                await self._bring_up(etl, plan)
         except TimeoutError:
             failure = self._timeout_text(etl)
             await self._end_process(etl)

@@ -21,8 +21,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from aisfs.server.batch.requests import serve_ml
 from aisfs.server.buckets import requests as buckets
-from aisfs.server.http.call import Call, decode_json, decode_path
 from aisfs.server.etl.requests import serve_etl
+from aisfs.server.http.call import Call, decode_json, decode_path
 from aisfs.server.http.errors import AisError, PlainError, no_space, not_implemented
 from aisfs.server.http.injection import serve_with_fault
 from aisfs.server.http.metrics import serve_metrics
