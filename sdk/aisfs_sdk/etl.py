@@ -6,19 +6,31 @@ Clusters run transformers in containers and need Kubernetes for it; others refus
 
 from __future__ import annotations
 
+import contextlib
 import re
-from typing import TYPE_CHECKING, Any
+import shlex
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
 from aisfs_sdk import const, errors, etl_const, etl_messages
 from aisfs_sdk.eras import Feature
+from aisfs_sdk.etl_config import ETLConfig
+from aisfs_sdk.etl_server import ETLServer, server_of
 from aisfs_sdk.etl_types import ETLDetails, decode_details, decode_infos, decode_logs
 from aisfs_sdk.job import text_of
 from aisfs_sdk.request_client import JSON_HEADERS, Answer, Call, RequestClient
 from aisfs_sdk.types import encode_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+S = TypeVar("S", bound=ETLServer)
+
+_NO_CODE = "invalid etl.InitMsg"
+"""How clusters that take no code begin their refusal."""
+
+_KINDS_OF_NOW = tuple(f"{kind}://" for kind in etl_const.ETL_COMM_IMAGE)
 
 _PATH = f"/{const.URL_PATH_VERSION}/{const.URL_PATH_ETL}"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{4,30})[a-z0-9]")
@@ -40,14 +52,48 @@ class Etl:
     def __init__(self, client: RequestClient, name: str) -> None:
         self._client = client
         self._name = name
+        self._pipeline: list[str] = []
 
     def __repr__(self) -> str:
         return f"<Etl {self._name}>"
+
+    def __rshift__(self, after: Etl) -> Etl:
+        """Return this transformer followed by another one, for reads and copies."""
+        joined = Etl(self._client, self._name)
+        joined._pipeline = [*self._pipeline, after.name, *after.pipeline]
+        return joined
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop and delete it, as far as that can be done."""
+        for verb in (self.stop, self.delete):
+            with contextlib.suppress(errors.AISError):
+                verb()
 
     @property
     def name(self) -> str:
         """Name of the transformer."""
         return self._name
+
+    @property
+    def pipeline(self) -> list[str]:
+        """Names of the transformers that follow it."""
+        return list(self._pipeline)
+
+    def config(self, args: str | dict[str, Any] | None = None) -> ETLConfig:
+        """Return what reads and copies through this transformer take, with its pipeline.
+
+        Args:
+            args: what it is told for this one use.
+        """
+        return ETLConfig(self._name, args, tuple(self._pipeline))
 
     # ---- starting a new one ----
 
@@ -149,7 +195,140 @@ class Etl:
         }
         if chunk_size:
             message["chunk_size"] = chunk_size
-        return self._init(message, timeout)
+        if not self._client.era.has(Feature.ETL_BY_NAME):
+            return self._init(message, timeout)
+        message |= {"name": self._name, "init_timeout": timeout}
+        try:
+            return self._init(message, timeout)
+        except errors.InvalidRequestError as error:
+            if not error.message.startswith(_NO_CODE):
+                raise
+        server = server_of(transform, chunk_size or 0, by_url=by_url)
+        image, command, environment = etl_messages.class_runtime(
+            server, dependencies, preimported_modules, transform
+        )
+        kind = comm if comm in _KINDS_OF_NOW else etl_const.ETL_COMM_HPUSH
+        if by_url:
+            kind = etl_const.ETL_COMM_HPULL
+        return self.init(
+            image,
+            command,
+            kind,
+            timeout,
+            etl_const.DEFAULT_ETL_OBJ_TIMEOUT,
+            False,
+            False,
+            **environment,
+        )
+
+    def init(  # noqa: PLR0917 - as documented
+        self,
+        image: str,
+        command: Sequence[str] | str | None = None,
+        comm_type: str = etl_const.DEFAULT_ETL_COMM,
+        init_timeout: str = etl_const.DEFAULT_ETL_TIMEOUT,
+        obj_timeout: str = etl_const.DEFAULT_ETL_OBJ_TIMEOUT,
+        direct_put: bool = False,
+        direct_file_access: bool = False,
+        **env: str,
+    ) -> str:
+        """Start a transformer from a container image.
+
+        AIS: PUT /v1/etl.
+
+        Args:
+            image: of the container.
+            command: words of the command that it runs, or one text; None for the image's own.
+            comm_type: `hpush`, `hpull` or `ws`.
+            init_timeout: for its start, such as "5m".
+            obj_timeout: for one object.
+            direct_put: it sends results on by itself.
+            direct_file_access: it reads the object's file itself.
+            env: variables of its environment.
+
+        Returns:
+            Id of its job.
+
+        Raises:
+            ValueError: there is no such communication type.
+            ErrETLAlreadyExists: the name is taken.
+            UnsupportedError: the cluster runs no transformers, or is too old for images.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+        """
+        comm = etl_messages.check_communication(comm_type, etl_const.ETL_COMM_IMAGE)
+        self._client.era.require(Feature.ETL_BY_NAME, f"init of {self!r}")
+        if direct_file_access:
+            env["ETL_DIRECT_FQN"] = "true"
+        runtime: dict[str, Any] = {"image": image}
+        if command is not None:
+            runtime["command"] = shlex.split(command) if isinstance(command, str) else list(command)
+        if env:
+            runtime["env"] = [{"name": name, "value": str(value)} for name, value in env.items()]
+        message = self._message(comm, init_timeout)
+        message |= {
+            "obj_timeout": obj_timeout, "support_direct_put": direct_put, "runtime": runtime
+        }  # fmt: skip
+        return self._init(message, init_timeout)
+
+    def init_class(
+        self,
+        *,
+        dependencies: Sequence[str] | None = None,
+        os_packages: Sequence[str] | None = None,
+        comm_type: str = etl_const.DEFAULT_ETL_COMM,
+        init_timeout: str = etl_const.DEFAULT_ETL_TIMEOUT,
+        obj_timeout: str = etl_const.DEFAULT_ETL_OBJ_TIMEOUT,
+        direct_put: bool = True,
+        direct_file_access: bool = False,
+        **env: str,
+    ) -> Callable[[type[S]], type[S]]:
+        """Return a decorator that starts a transformer from a class, see `etl_server`.
+
+        It runs in a container with our version of Python.
+
+        AIS: PUT /v1/etl.
+
+        Args:
+            dependencies: packages that the class needs.
+            os_packages: packages of the operating system that it needs, told in `OS_PACKAGES`.
+            comm_type: `hpush` or `hpull`.
+            init_timeout: for its start, such as "5m".
+            obj_timeout: for one object.
+            direct_put: it sends results on by itself, as `ETLServer` does.
+            direct_file_access: `transform` gets the path of the object's file.
+            env: further variables of its environment.
+
+        Returns:
+            The decorator; it returns the class as it is.
+
+        Raises:
+            TypeError: (the decorator) the class does not derive from `ETLServer`.
+            ValueError, AISError, requests.RequestException: (the decorator) see `init`.
+        """
+
+        def decorate(server: type[S]) -> type[S]:
+            given: object = server
+            if not (isinstance(given, type) and issubclass(given, ETLServer)):
+                msg = f"{given!r} does not derive from ETLServer"
+                raise TypeError(msg)
+            image, command, environment = etl_messages.class_runtime(given, dependencies)
+            if os_packages:
+                environment["OS_PACKAGES"] = ",".join(os_packages)
+            self.init(
+                image,
+                command,
+                comm_type,
+                init_timeout,
+                obj_timeout,
+                direct_put,
+                direct_file_access,
+                **environment,
+                **env,
+            )
+            return server
+
+        return decorate
 
     def _message(self, comm: str, timeout: str) -> dict[str, Any]:
         """Return what every message has, under the keys that the cluster reads."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from aisfs_sdk import etl_const
+from aisfs_sdk import etl_const, etl_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -70,18 +70,57 @@ def requirements(dependencies: Sequence[str] | None) -> list[str]:
     return [*(dependencies or ()), f"cloudpickle=={cloudpickle.__version__}"]
 
 
+_BOOT = """\
+import base64, os, pickle, subprocess, sys
+packages = [name for name in os.environ.get("PACKAGES", "").split(",") if name]
+if packages:
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *packages], check=True)
+pickle.loads(base64.b64decode(os.environ["ETL_CLASS_PAYLOAD"]))().start()
+"""
+
+
+def class_runtime(
+    server: type[etl_server.ETLServer],
+    dependencies: Sequence[str] | None,
+    modules: Sequence[str] | None = None,
+    function: Callable[..., Any] | None = None,
+) -> tuple[str, list[str], dict[str, str]]:
+    """Return image, command and environment that run a server class.
+
+    Args:
+        server: the class.
+        dependencies: packages that it needs.
+        modules: to import before it is unpickled.
+        function: that the class is made around, if it is.
+    """
+    with _by_value(etl_server), _by_value(_module_of(function)):
+        payload = encoded(pickled(server))
+    image = f"aistorage/runtime_python:{sys.version_info[0]}.{sys.version_info[1]}"
+    early = "".join(f"__import__({name!r})\n" for name in modules or ())
+    boot = _BOOT.replace("pickle.loads(", f"{early}pickle.loads(", 1)
+    environment = {"ETL_CLASS_PAYLOAD": payload}
+    if dependencies:
+        environment["PACKAGES"] = ",".join(dependencies)
+    return image, ["python", "-u", "-c", boot], environment
+
+
 def pickled(thing: Any) -> bytes:
     """Return a function or class as bytes that need no module of the caller's."""
-    with _by_value(sys.modules.get(getattr(thing, "__module__", ""))):
+    with _by_value(_module_of(thing)):
         data: bytes = cloudpickle.dumps(thing)
     return data
+
+
+def _module_of(thing: Any) -> ModuleType | None:
+    return sys.modules.get(getattr(thing, "__module__", None) or "")
 
 
 @contextlib.contextmanager
 def _by_value(module: ModuleType | None) -> Iterator[None]:
     """Let things of a module be written out, where it is the caller's own, not a package's."""
     file = getattr(module, "__file__", None) or ""
-    own = (
+    ours = module is etl_server
+    own = ours or (
         module is not None
         and file
         and not any(

@@ -33,12 +33,13 @@ class PartWriter:
         self._part_number = part_number
 
     def put_content(self, content: bytes | bytearray | memoryview) -> requests.Response:
-        """Send the part. Sending it again replaces it.
+        """Send the part, once: it is not repeated by itself either when the network fails.
 
         AIS: PUT /v1/objects/BUCKET/NAME?uploadId=…&partNumber=….
 
         Raises:
-            ValueError: it is empty, which no cluster takes.
+            ValueError: it is empty, which no cluster takes, or was sent before, which spoils the
+                upload (seen on 5.0: completing it fails, or the object is cut short).
             AISError: the cluster refused or failed it.
             requests.RequestException: the network failed.
         """
@@ -61,6 +62,7 @@ class PartWriter:
         if not size:
             msg = f"part {self._part_number} is empty"
             raise ValueError(msg)
+        self._upload._begin_part(self._part_number)
         query = {const.QPARAM_PART_NUMBER: str(self._part_number)}
         return self._upload._send(const.HTTP_METHOD_PUT, Body(source, size), query)
 
@@ -77,6 +79,7 @@ class MultipartUpload:
         self._object = obj
         self._upload_id = ""
         self._parts: list[int] = []
+        self._begun: set[int] = set()
 
     @property
     def upload_id(self) -> str:
@@ -103,14 +106,14 @@ class MultipartUpload:
         refuse_mangled_name(self._object, request)
         answer = self._exchange(const.HTTP_METHOD_POST, ActionMsg(const.ACT_MPT_UPLOAD), {})
         self._upload_id = answer.content.decode(const.UTF_ENCODING).strip().strip('"')
-        self._parts = []
+        self._parts, self._begun = [], set()
         return self
 
     def add_part(self, part_number: int) -> PartWriter:
         """Return what writes a part. Sends nothing.
 
         Args:
-            part_number: place of the part in the object, 1 to 9999; gaps are allowed.
+            part_number: place of the part in the object, 1 to 9999, without gaps in the end.
 
         Raises:
             ValueError: the upload is not begun, or there is no such number.
@@ -124,19 +127,28 @@ class MultipartUpload:
             self._parts.append(part_number)
         return PartWriter(self, part_number)
 
+    def _begin_part(self, part_number: int) -> None:
+        if part_number in self._begun:
+            msg = f"part {part_number} was sent before: abort this upload and begin another one"
+            raise ValueError(msg)
+        self._begun.add(part_number)
+
     def complete(self) -> requests.Response:
         """Put the parts together; the object is there then.
 
         AIS: POST /v1/objects/BUCKET/NAME?uploadId=…, action "mpt-complete".
 
         Raises:
-            ValueError: the upload is not begun, or has no parts.
+            ValueError: the upload is not begun, has no parts, or one is missing in between.
             AISError: a part is missing, or the cluster refused or failed it otherwise.
             requests.RequestException: the network failed.
         """
         self._require_begun()
         if not self._parts:
             msg = f"the upload to {self._object.uri} has no parts"
+            raise ValueError(msg)
+        if sorted(self._parts) != list(range(1, len(self._parts) + 1)):
+            msg = f"the parts of {self._object.uri} are not 1 to {len(self._parts)}"
             raise ValueError(msg)
         value = [{"part-number": number, "etag": ""} for number in sorted(self._parts)]
         message = ActionMsg(const.ACT_MPT_COMPLETE, "", value)
@@ -175,7 +187,7 @@ class MultipartUpload:
             call.body = content
         else:
             call.headers, call.body = JSON_HEADERS, encode_message(content)
-            # An abort or completion that was done already is refused.
-            call.repeatable = False
             call.slow = True
+        # An abort or completion that was done already is refused; a second part spoils the upload.
+        call.repeatable = False
         return self._object.client.send(call)

@@ -90,8 +90,9 @@ def test_upload_in_parts(parts_bucket: Bucket, tmp_path: Path) -> None:
     (tmp_path / "part").write_bytes(b"2" * 70_000)
     upload.add_part(3).put_content(b"3" * 10)
     upload.add_part(2).put_file(tmp_path / "part")
-    upload.add_part(1).put_content(b"replaced")
     upload.add_part(1).put_content(b"1" * 10)
+    with pytest.raises(ValueError, match="was sent before"):
+        upload.add_part(1).put_content(b"replaced")
     with pytest.raises(errors.ErrObjNotFound):
         obj.head()
     assert upload.complete().status_code == 200
@@ -138,6 +139,21 @@ def test_uploads_that_make_no_sense(parts_bucket: Bucket) -> None:
         upload.complete()
     with pytest.raises(ValueError, match="is empty"):
         upload.add_part(1).put_content(b"")
+    upload.add_part(3).put_content(b"x")
+    with pytest.raises(ValueError, match="are not 1 to 2"):
+        upload.complete()
+    upload.abort()
+
+
+def test_a_part_is_never_repeated() -> None:
+    def answer(request: Request) -> Reply:
+        return http(503) if request.method == "PUT" else http(200, b"upload1")
+
+    with Wire(answer) as wire:
+        part = Client(wire.endpoint).bucket("b").object("o").multipart_upload().create().add_part(1)
+        with pytest.raises(errors.UnavailableError):
+            part.put_content(b"x")
+        assert [request.method for request in wire.requests] == ["POST", "PUT"]
 
 
 def test_parts_are_not_sent_to_clusters_that_take_one_for_the_object() -> None:
