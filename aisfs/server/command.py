@@ -49,6 +49,13 @@ import click
     help="Copy a directory in first: each directory at its top becomes a bucket.",
 )
 @click.option(
+    "--remote",
+    multiple=True,
+    metavar="BUCKET=ORIGIN",
+    help="A remote bucket: aws://NAME=DIR (or gs://, az://, oc://) is a directory that plays a "
+    "cloud, ais://@ALIAS=http://HOST:PORT another cluster. May be repeated.",
+)
+@click.option(
     "--compat",
     type=click.Choice(["3.17", "5.0"]),
     default="5.0",

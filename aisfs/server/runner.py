@@ -22,6 +22,7 @@ from aisfs.server.http.faults import Faults
 from aisfs.server.http.request_log import RequestLog
 from aisfs.server.importing import ImportTreeError, import_tree
 from aisfs.server.jobs.table import Jobs
+from aisfs.server.remote.registry import Remotes
 from aisfs.server.state import Node, Store, load_identities, load_ports, save_ports
 from aisfs.server.storage.blobs import Blobs
 from aisfs.server.storage.catalog import Catalog
@@ -51,6 +52,7 @@ class Options:
     import_from: Path | None = None
     faults: bool = False
     compat: str = NEWEST.name
+    remote: tuple[str, ...] = ()
     token_file: Path | None = None
     require_token: bool = False
     any_user: bool = False
@@ -155,6 +157,7 @@ def open_store(options: Options, root: Path) -> Store:
         trust=trust,
         era=ERAS[options.compat],
         etls=etls,
+        remotes=_remotes(options, catalog, uuid),
     )
     catalog.workers = store.workers
     return store
@@ -186,6 +189,18 @@ def _tls_context(options: Options, root: Path) -> ssl.SSLContext | None:
     return None
 
 
+def _remotes(options: Options, catalog: Catalog, uuid: str) -> Remotes:
+    remotes = Remotes(catalog, uuid)
+    for text in options.remote:
+        try:
+            remotes.configure(text)
+        except ValueError as error:
+            raise StartError(f"--remote {error}") from error
+        except OSError as error:
+            raise StartError(f"--remote {text}: {error.strerror}") from error
+    return remotes
+
+
 async def _run(options: Options, root: Path) -> None:
     stop = _stop_event()
     context = _tls_context(options, root)
@@ -200,6 +215,7 @@ async def _run(options: Options, root: Path) -> None:
         await _wait(store, stop)
         await _stop(servers)
     finally:
+        store.remotes.close()
         await store.jobs.stop()
         await store.etls.close(store.jobs)
         store.workers.shutdown()

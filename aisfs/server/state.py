@@ -20,6 +20,7 @@ from aisfs.server.http.request_log import RequestLog
 from aisfs.server.jobs.table import Jobs
 from aisfs.server.naming import BACKENDS, BucketName
 from aisfs.server.objects.uploads import Uploads
+from aisfs.server.remote.registry import Remotes
 from aisfs.server.storage.blobs import Blobs
 from aisfs.server.storage.catalog import Bucket, Catalog
 from aisfs.server.trust import Trust
@@ -95,6 +96,7 @@ class Store:
     trust: Trust
     era: Era
     etls: Etls
+    remotes: Remotes
     metrics: Metrics = field(default_factory=Metrics)
     uploads: Uploads = field(default_factory=Uploads)
     shard_locks: WeakValueDictionary[tuple[int, bytes], asyncio.Lock] = field(
@@ -112,32 +114,41 @@ class Store:
         return await loop.run_in_executor(self.workers, function, *arguments)
 
     def find_bucket(self, name: BucketName) -> Bucket:
-        """Return an existing bucket.
+        """Return an existing bucket that this cluster knows.
 
         Raises:
             AisError: 404, in the words that clients map to their exceptions.
         """
+        name = self.remotes.normal(name)
         bucket = self.catalog.buckets.get(name)
         if bucket is not None:
             return bucket
-        if name.provider != "ais":
+        if self.remotes.is_missing_backend(name.provider):
             raise AisError(
                 404,
                 f"{{node}}: failed to lookup bucket {name.uri}, "
                 f"err: {BACKENDS[name.provider]} backend is missing in the cluster configuration",
                 "ErrFailedTo",
             )
-        if name.uuid:
+        if name.provider != "ais":
             raise AisError(
                 404,
-                f"{{node}}: failed to HEAD remote bucket {name.uri}, "
-                f'err: {{node}}: remote cluster "{name.uuid}" does not exist',
-                "ErrFailedTo",
-                at_target=True,
-                url_path=f"/v1/buckets/{name.name}",
-                method="HEAD",
+                f'{name.provider} bucket "{name.uri}" does not exist',
+                "ErrRemoteBckNotFound",
             )
+        if name.uuid:
+            message = f'remote bucket "{name.uri}" does not exist'
+            raise AisError(404, message, "ErrRemoteBckNotFound")
         raise AisError(404, f'bucket "{name.uri}" does not exist', "ErrBckNotFound")
+
+    async def open_bucket(self, name: BucketName) -> Bucket:
+        """Return a bucket; a remote one is looked for at its origin and then known here, too.
+
+        Raises:
+            AisError: 404 when there is none, 410 when the origin is silent.
+        """
+        known = name.uuid or self.remotes.is_configured(name)
+        return await self.remotes.open_bucket(name) if known else self.find_bucket(name)
 
     def owner(self, bucket: Bucket, name: str) -> Node:
         """Return the target that owns an object (HRW)."""

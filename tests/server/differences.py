@@ -15,7 +15,28 @@ _APPENDED = "AIS 5.0 corrupts a padded TAR it appends to; here the shard stays s
 _NO_CHECKSUM = "a TAR that was appended to keeps a checksum here"
 _RANGE = "a range out of bounds is refused at once; AIS 5.0 ends the archive or waits 20 s"
 
+_EVICT = "evicting an object of an ais bucket would delete its only copy: refused"
+_CACHED = "AIS 5.0 marks every name as cached when only names and sizes are asked for"
+_COLD = "what a batch needs is fetched first; AIS 5.0 calls it missing"
+
 DIFFERENCES: dict[str, str] = {
+    "object/evict-ais": _EVICT,
+    "object/evict-ais-2": f"{_EVICT}, so it is still there",
+    **{
+        f"remote/list-{name}": _CACHED
+        for name in (
+            "before-default",
+            "before-namesize",
+            "before-norec",
+            "before-onlyremote",
+            "after-default",
+            "after-pages",
+        )
+    },
+    "remote/moss-cold": _COLD,
+    "remote/moss-cold-coer": _COLD,
+    "blob/get-header": "the content type is that of every GET, not guessed from the bytes",
+    "blob/get-header-warm": "an object that is here is sent; AIS 5.0 answers with no bytes at all",
     "bucket/copy-nullvalue": "refused for its null value; the recorded refusal is of a running job",
     "range/bytes-empty": f"{_CUT} and keeps the object locked; here it is the whole object",
     "checksum/type-unknown": f"{_CUT}; here 400",
@@ -95,4 +116,18 @@ JOB_DIFFERENCES: dict[str, str] = {
         for question in ("status", "snaps")
     },
     "start.rebalance.early": _NO_SUCH_STATUS,
+}
+
+_GONE = "a copy that `latest-ver` found gone at its origin is dropped; AIS 5.0 goes on listing it"
+_MISNAMED = "only evict-listrange evicts; AIS 5.0 deletes at the origin for any other action"
+_COPY_UP = "a copy into a remote bucket is complete at its origin; AIS 5.0 loses a share"
+
+STORAGE_DIFFERENCES: dict[str, str] = {
+    "rem.prefetch.list.cached": _GONE,
+    "rem.evict.list.cached": _GONE,
+    "rem.evict.notcached.status": "the first error is that of the first name",
+    "rem.evict.object.misnamed": _MISNAMED,
+    "rem.evict.object.cached": _MISNAMED,
+    "rem.copy.down.snaps": "all bytes are counted, not those of some targets only",
+    "rem.copy.up.names": _COPY_UP,
 }

@@ -26,14 +26,14 @@ RECORDED = Path(__file__).parent / "recorded"
 SECTIONS = {
     "general", "bucket", "redirect", "object", "range", "cond", "checksum", "version", "custom",
     "list", "append", "mpt", "rename", "copy", "name", "direct", "arch", "archput",
-    "moss",
+    "moss", "remote", "blob",
 }  # fmt: skip
 
 _SHAPES = {
     "NS": r"\d+", "LEN": r"\d+", "BYTES": r"\d+", "BID": r"\w+", "CLIENT": r"[\d.]+:\d+",
     "PROXY": r"\w+", "TARGET": r"\w+", "PROXY-HOST": r"[\w.]+:\d+", "TARGET-HOST": r"[\w.]+:\d+",
     "UTM": r"\w+", "JOB": r"[\w-]{9,14}", "UPLOAD": r"[\w-]{9}", "HANDLE": r".+", "WORK": r"[\w-]+",
-    "BOUNDARY": r"\w+",
+    "BOUNDARY": r"\w+", "REMOTE": r"\w+", "REMOTE-NODE": r"\w+",
     "RFC822": r"\d\d \w{3} \d\d \d\d:\d\d UTC", "TIME": r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT",
     "MTIME": r"\w+", "MPATH": r"[^,\]]+", "SOURCE": r".*", "PROPS": r"\{.*\}", "SMAP": r"\{.*\}\s*",
     "CKSUM": r"[0-9a-f]{16}",
@@ -235,12 +235,16 @@ def _grouped(pairs: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 class Replay:
-    """Sends the cases in order and collects how each answer differs (empty: not at all)."""
+    """Sends the cases in order and collects how each answer differs (empty: not at all).
 
-    def __init__(self, store: StoreProcess) -> None:
+    `origin` is another store, to be attached as the remote cluster `rem`.
+    """
+
+    def __init__(self, store: StoreProcess, origin: StoreProcess) -> None:
         self.store = store
+        self.origin = origin
         self.differences: dict[str, str] = {}
-        self._seen: dict[str, str] = {}
+        self._seen: dict[str, str] = {"REMOTE": origin.smap()["uuid"]}
         smap = store.smap()
         self._targets: dict[str, str] = {
             node["daemon_id"]: node["public_net"]["direct_url"].removeprefix("http://")
@@ -262,12 +266,36 @@ class Replay:
 
     # Requests of the set-ups.
 
+    def attach_origin(self) -> None:
+        """Fill a bucket of the other store and attach that."""
+        self.origin.create_bucket("po-rem")
+        for name in ("r1", "r2", "dir/r3"):
+            self.put_at_origin(f"po-rem/{name}", name * 4)
+        self.put_at_origin("po-rem/big", b"B" * (9 << 20))
+        headers = [
+            ("Ais-Remote-Ais-Alias", "rem"), ("Ais-Remote-Ais-Url", self.origin.endpoint),
+        ]  # fmt: skip
+        target = "/v1/cluster/attach?what=remote"
+        assert wire.follow(self.store.endpoint, "PUT", target, headers).status == 200
+
+    def change_origin(self) -> None:
+        """Change one object at the origin and delete another."""
+        self.put_at_origin("po-rem/r1", "changed remotely")
+        wire.follow(self.origin.endpoint, "DELETE", "/v1/objects/po-rem/r2?provider=ais")
+
+    def put_at_origin(self, path: str, body: str | bytes) -> None:
+        """Store an object at the origin."""
+        self._put(self.origin, path, body)
+
     def put(self, path: str, body: str | bytes, *custom: str) -> None:
         """Store an object of a bucket and check that it worked."""
+        self._put(self.store, path, body, *custom)
+
+    def _put(self, store: StoreProcess, path: str, body: str | bytes, *custom: str) -> None:
         headers = [("Ais-Custom-Md", pair) for pair in custom]
         target = f"/v1/objects/{path}?provider=ais"
         data = body if isinstance(body, bytes) else body.encode()
-        answer = wire.follow(self.store.endpoint, "PUT", target, headers, data)
+        answer = wire.follow(store.endpoint, "PUT", target, headers, data)
         assert answer.status == 200, (path, answer)
 
     def delete(self, path: str) -> None:
@@ -299,7 +327,10 @@ class Replay:
             if problem := self._compare(case, number, hop, answer):
                 return f"hop {number}: {problem}"
         self._remember(case, answers[-1])
-        if case.path.startswith("/v1/buckets/") and answers[-1].status == 200:
+        if (
+            case.path.startswith(("/v1/buckets/", "/v1/objects/po-rem?"))
+            and answers[-1].status == 200
+        ):
             self._wait_for_job(answers[-1])
         return ""
 
@@ -448,6 +479,8 @@ SETUPS: list[tuple[str, Callable[[Replay], None]]] = [
     ("arch/s.tar-member", _fill_shards),
     ("arch/list-archdir", lambda replay: replay.put("po-ar/dir/s2.tar", samples.tar_of())),
     ("moss/stream", _fill_batch),
+    ("remote/head-bucket", Replay.attach_origin),
+    ("remote/get-stale", Replay.change_origin),
     ("direct/owner-bare-GET", lambda replay: replay.put("po-a/direct", "direct")),
     ("direct/.*-GET*", lambda replay: replay.put("po-a/direct", "direct")),
     ("direct/.*-DELETE*", lambda replay: replay.put("po-a/direct", "direct")),

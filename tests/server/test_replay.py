@@ -11,8 +11,8 @@ CASES = [case.name for case in load_cases()]
 
 @pytest.fixture(scope="module")
 def replayed() -> dict[str, str]:
-    with StoreProcess(extra=("--allow-etl",)) as process:
-        replay = Replay(process)
+    with StoreProcess(extra=("--allow-etl",)) as process, StoreProcess() as origin:
+        replay = Replay(process, origin)
         replay.run()
         return replay.differences
 

@@ -16,9 +16,10 @@ from aisfs.server.batch.items import open_object
 from aisfs.server.buckets import access
 from aisfs.server.http.call import Call, decode_value
 from aisfs.server.http.errors import AisError
-from aisfs.server.jobs.multiobject import SELECTION_KEYS, bucket_from_json, select
+from aisfs.server.jobs.multiobject import SELECTION_KEYS, bucket_from_json, check_names, select_all
 from aisfs.server.jobs.table import Job
 from aisfs.server.naming import check_object_name, decode_name
+from aisfs.server.remote.copies import bring_all
 from aisfs.server.storage.blobs import BlobWriter
 from aisfs.server.storage.catalog import Bucket
 from aisfs_sdk import const
@@ -42,16 +43,18 @@ async def archive_objects(call: Call, bucket: Bucket, value: Any) -> Job:
     """
     action = const.ACT_ARCHIVE_OBJECTS
     fields = decode_value(value, action, _KEYS)
-    target = call.store.find_bucket(bucket_from_json(fields.get("tobck")))
+    target = await call.store.open_bucket(bucket_from_json(fields.get("tobck")))
     access.check(target, access.PUT)
     name = fields.get("archname", "")
     check_object_name(name)
     kind = _kind(name, fields.get("mime", ""))
+    check_names({"template": "", **fields}, action)
     if fields.get("objnames") is None and fields.get("template") is None:
         fields["template"] = ""
 
     async def archive(job: Job) -> None:
-        names = [name for batch in select(call, bucket, fields, action) for name in batch]
+        names = [name async for batch in select_all(call, bucket, fields, action) for name in batch]
+        await bring_all(call.store, [(bucket, decode_name(name)) for name in names])
         reader = _Source(call, bucket, fields, names, job)
 
         def build(writer: BlobWriter, old: BinaryIO | None) -> None:

@@ -23,9 +23,10 @@ from aisfs.server.http.errors import AisError
 from aisfs.server.http.replies import Reply
 from aisfs.server.http.streams import send_pieces, to_its_end
 from aisfs.server.naming import encode_name
-from aisfs.server.objects.reads import find_object, send_file
+from aisfs.server.objects.reads import bring_if_any, bring_object, send_file
 from aisfs.server.objects.refusals import object_missing
 from aisfs.server.objects.writes import Intake, blocking_io, check_room, receive, still_there
+from aisfs.server.remote.copies import commit
 from aisfs.server.storage.blobs import BlobWriter, copy_into, unlink_quietly
 from aisfs.server.storage.catalog import Bucket, Record
 from aisfs_sdk import const
@@ -70,7 +71,7 @@ async def get_from_shard(call: Call, bucket: Bucket, name: str) -> web.StreamRes
             f"arch query: (archpath={path}) - operation not supported",
             "ErrUnsupp",
         )
-    record = find_object(call, bucket, name)
+    record = await bring_object(call, bucket, name)
     uri = f"{bucket.name.uri}/{name}"
     with os.fdopen(call.store.blobs.open(record.blob), "rb") as file:
         call.store.catalog.touch(bucket, record.name)
@@ -157,9 +158,8 @@ async def put_into_shard(call: Call, bucket: Bucket, name: str) -> Reply:
     if call.request.content_length is None:
         raise AisError(400, f'failed to archive {uri}: missing "Content-Length" in the request')
     flags = _flags(call, uri)
-    key = encode_name(name)
     kind = _named_kind(call, name)
-    record = call.store.catalog.get(bucket, key)
+    record = await bring_if_any(call, bucket, name)
     if record is None and not kind:
         raise AisError(404, f"[fs-path] {uri}: object does not exist", "PathError")
     if record is None and flags & APPEND:
@@ -243,7 +243,7 @@ async def _try_replace(
             writer.discard()
             return None
         record = _record(bucket, key, writer, intake.checksum, old)
-        call.store.catalog.put(bucket, record)
+        record = await commit(call.store, bucket, record)
     except BaseException:
         writer.discard()
         raise

@@ -35,6 +35,7 @@ from aisfs.server.naming import (
 )
 from aisfs.server.nodes.gateway import base36
 from aisfs.server.objects.writes import blocking_io
+from aisfs.server.remote.copies import bring_all
 from aisfs.server.state import random_id
 from aisfs.server.storage.blobs import BlobWriter, unlink_quietly
 from aisfs.server.storage.catalog import Bucket
@@ -101,12 +102,12 @@ async def _parse(call: Call, rest: list[str]) -> Batch:
         raise AisError(400, f"ReadObjectCB: expect {{ or n, but found {found}")
     fields = decode_json(data, "unmarshalerDecoder: ")
     listed = fields.get("in") if isinstance(fields, dict) else None
-    default = call.store.find_bucket(call.bucket_name(rest[0])) if rest else None
+    default = await call.store.open_bucket(call.bucket_name(rest[0])) if rest else None
     if not listed:
         raise AisError(400, "moss: empty input")
     if not isinstance(listed, list) or len(listed) > MAX_ITEMS:
         raise AisError(400, f"unmarshalerDecoder: expecting a list of up to {MAX_ITEMS} items")
-    items = [_item(call, entry, default) for entry in listed]
+    items = [await _item(call, entry, default) for entry in listed]
     for bucket in {item.bucket.id: item.bucket for item in items}.values():
         access.check(bucket, access.GET)
     return Batch(
@@ -128,7 +129,7 @@ def _kind(call: Call, mime: Any) -> str:
         ) from error
 
 
-def _item(call: Call, entry: Any, default: Bucket | None) -> Item:
+async def _item(call: Call, entry: Any, default: Bucket | None) -> Item:
     fields = entry if isinstance(entry, dict) else {}
     name = _text(fields, "objname")
     if not is_valid_object_name(name):
@@ -143,7 +144,7 @@ def _item(call: Call, entry: Any, default: Bucket | None) -> Item:
             "unmarshalerDecoder: not satisfiable range "
             f'[start={start},length={length} (oname: "{name}")]',
         )
-    bucket = _bucket(call, fields, name, default)
+    bucket = await _bucket(call, fields, name, default)
     return Item(bucket, name, archpath, start, length, _opaque(fields))
 
 
@@ -170,7 +171,7 @@ def _opaque(fields: dict[str, Any]) -> str:
     return value
 
 
-def _bucket(call: Call, fields: dict[str, Any], name: str, default: Bucket | None) -> Bucket:
+async def _bucket(call: Call, fields: dict[str, Any], name: str, default: Bucket | None) -> Bucket:
     if uname := _text(fields, "uname"):
         identity, extra = parse_uname(uname)
         if extra:
@@ -178,10 +179,10 @@ def _bucket(call: Call, fields: dict[str, Any], name: str, default: Bucket | Non
                 400,
                 f'parse-uname "{uname}": not expecting object name (got "{identity.uri}/{extra}")',
             )
-        return call.store.find_bucket(identity)
+        return await call.store.open_bucket(identity)
     if bucket := _text(fields, "bucket"):
         provider = parse_provider(_text(fields, "provider"))
-        return call.store.find_bucket(BucketName(bucket, provider))
+        return await call.store.open_bucket(BucketName(bucket, provider))
     if default is None:
         raise AisError(400, f'missing bucket specification for object "{name}"')
     return default
@@ -200,6 +201,7 @@ async def _answer(call: Call, batch: Batch, ids: tuple[str, str]) -> web.StreamR
         store.blobs,
         store.catalog.reader,
     )
+    await bring_all(store, [(item.bucket, item.name) for item in batch.items])
     await store.in_thread(items.check_ranges)
     if batch.streamed:
         headers = [("Content-Type", formats.CONTENT_TYPES[batch.kind])]

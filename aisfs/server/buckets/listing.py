@@ -62,10 +62,12 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "target": str,
     "hdr": dict,
 }
-_COLUMNS = "name, size, version, checksum, atime, custom, chunks"
+COLUMNS = "name, size, version, checksum, atime, custom, chunks"
 
 
-class _MsgpackEntry(msgspec.Struct, omit_defaults=True):
+class MsgpackEntry(msgspec.Struct, omit_defaults=True):
+    """An entry in msgpack."""
+
     n: Any
     cs: str = ""
     a: str = ""
@@ -77,7 +79,9 @@ class _MsgpackEntry(msgspec.Struct, omit_defaults=True):
     f: int = 0
 
 
-class _JsonEntry(msgspec.Struct, omit_defaults=True):
+class JsonEntry(msgspec.Struct, omit_defaults=True):
+    """An entry in JSON."""
+
     name: Any
     checksum: str = ""
     atime: str = ""
@@ -130,11 +134,10 @@ async def list_objects(call: Call, bucket: Bucket, value: Any) -> Reply:
             "errNodeNotFound",
             at_target=True,
         )
-    asked_msgpack = const.MSGPACK_CONTENT_TYPE in call.header("Accept")
-    request = _with_encoding(asked, msgpack=asked_msgpack)
+    request = with_encoding(call, asked)
     if request.wants("atime"):
         call.store.catalog.flush_atimes()
-    locate = _locator(call, bucket) if request.wants("location") else None
+    locate = locator(call, bucket) if request.wants("location") else None
     if request.limit <= THREAD_PAGE and not request.flags & FLAG_ARCH_DIR:
         body = build_page(call.store.catalog.connection, bucket.id, request, locate)
     else:
@@ -143,7 +146,9 @@ async def list_objects(call: Call, bucket: Bucket, value: Any) -> Reply:
     return Reply(200, (), body, kind)
 
 
-def _with_encoding(request: ListRequest, *, msgpack: bool) -> ListRequest:
+def with_encoding(call: Call, request: ListRequest) -> ListRequest:
+    """Complete a request by the encoding that the client accepts, and an id."""
+    msgpack = const.MSGPACK_CONTENT_TYPE in call.header("Accept")
     fields = {name: getattr(request, name) for name in ListRequest.__slots__}
     return ListRequest(**{**fields, "msgpack": msgpack, "uuid": request.uuid or random_id()})
 
@@ -172,6 +177,12 @@ def parse_request(value: Any, bucket: Bucket) -> ListRequest:
     if limit < 0:
         raise AisError(400, f"invalid page size {limit}: must be >= 0")
     token, start = fields.get("continuation_token", ""), fields.get("start_after", "")
+    if start and bucket.remote:
+        raise AisError(
+            400,
+            f"list-objects option --start_after ({start}) not yet supported for remote buckets "
+            f"({bucket.name.uri}({int(bucket.props['bid']):#x}))",
+        )
     return ListRequest(
         prefix=prefix,
         after=max(token, start, key=encode_name),
@@ -192,9 +203,9 @@ def _flags(text: str, bucket: Bucket) -> int:
             f"Flags: unexpected value {text!r}",
         )
     flags, uri = int(text), bucket.name.uri
-    if flags & FLAG_NOT_CACHED:
+    if flags & FLAG_NOT_CACHED and not bucket.remote:
         raise AisError(400, f"{uri} is not a remote bucket - cannot list 'not cached' objects")
-    if flags & FLAG_DIFF:
+    if flags & FLAG_DIFF and not bucket.remote:
         raise AisError(
             400,
             "cannot perform remote versions check (or diff vs remote bucket): "
@@ -210,7 +221,8 @@ def _flags(text: str, bucket: Bucket) -> int:
 Locate = Callable[[str], str]
 
 
-def _locator(call: Call, bucket: Bucket) -> Locate:
+def locator(call: Call, bucket: Bucket) -> Locate:
+    """Return a function that tells on which disk of which target an object is."""
     disk = call.store.disk_label()
     return lambda name: f"{call.store.owner(bucket, name).label}:{disk}"
 
@@ -231,9 +243,13 @@ def build_page(
     try:
         entries = _entries(rows, request, locate, bytes.decode)
     except UnicodeDecodeError:
-        entries = _entries(rows, request, locate, _raw_text(request))
-    token: Any = ""
-    if rows and len(rows) == request.limit:
+        entries = _entries(rows, request, locate, raw_text(request))
+    return encode_page(request, entries, more=bool(rows) and len(rows) == request.limit)
+
+
+def encode_page(request: ListRequest, entries: list[Any], *, more: bool, token: Any = "") -> bytes:
+    """Return a page as it is sent; the token is the last entry's name unless another is given."""
+    if more and not token:
         token = entries[-1].n if request.msgpack else entries[-1].name
     if request.msgpack:
         page = {"UUID": request.uuid, "ContinuationToken": token, "Entries": entries, "Flags": 0}
@@ -252,7 +268,7 @@ def rows_of_page(db: sqlite3.Connection, bucket: int, request: ListRequest) -> l
     prefix, after = encode_name(request.prefix), encode_name(request.after)
     low = max(prefix, after + b"\0") if after else prefix
     if request.recursive:
-        return list(scan(db, _COLUMNS, bucket, prefix, low, request.limit))
+        return list(scan(db, COLUMNS, bucket, prefix, low, request.limit))
     return list(islice(_level(db, bucket, prefix, after), request.limit))
 
 
@@ -261,7 +277,7 @@ def _level(db: sqlite3.Connection, bucket: int, prefix: bytes, after: bytes) -> 
     base = prefix.rfind(b"/") + 1
     low = max(prefix, after + b"\0") if after else prefix
     while True:
-        for row in scan(db, _COLUMNS, bucket, prefix, low, -1):
+        for row in scan(db, COLUMNS, bucket, prefix, low, -1):
             slash = row[0].find(b"/", max(base, len(prefix)))
             if slash < 0:
                 yield row
@@ -285,7 +301,7 @@ def _shards_before(db: sqlite3.Connection, bucket: int, request: ListRequest) ->
         hidden = not request.recursive and b"/" in name[base:]
         if not name.startswith(prefix) or hidden or not kind_by_name(decode_name(name)):
             continue
-        rows = scan(db, _COLUMNS, bucket, name, name, 1)
+        rows = scan(db, COLUMNS, bucket, name, name, 1)
         found += [row for row in rows if row[0] == name]
     return found
 
@@ -294,12 +310,12 @@ def _entries(
     rows: list[Row], request: ListRequest, locate: Locate | None, text: Callable[[bytes], Any]
 ) -> list[Any]:
     """Return entries to encode; `text` turns name bytes into what the encoder takes."""
-    kind: Any = _MsgpackEntry if request.msgpack else _JsonEntry
+    kind: Any = MsgpackEntry if request.msgpack else JsonEntry
     if not any(
         map(request.wants, ("checksum", "atime", "version", "custom", "copies", "location"))
     ):
         return _short_entries(rows, request, kind, text)
-    fill = _Filler(request, locate, text)
+    fill = Filler(request, locate, text)
     return [kind(*fill(row)) for row in rows]
 
 
@@ -330,7 +346,7 @@ def _entry_flags(row: Row) -> int:
     return const.ENTRY_CACHED | const.ENTRY_CHUNKED if row[6] else const.ENTRY_CACHED
 
 
-class _Filler:
+class Filler:
     """Turns a row into the fields of an entry, by the properties that were asked for."""
 
     def __init__(
@@ -346,6 +362,7 @@ class _Filler:
         self._custom, self._copies = wants("custom"), wants("copies")
 
     def __call__(self, row: Row) -> tuple[Any, ...]:
+        """Return an entry's fields in order."""
         name, size, version, checksum, atime, custom, chunks = row
         flags = _entry_flags(row)
         shown_size = max(size, 0) if self._size else 0
@@ -373,7 +390,7 @@ class _Filler:
         return self._text(encode_name(text))
 
 
-def _raw_text(request: ListRequest) -> Callable[[bytes], Any]:
+def raw_text(request: ListRequest) -> Callable[[bytes], Any]:
     """Return a function for pages with names that are not UTF-8: their bytes go out as they are."""
     return _raw_msgpack if request.msgpack else _raw_json
 

@@ -3,6 +3,8 @@
 AIS: `/v1/buckets` and `/v1/buckets/{bucket}`, with the action in the JSON body.
 """
 
+import contextlib
+import copy
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,25 +18,34 @@ from aisfs.server.etl.jobs import transform_bucket, transform_selected
 from aisfs.server.http.call import Call, Message, decode_value, parse_message
 from aisfs.server.http.errors import AisError, not_implemented
 from aisfs.server.http.replies import Reply, json_reply, text_reply
-from aisfs.server.jobs.multiobject import copy_listrange, delete_listrange, step
+from aisfs.server.jobs.multiobject import (
+    Copier,
+    Naming,
+    by_prefix,
+    copy_listrange,
+    delete_listrange,
+    step,
+)
 from aisfs.server.jobs.table import Job
 from aisfs.server.naming import (
     BACKENDS,
     BucketName,
     check_bucket_name,
-    check_object_name,
     encode_name,
     parse_namespace,
     parse_provider,
     parse_uname,
 )
 from aisfs.server.objects.refusals import not_remote
-from aisfs.server.objects.writes import linked_copies, still_there
+from aisfs.server.remote.jobs import evict, prefetch
+from aisfs.server.remote.listing import list_remote, origin_page
+from aisfs.server.remote.origin import PageRequest
 from aisfs.server.storage.catalog import Bucket
 from aisfs_sdk import const
 
-COPY_BATCH = 500
-"""Objects copied between two chances for other requests."""
+_SUMMARY_PAGE = 10_000
+_ANY_CLUSTER = "@"
+_PRESENT_ONLY = {"2", "3", "4"}
 
 _NOT_BUILT = {
     "make-n-copies", "ec-encode", "create-nbi", "destroy-nbi", "rechunk",
@@ -66,7 +77,7 @@ async def serve_buckets(call: Call) -> Reply:
     """Answer a request below `/v1/buckets`."""
     name = _bucket_part(call)
     if call.method == "HEAD":
-        return head_bucket(call, name)
+        return await head_bucket(call, name)
     if call.method == "GET":
         return await _get(call, name)
     message = await call.message()
@@ -102,20 +113,21 @@ async def _get(call: Call, name: str) -> Reply:
     whole = Message(const.ACT_LIST, "", {})
     message = parse_message(data, "GET") if data or not name else whole
     if message.action == const.ACT_SUMMARY_BCK:
-        return _summary(call, name, message.value)
+        return await _summary(call, name, message.value)
     if message.action != const.ACT_LIST:
         raise AisError(400, f'invalid action "{message.action}"')
     if not name:
-        return _list_buckets(call, message.value)
+        return await _list_buckets(call, message.value)
     identity = call.bucket_name(name)
     if message.value is None:
         raise AisError(
             400, f'bad list-buckets request: "{name}" vs "" ({identity.uri}, actm[list])'
         )
-    return await list_objects(call, call.store.find_bucket(identity), message.value)
+    bucket = await call.store.open_bucket(identity)
+    return await (list_remote if bucket.remote else list_objects)(call, bucket, message.value)
 
 
-def _list_buckets(call: Call, value: Any) -> Reply:
+async def _list_buckets(call: Call, value: Any) -> Reply:
     provider = call.query.text(const.QPARAM_PROVIDER)
     canonical = parse_provider(provider)
     if value is not None:
@@ -123,7 +135,7 @@ def _list_buckets(call: Call, value: Any) -> Reply:
             400,
             f'bad list-objects request: "{canonical}://" is not a bucket (is a bucket query?)',
         )
-    if canonical != "ais":
+    if call.store.remotes.is_missing_backend(canonical):
         raise AisError(
             400,
             f"{BACKENDS[canonical]} backend is missing in the cluster configuration",
@@ -131,18 +143,34 @@ def _list_buckets(call: Call, value: Any) -> Reply:
             at_target=True,
         )
     uuid, namespace = parse_namespace(call.query.text(const.QPARAM_NAMESPACE))
-    names = [
-        name
-        for name in call.store.catalog.buckets
-        if name.uuid == uuid and namespace in {"", name.namespace}
-    ]
-    names.sort(key=lambda name: (name.namespace, name.name))
-    return json_reply([name.to_json() for name in names])
+    names = await _bucket_names(call, canonical if provider else "", uuid)
+    if call.query.text(const.QPARAM_NAMESPACE) == _ANY_CLUSTER:
+        for cluster in list(call.store.remotes.clusters):
+            with contextlib.suppress(AisError):
+                names |= await _bucket_names(call, "ais", cluster)
+    found = [name for name in names if namespace in {"", name.namespace}]
+    found.sort(key=lambda name: (name.provider, name.uuid, name.namespace, name.name))
+    return json_reply([name.to_json() for name in found])
 
 
-def _summary(call: Call, name: str, value: Any) -> Reply:
+async def _bucket_names(call: Call, provider: str, uuid: str) -> set[BucketName]:
+    """Return the buckets of a provider (empty: all), or those of an attached cluster."""
+    store = call.store
+    present = call.query.text(const.QPARAM_FLT_PRESENCE) in _PRESENT_ONLY
+    if uuid:
+        remote = await store.remotes.resolve(BucketName("", "ais", uuid))
+        known = {name for name in store.catalog.buckets if name.uuid == remote.uuid}
+        cluster = store.remotes.cluster(remote.uuid)
+        return known if present else set(await store.remotes.run(cluster.bucket_names))
+    names = {name for name in store.catalog.buckets if not name.uuid}
+    if not present:
+        names |= {name for word in BACKENDS for name in store.remotes.configured(word)}
+    return {name for name in names if provider in {"", name.provider}}
+
+
+async def _summary(call: Call, name: str, value: Any) -> Reply:
     fields = decode_value(value, const.ACT_SUMMARY_BCK, _SUMMARY_KEYS)
-    bucket = call.store.find_bucket(call.bucket_name(name))
+    bucket = await call.store.open_bucket(call.bucket_name(name))
     uuid = fields.get("uuid", "")
     if not uuid:
         return text_reply(_finish(call, const.ACT_SUMMARY_BCK, bucket.name), 202)
@@ -155,6 +183,8 @@ def _summary(call: Call, name: str, value: Any) -> Reply:
             url_path=f"/v1/buckets/{name}/query",
         )
     result = [summarize(call, bucket, fields.get("prefix", ""), present=False)]
+    if bucket.remote and not (fields.get("cached") or fields.get("present")):
+        await _add_remote_figures(call, bucket, fields.get("prefix", ""), result[0])
     return text_reply(msgspec.json.encode(result).decode() + "\n")
 
 
@@ -181,12 +211,30 @@ def summarize(call: Call, bucket: Bucket, prefix: str, *, present: bool) -> dict
     }
 
 
+async def _add_remote_figures(
+    call: Call, bucket: Bucket, prefix: str, summary: dict[str, Any]
+) -> None:
+    """Add what the origin has, which costs a listing of it."""
+    count = total = 0
+    after = ""
+    while True:
+        request = PageRequest(prefix, after, _SUMMARY_PAGE)
+        page = await origin_page(call, bucket, request)
+        count += len(page.entries)
+        total += sum(entry.size for entry in page.entries)
+        if not page.more or not page.entries:
+            break
+        after = page.entries[-1].name
+    summary["ObjCount"]["obj_count_remote"] = str(count)
+    summary["TotalSize"]["size_all_remote_objs"] = str(total)
+
+
 # ---- HEAD ---------------------------------------------------------------------------------------
 
 
-def head_bucket(call: Call, name: str) -> Reply:
+async def head_bucket(call: Call, name: str) -> Reply:
     """Answer HEAD: properties, and with `bsumm_remote` a summary in two steps."""
-    bucket = call.store.find_bucket(call.bucket_name(name))
+    bucket = await call.store.open_bucket(call.bucket_name(name))
     access.check(bucket, access.HEAD_BUCKET)
     headers = [(const.HEADER_BUCKET_PROPS, msgspec.json.encode(bucket.props).decode())]
     if const.QPARAM_BSUMM_REMOTE not in call.query:
@@ -195,7 +243,10 @@ def head_bucket(call: Call, name: str) -> Reply:
     if not job:
         job = _finish(call, const.ACT_SUMMARY_BCK, bucket.name)
         return Reply(202, [*headers, (const.HEADER_XACTION_ID, job)])
-    summary = msgspec.json.encode(summarize(call, bucket, "", present=True)).decode()
+    figures = summarize(call, bucket, "", present=True)
+    if bucket.remote and call.query.flag(const.QPARAM_BSUMM_REMOTE):
+        await _add_remote_figures(call, bucket, "", figures)
+    summary = msgspec.json.encode(figures).decode()
     headers += [(const.HEADER_BUCKET_SUMM, summary), (const.HEADER_XACTION_ID, job)]
     return Reply(200, headers)
 
@@ -210,6 +261,10 @@ def _finish(call: Call, kind: str, bucket: BucketName) -> str:
 
 async def _create(call: Call, name: str, message: Message) -> Reply:
     identity = call.bucket_name(name)
+    if call.store.remotes.is_configured(identity):
+        _must_be_free(call, identity, 409)
+        await call.store.open_bucket(identity)
+        return Reply()
     if identity.provider != "ais":
         raise AisError(
             501,
@@ -219,7 +274,10 @@ async def _create(call: Call, name: str, message: Message) -> Reply:
         )
     check_bucket_name(name)
     if identity.uuid:
-        call.store.find_bucket(identity)
+        identity = await call.store.remotes.resolve(identity)
+        origin = call.store.remotes.cluster_origin(identity)
+        await call.store.remotes.run(origin.create, message.value)
+        return Reply()
     head = "{node}: failed to unmarshal create-bck (map[string]interface {}), err: "
     props = changed(default_props(), message.value, head)
     _must_be_free(call, identity, 409)
@@ -240,29 +298,52 @@ async def _destroy(call: Call, name: str, _: Message) -> Reply:
             f"cannot destroy cloud bucket {identity.uri} - operation not supported",
             "ErrUnsupp",
         )
-    bucket = call.store.find_bucket(identity)
+    bucket = await call.store.open_bucket(identity)
     access.check(bucket, access.DESTROY_BUCKET)
+    if bucket.remote:
+        origin = call.store.remotes.cluster_origin(bucket.name)
+        await call.store.remotes.run(origin.destroy)
+    if call.store.catalog.buckets.get(bucket.name) is bucket:
+        await _forget(call, bucket)
+    return Reply()
+
+
+async def _forget(call: Call, bucket: Bucket) -> None:
+    """Delete a bucket's records and bytes here."""
     call.store.uploads.drop_bucket(bucket)
     blobs = call.store.catalog.destroy_bucket(bucket)
     await call.store.in_thread(call.store.blobs.delete, blobs)
+
+
+async def _evict_bucket(call: Call, name: str, message: Message) -> Reply:
+    """Drop all copies of a remote bucket's objects; the bucket is forgotten unless it is kept."""
+    identity = call.store.remotes.normal(call.bucket_name(name))
+    bucket = call.store.catalog.buckets.get(identity)
+    if bucket is None:
+        if identity.provider == "ais":
+            await call.store.open_bucket(identity)
+        return Reply()
+    if not bucket.remote:
+        raise not_remote(message.action, bucket.name)
+    props = dict(bucket.props)
+    await _forget(call, bucket)
+    if call.query.flag(const.QPARAM_KEEP_BCK_MD):
+        call.store.catalog.create_bucket(identity, props)
     return Reply()
 
 
 async def _evict(call: Call, name: str, message: Message) -> Reply:
-    identity = call.bucket_name(name)
-    if identity.provider != "ais":
-        return Reply()
-    bucket = call.store.find_bucket(identity)
-    raise not_remote(message.action, bucket.name)
+    bucket = await call.store.open_bucket(call.bucket_name(name))
+    return text_reply((await evict(call, bucket, message.value)).id)
 
 
 async def _prefetch(call: Call, name: str, message: Message) -> Reply:
-    bucket = call.store.find_bucket(call.bucket_name(name))
-    raise not_remote(message.action, bucket.name)
+    bucket = await call.store.open_bucket(call.bucket_name(name))
+    return text_reply((await prefetch(call, bucket, message.value)).id)
 
 
 async def _set_props(call: Call, name: str, message: Message) -> Reply:
-    bucket = call.store.find_bucket(call.bucket_name(name))
+    bucket = await call.store.open_bucket(call.bucket_name(name))
     head = "invalid set-bucket-props request (msg=actm[set-bprops]): "
     mirrored = bucket.props["mirror"]["enabled"]
     bucket.props = changed(bucket.props, message.value, head)
@@ -273,9 +354,13 @@ async def _set_props(call: Call, name: str, message: Message) -> Reply:
 
 
 async def _reset_props(call: Call, name: str, _: Message) -> Reply:
-    bucket = call.store.find_bucket(call.bucket_name(name))
+    bucket = await call.store.open_bucket(call.bucket_name(name))
     identity = {key: bucket.props[key] for key in ("bid", "created")}
-    bucket.props = {**default_props(), **identity}
+    defaults = default_props()
+    if bucket.remote:
+        defaults["provider"] = bucket.name.provider
+        defaults["versioning"]["enabled"] = False
+    bucket.props = {**defaults, **identity}
     call.store.catalog.save_props(bucket)
     return Reply()
 
@@ -285,14 +370,19 @@ def _bucket_to(call: Call, source: BucketName, action: str) -> BucketName:
     if not text:
         raise AisError(400, 'missing "bck_to" query parameter')
     name, _ = parse_uname(text)
-    if name == source:
+    name = call.store.remotes.normal(name)
+    if name == source and not (name.uuid or name.provider != "ais"):
         raise AisError(400, f'cannot {action} bucket "{source.uri}" onto itself')
     return name
 
 
 async def _rename(call: Call, name: str, message: Message) -> Reply:
-    bucket = call.store.find_bucket(call.bucket_name(name))
+    bucket = await call.store.open_bucket(call.bucket_name(name))
+    if bucket.remote:
+        raise AisError(400, f"can only rename AIS ('ais://') bucket (\"{bucket.name.uri}\" is not)")
     target = _bucket_to(call, bucket.name, message.action)
+    if target.uuid or target.provider != "ais":
+        raise AisError(400, f"can only rename to AIS ('ais://') bucket (\"{target.uri}\" is not)")
     access.check(bucket, access.MOVE_BUCKET)
     _must_be_free(call, target, 400)
     check_bucket_name(target.name)
@@ -301,60 +391,49 @@ async def _rename(call: Call, name: str, message: Message) -> Reply:
 
 
 async def _copy(call: Call, name: str, message: Message) -> Reply:
-    source = call.store.find_bucket(call.bucket_name(name))
+    source = await call.store.open_bucket(call.bucket_name(name))
     identity = _bucket_to(call, source.name, message.action)
     fields = decode_value(message.value, message.action, _COPY_KEYS)
     if message.value is None:
         raise AisError(400, "{node}: failed to unmarshal copy-bck (<nil>), err: EOF")
-    if fields.get("ext") or fields.get("synchronize"):
-        raise not_implemented("copy-bck with ext or synchronize")
-    renamed = (fields.get("prefix", ""), fields.get("prepend", ""))
-    if renamed[1]:
-        check_object_name(f"{renamed[1]}x")
+    naming = Naming.of(fields)
     dry = bool(fields.get("dry_run"))
-    target = source if dry else _existing_or_clone(call, identity, source)
+    target = source if dry else await _existing_or_clone(call, identity, source)
+    copier = Copier(call, source, None if dry else target, naming, fields)
+    prefix = encode_name(fields.get("prefix", ""))
 
-    async def copy(job: Job) -> None:
-        await _copy_objects(call, job, source, None if dry else target, renamed)
+    async def run(job: Job) -> None:
+        if fields.get("synchronize"):
+            await copier.follow_deletions(prefix)
+        async for names in by_prefix(call, source, prefix):
+            await copier.copy(job, names)
+            await step(call, job)
 
-    return text_reply(call.store.jobs.start(message.action, identity, copy, source.name).id)
+    return text_reply(call.store.jobs.start(message.action, identity, run, source.name).id)
 
 
-def _existing_or_clone(call: Call, name: BucketName, source: Bucket) -> Bucket:
-    existing = call.store.catalog.buckets.get(name)
+async def _existing_or_clone(call: Call, name: BucketName, source: Bucket) -> Bucket:
+    existing = call.store.catalog.buckets.get(call.store.remotes.normal(name))
     if existing is not None:
         return existing
     if name.provider != "ais" or name.uuid:
-        return call.store.find_bucket(name)
+        return await call.store.open_bucket(name)
     check_bucket_name(name.name)
-    return call.store.catalog.create_bucket(name, source.props)
-
-
-async def _copy_objects(
-    call: Call, job: Job, source: Bucket, target: Bucket | None, renamed: tuple[str, str]
-) -> None:
-    """Copy all objects with a prefix, putting text before their names; None as target counts."""
-    prefix, prepend = renamed
-    key, after = encode_name(prefix), b""
-    while records := call.store.catalog.records(source, key, after, COPY_BATCH):
-        if target is not None:
-            still_there(call, target)
-            pairs = [(record, encode_name(prepend) + record.name) for record in records]
-            call.store.catalog.put_many(target, linked_copies(call, pairs))
-        job.objects += len(records)
-        job.size += sum(record.size for record in records)
-        after = records[-1].name
-        await step(call, job)
+    props = copy.deepcopy(source.props)
+    if source.remote:
+        props["provider"] = "ais"
+        props["versioning"] = default_props()["versioning"]
+    return call.store.catalog.create_bucket(name, props)
 
 
 async def _delete_objects(call: Call, name: str, message: Message) -> Reply:
-    bucket = call.store.find_bucket(call.bucket_name(name))
+    bucket = await call.store.open_bucket(call.bucket_name(name))
     access.check(bucket, access.DELETE)
     return text_reply((await delete_listrange(call, bucket, message.value)).id)
 
 
 async def _copy_named(call: Call, name: str, message: Message) -> Reply:
-    bucket = call.store.find_bucket(call.bucket_name(name))
+    bucket = await call.store.open_bucket(call.bucket_name(name))
     job = await copy_listrange(
         call, bucket, message.value, lambda other: _existing_or_clone(call, other, bucket)
     )
@@ -362,14 +441,14 @@ async def _copy_named(call: Call, name: str, message: Message) -> Reply:
 
 
 async def _transform(call: Call, name: str, message: Message) -> Reply:
-    source = call.store.find_bucket(call.bucket_name(name))
+    source = await call.store.open_bucket(call.bucket_name(name))
     start = transform_bucket if message.action == const.ACT_ETL_BCK else transform_selected
     job = await start(call, name, message, lambda other: _existing_or_clone(call, other, source))
     return text_reply(job.id)
 
 
 async def _archive(call: Call, name: str, message: Message) -> Reply:
-    bucket = call.store.find_bucket(call.bucket_name(name))
+    bucket = await call.store.open_bucket(call.bucket_name(name))
     return text_reply((await archive_objects(call, bucket, message.value)).id)
 
 
@@ -383,8 +462,8 @@ _ACTIONS: dict[tuple[str, str], Handler] = {
     ("POST", const.ACT_PREFETCH_OBJECTS): _prefetch,
     ("PUT", const.ACT_ARCHIVE_OBJECTS): _archive,
     ("DELETE", const.ACT_DESTROY_BCK): _destroy,
-    ("DELETE", const.ACT_EVICT_REMOTE_BCK): _evict,
-    ("DELETE", const.ACT_EVICT_OBJECTS): _prefetch,
+    ("DELETE", const.ACT_EVICT_REMOTE_BCK): _evict_bucket,
+    ("DELETE", const.ACT_EVICT_OBJECTS): _evict,
     ("DELETE", const.ACT_DELETE_OBJECTS): _delete_objects,
     ("PATCH", const.ACT_SET_BPROPS): _set_props,
     ("PATCH", const.ACT_RESET_BPROPS): _reset_props,

@@ -30,7 +30,7 @@ from aisfs.server.http.errors import AisError
 from aisfs.server.http.replies import Reply
 from aisfs.server.http.streams import BareStream
 from aisfs.server.naming import check_object_name, decode_name, parse_uname
-from aisfs.server.objects.reads import find_object
+from aisfs.server.objects.reads import bring_object
 from aisfs.server.state import random_id
 from aisfs.server.storage.blobs import unlink_quietly
 from aisfs.server.storage.catalog import Bucket, Record
@@ -86,7 +86,7 @@ def read_pipeline(call: Call) -> tuple[Etl, ...]:
 async def get_transformed(call: Call, bucket: Bucket, name: str) -> web.StreamResponse:
     """Answer GET of an object through a transformer."""
     etl = running_etl(call, call.query.text(const.QPARAM_ETL_NAME))
-    record = find_object(call, bucket, name)
+    record = await bring_object(call, bucket, name)
     call.store.catalog.touch(bucket, record.name)
     pipeline = read_pipeline(call)
     kind = etl.definition.kind
@@ -235,11 +235,11 @@ async def copy_transformed(call: Call, bucket: Bucket, name: str) -> Reply:
     if not target_object:
         raise AisError(400, f'parse-uname "{text}": missing object name in "{target_name.uri}"')
     check_object_name(target_object)
-    target = call.store.find_bucket(target_name)
+    target = await call.store.open_bucket(target_name)
     etl = running_etl(call, etl_name)
     if etl.definition.kind == "ws":
         raise AisError(404, "{node}: ws:// transformers do not copy single objects", "wrapError")
-    record = find_object(call, bucket, name)
+    record = await bring_object(call, bucket, name)
     transfer_id, transfer = random_id(), Transfer(target_name, set())
     pipeline = read_pipeline(call)
     destination = ""

@@ -5,7 +5,7 @@ AIS: `POST /v1/buckets/{bucket}?bck_to=` with `etl-bck`, `POST /v1/buckets/{buck
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,14 @@ from aisfs.server.http.errors import AisError, not_implemented
 from aisfs.server.jobs.multiobject import (
     SELECTION_KEYS,
     bucket_from_json,
-    select,
+    by_prefix,
+    select_all,
     step,
 )
 from aisfs.server.jobs.table import Job
 from aisfs.server.naming import BucketName, check_object_name, decode_name, encode_name, parse_uname
 from aisfs.server.objects.refusals import object_missing
+from aisfs.server.remote.copies import bring_all
 from aisfs.server.storage.catalog import Bucket, Record
 from aisfs_sdk import const
 
@@ -33,7 +35,7 @@ WORKERS = 4
 
 MAX_WORKERS = 64
 BATCH = 500
-Open = Callable[[BucketName], Bucket]
+Open = Callable[[BucketName], Awaitable[Bucket]]
 Kinds = dict[str, type | tuple[type, ...]]
 
 _KEYS: Kinds = {
@@ -118,7 +120,7 @@ async def transform_bucket(call: Call, name: str, message: Message, open_bucket:
         AisError: 400 and 404 as AIS has them.
     """
     refuse_when_off(call, 404)
-    source = call.store.find_bucket(call.bucket_name(name))
+    source = await call.store.open_bucket(call.bucket_name(name))
     text = call.query.text(const.QPARAM_BUCKET_TO)
     if not text:
         raise AisError(400, 'missing "bck_to" query parameter')
@@ -128,16 +130,13 @@ async def transform_bucket(call: Call, name: str, message: Message, open_bucket:
     if identity == source.name and not (dry and call.store.era.name == "5.0"):
         raise AisError(400, f'cannot {message.action} bucket "{source.name.uri}" onto itself')
     etl, pipeline = _stages(call, fields)
-    target = None if dry else open_bucket(identity)
+    target = None if dry else await open_bucket(identity)
     recipe = _recipe(fields, (etl, pipeline), (source, target))
     prefix = encode_name(fields.get("prefix", ""))
     shallow = bool(fields.get("non-recurs"))
 
-    def batches() -> Iterator[list[bytes]]:
-        after = b""
-        while records := call.store.catalog.records(source, prefix, after, BATCH):
-            after = records[-1].name
-            names = [record.name for record in records]
+    async def batches() -> AsyncIterator[list[bytes]]:
+        async for names in by_prefix(call, source, prefix):
             yield [n for n in names if not (shallow and b"/" in n[len(prefix) :])]
 
     return _start(call, (message.action, identity), recipe, batches, named=False)
@@ -146,19 +145,24 @@ async def transform_bucket(call: Call, name: str, message: Message, open_bucket:
 async def transform_selected(call: Call, name: str, message: Message, open_bucket: Open) -> Job:
     """Start transforming selected objects; arguments and errors as `transform_bucket`."""
     refuse_when_off(call, 404)
-    source = call.store.find_bucket(call.bucket_name(name))
+    source = await call.store.open_bucket(call.bucket_name(name))
     action = message.action
     fields = decode_value(message.value, action, _keys(call, selection=True))
     identity = bucket_from_json(fields.get("tobck"))
     etl, pipeline = _stages(call, fields)
     if fields.get("objnames") is None and fields.get("template") is None:
         fields["template"] = ""  # an empty selection is the whole bucket
-    chosen = list(select(call, source, fields, action))
+    chosen = [names async for names in select_all(call, source, fields, action)]
     dry = bool(fields.get("dry_run"))
-    target = None if dry else open_bucket(identity)
+    target = None if dry else await open_bucket(identity)
     recipe = _recipe(fields, (etl, pipeline), (source, target))
     named = fields.get("objnames") is not None
-    return _start(call, (action, identity), recipe, lambda: iter(chosen), named=named)
+
+    async def batches() -> AsyncIterator[list[bytes]]:
+        for names in chosen:
+            yield names
+
+    return _start(call, (action, identity), recipe, batches, named=named)
 
 
 def _stages(call: Call, fields: dict[str, Any]) -> tuple[Etl, tuple[Etl, ...]]:
@@ -232,7 +236,7 @@ def _start(
     call: Call,
     what: tuple[str, BucketName],
     recipe: Recipe,
-    batches: Callable[[], Iterator[list[bytes]]],
+    batches: Callable[[], AsyncIterator[list[bytes]]],
     *,
     named: bool,
 ) -> Job:
@@ -254,7 +258,7 @@ def _start(
     return job
 
 
-async def _run(worker: "_Worker", batches: Iterator[list[bytes]]) -> None:
+async def _run(worker: "_Worker", batches: AsyncIterator[list[bytes]]) -> None:
     """Let the workers take names until there are no more; the first failure ends them all."""
     names = _names(worker, batches)
     lock = asyncio.Lock()
@@ -277,8 +281,10 @@ async def _run(worker: "_Worker", batches: Iterator[list[bytes]]) -> None:
         await names.aclose()
 
 
-async def _names(worker: "_Worker", batches: Iterator[list[bytes]]) -> AsyncGenerator[bytes, None]:
-    for batch in batches:
+async def _names(
+    worker: "_Worker", batches: AsyncIterator[list[bytes]]
+) -> AsyncGenerator[bytes, None]:
+    async for batch in batches:
         for name in batch:
             yield name
         await step(worker.call, worker.job)
@@ -302,8 +308,9 @@ class _Worker:
         """
         name = decode_name(key)
         uri = f"{self.recipe.source.name.uri}/{name}"
-        record = self.call.store.catalog.get(self.recipe.source, key)
         try:
+            await bring_all(self.call.store, [(self.recipe.source, name)])
+            record = self.call.store.catalog.get(self.recipe.source, key)
             if record is None:
                 if self.named:
                     label = self.call.store.owner(self.recipe.source, name).label

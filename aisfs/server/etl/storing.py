@@ -18,7 +18,7 @@ from aisfs.server.http.replies import Reply
 from aisfs.server.http.streams import to_its_end
 from aisfs.server.naming import check_object_name, encode_name, parse_uname
 from aisfs.server.objects.ranges import parse_range
-from aisfs.server.objects.reads import send_file
+from aisfs.server.objects.reads import bring_if_any, send_file
 from aisfs.server.objects.refusals import object_missing
 from aisfs.server.objects.writes import (
     PIECE,
@@ -27,6 +27,7 @@ from aisfs.server.objects.writes import (
     new_record,
     still_there,
 )
+from aisfs.server.remote.copies import commit
 from aisfs.server.storage.blobs import BlobWriter
 from aisfs.server.storage.catalog import Bucket
 from aisfs_sdk import const
@@ -123,7 +124,7 @@ async def store_pieces(
         old = call.store.catalog.get(bucket, key)
         record = new_record(bucket, key, writer, intake.checksum, (old, {}))
         writer.close()
-        call.store.catalog.put(bucket, record)
+        await commit(call.store, bucket, record)
     except BaseException:
         writer.discard()
         raise
@@ -156,7 +157,7 @@ async def serve_object_route(call: Call) -> web.StreamResponse:
     """
     etl, uname = _check_secret(call)
     bucket_name, name = parse_uname(uname)
-    bucket = call.store.find_bucket(bucket_name)
+    bucket = await call.store.open_bucket(bucket_name)
     if call.method == "GET":
         return await _send_object(call, bucket, name)
     if call.method != "PUT":
@@ -188,7 +189,7 @@ def _check_secret(call: Call) -> tuple[Etl, str]:
 
 
 async def _send_object(call: Call, bucket: Bucket, name: str) -> web.StreamResponse:
-    record = call.store.catalog.get(bucket, encode_name(name))
+    record = await bring_if_any(call, bucket, name)
     if record is None:
         raise object_missing(bucket, name)
     span = parse_range(call.header("Range"), record.size, f"{bucket.name.uri}/{name}")

@@ -172,15 +172,17 @@ class NodeApp:
         if caller := call.header(const.HEADER_CALLER_ID):
             name = const.HEADER_CALLER_ID
             raise AisError(403, f"unexpected intra-cluster header on pub: '{name}={caller}'")
-        if family == "objects" and call.method == "POST" and self.node.role == "proxy":
+        if family == "objects" and call.method == "POST":
             return await self._post_object(call, parts)
         return await handler(call)
 
-    async def _post_object(self, call: Call, parts: list[str]) -> Reply:
+    async def _post_object(self, call: Call, parts: list[str]) -> web.StreamResponse:
         """Tell `POST /v1/objects/{bucket}` from a POST on an object."""
+        at_gateway = self.node.role == "proxy"
         if len(parts) == 4 and parts[3]:
-            return await gateway.serve_bucket_post(call, parts[3])
-        return await gateway.serve_object(call)
+            serve = gateway.serve_bucket_post if at_gateway else targets.serve_bucket_post
+            return await serve(call, parts[3])
+        return await (gateway.serve_object(call) if at_gateway else targets.serve_object(call))
 
     def error_reply(self, call: Call, error: AisError) -> Reply:
         """Return the reply AIS gives for an error: JSON in the body, or in a header for HEAD."""
@@ -193,7 +195,7 @@ class NodeApp:
             url_path=error.url_path or _without_secret(call.path),
             remote_addr=_remote(call),
             caller=self.node.label if error.at_target else "",
-            node=node.label,
+            node=error.node or node.label,
             status=error.status,
         )
         headers = [*error.headers.items(), ("X-Content-Type-Options", "nosniff")]

@@ -14,6 +14,7 @@ class AisError(Exception):
             stands for the node that refuses.
         url_path: Path to report instead of the request's own.
         method: Method to report instead of the request's own.
+        node: Node to report instead of the one that was asked: one of another cluster.
     """
 
     def __init__(self, status: int, message: str, tcode: str = "", **details: object) -> None:
@@ -25,6 +26,7 @@ class AisError(Exception):
         self.at_target = bool(details.get("at_target", False))
         self.url_path = str(details.get("url_path", ""))
         self.method = str(details.get("method", ""))
+        self.node = str(details.get("node", ""))
         headers = details.get("headers")
         if isinstance(headers, dict):
             self.headers.update(headers)

@@ -13,6 +13,7 @@ from aisfs.server.http.errors import AisError, not_implemented
 from aisfs.server.http.replies import Reply, json_reply, text_reply
 from aisfs.server.jobs.table import Job
 from aisfs.server.naming import BucketName, parse_provider
+from aisfs.server.remote.jobs import prefetch, start_blob_download
 from aisfs.server.state import random_id
 from aisfs_sdk import const
 
@@ -65,6 +66,19 @@ def _bucket(value: Any) -> BucketName | None:
 # ---- start and stop -----------------------------------------------------------------------------
 
 
+async def _start_remote(call: Call, message: Message, kind: str, name: BucketName) -> Reply | None:
+    """Start a prefetch of a whole bucket, or a blob download; None for other kinds."""
+    if kind not in {const.ACT_PREFETCH_OBJECTS, const.ACT_BLOB_DOWNLOAD}:
+        return None
+    bucket = await call.store.open_bucket(name)
+    if not bucket.remote:
+        return None
+    if kind == const.ACT_PREFETCH_OBJECTS:
+        return text_reply((await prefetch(call, bucket, {})).id)
+    start_blob_download(call, bucket, message.name, {})
+    return Reply()
+
+
 async def start_job(call: Call, message: Message) -> Reply:
     """Start a job of a kind that has no request of its own."""
     fields = decode_value(message.value, message.action, _START_KEYS)
@@ -83,13 +97,9 @@ async def start_job(call: Call, message: Message) -> Reply:
         )
     if kind in _NEED_BUCKET and bucket is None:
         raise AisError(400, f'xaction "{kind}" requires a bucket to start')
-    if kind == "prefetch-listrange" and bucket is not None:
-        uri = call.store.find_bucket(bucket).name.uri
-        raise AisError(400, f"can only prefetch Cloud and remote AIS buckets (have {uri})")
-    if kind == "blob-download" and bucket is not None:
-        raise AisError(
-            400, f"{kind}: expecting remote bucket (have {bucket.uri})", "ErrNotRemoteBck"
-        )
+    if bucket is not None and (reply := await _start_remote(call, message, kind, bucket)):
+        return reply
+    _refuse_local(call, kind, bucket)
     if kind == "resilver":
         _check_node(call, fields.get("daemonid", ""))
     starter = _STARTERS.get(kind)
@@ -98,6 +108,17 @@ async def start_job(call: Call, message: Message) -> Reply:
     if kind in _NOT_BUILT | _NEED_BUCKET:
         raise not_implemented(f'job "{kind}"')
     raise AisError(501, f"cannot start xaction {kind} - operation not supported", "ErrUnsupp")
+
+
+def _refuse_local(call: Call, kind: str, bucket: BucketName | None) -> None:
+    """Refuse to fetch into an ais bucket."""
+    if kind == "prefetch-listrange" and bucket is not None:
+        uri = call.store.find_bucket(bucket).name.uri
+        raise AisError(400, f"can only prefetch Cloud and remote AIS buckets (have {uri})")
+    if kind == "blob-download" and bucket is not None:
+        raise AisError(
+            400, f"{kind}: expecting remote bucket (have {bucket.uri})", "ErrNotRemoteBck"
+        )
 
 
 def _check_node(call: Call, node: str) -> None:

@@ -17,6 +17,10 @@ from aisfs.server.jobs import requests as job_queries
 from aisfs.server.state import Node
 from aisfs_sdk import const
 
+WHAT_REMOTE = "remote"
+HEADER_REMOTE_ALIAS = "Ais-Remote-Ais-Alias"
+HEADER_REMOTE_URL = "Ais-Remote-Ais-Url"
+
 CLUSTER_STARTED = 6
 """State flags of a healthy node: cluster started, node started."""
 
@@ -42,6 +46,8 @@ async def serve_daemon(call: Call) -> Reply:
     if call.method != "GET":
         raise not_implemented(f"{call.method} {call.path}")
     what = call.query.text(const.QPARAM_WHAT)
+    if what == WHAT_REMOTE and call.node.role == "target":
+        return await _attached(call, [])
     answer = _DAEMON.get(what)
     if answer is None and call.node.role == "target":
         answer = _TARGET_ONLY.get(what)
@@ -52,15 +58,37 @@ async def serve_daemon(call: Call) -> Reply:
 
 async def serve_cluster(call: Call) -> Reply:
     """Answer `/v1/cluster`."""
+    verb = call.path.removeprefix("/v1/cluster").strip("/")
+    if call.method == "PUT" and verb in {"attach", "detach"}:
+        return await _attach(call, verb)
     if call.method != "GET":
         return await _change(call, await call.message())
     what = call.query.text(const.QPARAM_WHAT)
+    if what == WHAT_REMOTE:
+        return await _attached(call, None)
     if what in job_queries.QUERIES:
         return job_queries.QUERIES[what](call, job_queries.read_query(await call.body()))
     answer = _CLUSTER.get(what)
     if answer is None:
         raise AisError(400, f"unexpected query [what={what}]")
     return answer(call)
+
+
+async def _attached(call: Call, none: list[Any] | None) -> Reply:
+    """List the attached clusters; `none` is what stands for no cluster."""
+    return json_reply({"a": await call.store.remotes.describe() or none, "ver": 0})
+
+
+async def _attach(call: Call, verb: str) -> Reply:
+    """Attach or detach another cluster."""
+    if (what := call.query.text(const.QPARAM_WHAT)) != WHAT_REMOTE:
+        raise AisError(400, f"unexpected query [what={what}]")
+    alias = call.header(HEADER_REMOTE_ALIAS)
+    if verb == "attach":
+        await call.store.remotes.attach(alias, call.header(HEADER_REMOTE_URL))
+    else:
+        call.store.remotes.detach(alias)
+    return Reply()
 
 
 async def _change(call: Call, message: Message) -> Reply:
@@ -255,7 +283,6 @@ _DAEMON: dict[str, Callable[[Call], Reply]] = {
 }
 _TARGET_ONLY: dict[str, Callable[[Call], Reply]] = {
     "mountpaths": lambda call: json_reply(_mountpaths_of(call)),
-    "remote": lambda _: json_reply({"a": [], "ver": 0}),
 }
 _CLUSTER: dict[str, Callable[[Call], Reply]] = {
     "smap": _smap,
@@ -265,7 +292,6 @@ _CLUSTER: dict[str, Callable[[Call], Reply]] = {
     "node_stats": _cluster_stats,
     "mountpaths": _cluster_mountpaths,
     "target_ips": _target_ips,
-    "remote": lambda _: json_reply({"a": None, "ver": 0}),
-    "backends": lambda _: json_reply([]),
+    "backends": lambda call: json_reply(call.store.remotes.providers()),
     "cluster_config": _config,
 }

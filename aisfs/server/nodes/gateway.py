@@ -43,7 +43,7 @@ async def serve_object(call: Call) -> Reply:
         check_query(call)
     else:
         call.use_lenient_query()
-    bucket = call.store.find_bucket(call.bucket_name(bucket_part))
+    bucket = await call.store.open_bucket(call.bucket_name(bucket_part))
     if call.method == "POST":
         await _check_post(call, bucket, name)
     else:
@@ -54,11 +54,14 @@ async def serve_object(call: Call) -> Reply:
 
 
 async def serve_bucket_post(call: Call, bucket_part: str) -> Reply:
-    """Answer `POST /v1/objects/{bucket}`: promote and blob download, which this store lacks."""
-    bucket = call.store.find_bucket(call.bucket_name(bucket_part))
+    """Answer `POST /v1/objects/{bucket}`: promote and blob download."""
+    bucket = await call.store.open_bucket(call.bucket_name(bucket_part))
     message = await call.message()
     if message.action == const.ACT_BLOB_DOWNLOAD:
-        raise refusals.not_remote(message.action, bucket.name)
+        if not bucket.remote:
+            raise refusals.not_remote(message.action, bucket.name)
+        check_object_name(message.name)
+        return redirect(call, call.store.owner(bucket, message.name))
     if message.action == const.ACT_PROMOTE:
         raise not_implemented(message.action)
     raise AisError(400, f'invalid action "{message.action}"')
@@ -143,6 +146,7 @@ async def _check_post(call: Call, bucket: Bucket, name: str) -> None:
     access.check(bucket, permission)
     check_object_name(name)
     if message.action == const.ACT_RENAME_OBJECT:
+        refusals.refuse_remote_rename(bucket)
         check_object_name(message.name)
         if message.name == name:
             raise AisError(400, f"cannot rename {bucket.name.uri}/{name} to self, nothing to do")

@@ -25,11 +25,13 @@ from aisfs.server.objects.reads import get_object, head_object, refuse_transform
 from aisfs.server.objects.writes import (
     copy_object,
     delete_object,
+    evict_object,
     patch_object,
     put_object,
     refuse_wrong_target,
     rename_object,
 )
+from aisfs.server.remote.jobs import blob_download
 from aisfs.server.storage.catalog import Bucket
 from aisfs_sdk import const
 
@@ -41,11 +43,11 @@ async def serve_object(call: Call) -> web.StreamResponse:
     bucket_part, name = split_object_path(call)
     if call.method not in _READS:
         _require_markers(call)
-    bucket = call.store.find_bucket(call.bucket_name(bucket_part))
+    bucket = await call.store.open_bucket(call.bucket_name(bucket_part))
     if call.method == "GET":
         return await _get(call, bucket, name)
     if call.method == "HEAD":
-        return head_object(call, bucket, name)
+        return await head_object(call, bucket, name)
     check_object_name(name)
     if call.method == "PUT":
         return await _put(call, bucket, name)
@@ -54,6 +56,16 @@ async def serve_object(call: Call) -> web.StreamResponse:
     if call.method == "PATCH":
         return await patch_object(call, bucket, name)
     return await _delete(call, bucket, name)
+
+
+async def serve_bucket_post(call: Call, bucket_part: str) -> Reply:
+    """Answer `POST /v1/objects/{bucket}` that a gateway sent here: a blob download."""
+    _require_markers(call)
+    bucket = await call.store.open_bucket(call.bucket_name(bucket_part))
+    message = await call.message()
+    if message.action == const.ACT_BLOB_DOWNLOAD:
+        return await blob_download(call, bucket, message.name, message.value)
+    raise AisError(400, f'invalid action "{message.action}"')
 
 
 def _require_markers(call: Call) -> None:
@@ -109,7 +121,12 @@ async def _delete(call: Call, bucket: Bucket, name: str) -> Reply:
         message = parse_message(data, "DELETE", "*ais.actMsgExt")
         if message.action == const.ACT_MPT_ABORT:
             return abort_multipart(call, bucket, name)
-    return delete_object(call, bucket, name)
+        if message.action == const.ACT_EVICT_OBJECTS:
+            return evict_object(call, bucket, name)
+        if message.action and bucket.remote:
+            # AIS deletes at the origin, whatever the action: `evict` loses the object there.
+            raise AisError(400, f'invalid action "{message.action}"')
+    return await delete_object(call, bucket, name)
 
 
 async def serve_buckets(call: Call) -> Reply:

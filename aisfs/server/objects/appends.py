@@ -13,6 +13,7 @@ from aisfs.server.http.call import Call, Message
 from aisfs.server.http.errors import AisError
 from aisfs.server.http.replies import Reply, text_reply
 from aisfs.server.naming import encode_name
+from aisfs.server.objects.reads import bring_if_any
 from aisfs.server.objects.uploads import MAX_PARTS, Append, Multipart, Part
 from aisfs.server.objects.writes import (
     Intake,
@@ -22,6 +23,7 @@ from aisfs.server.objects.writes import (
     receive,
     still_there,
 )
+from aisfs.server.remote.copies import commit
 from aisfs.server.state import random_id
 from aisfs.server.storage.blobs import BlobWriter, copy_into, unlink_quietly
 from aisfs.server.storage.catalog import Bucket
@@ -84,7 +86,7 @@ def _work_name(handle: str) -> str:
 async def _start_append(call: Call, bucket: Bucket, name: str) -> Append:
     """Begin with the object's present bytes, if there are any."""
     writer = call.store.blobs.create_work()
-    record = call.store.catalog.get(bucket, encode_name(name))
+    record = await bring_if_any(call, bucket, name)
     if record is not None:
         # A link, so that the bytes stay readable when the object is replaced meanwhile.
         source = call.store.blobs.link_work(record.blob)
@@ -160,7 +162,7 @@ async def _commit(
     if len(chunks):
         record = replace(record, chunks=len(chunks), chunk_size=max(chunks))
     writer.close()
-    call.store.catalog.put(bucket, record)
+    await commit(call.store, bucket, record)
 
 
 # ---- multipart ----------------------------------------------------------------------------------

@@ -16,11 +16,14 @@ from aisfs.server.naming import decode_name, encode_name
 from aisfs.server.nodes.gateway import base36
 from aisfs.server.objects.ranges import parse_range
 from aisfs.server.objects.refusals import object_missing
+from aisfs.server.remote.copies import bring
 from aisfs.server.storage.catalog import Bucket, Record
 from aisfs.server.storage.checksums import digest
 from aisfs_sdk import const
 
 _EXISTENCE_ONLY = {1, 3}
+_NO_PROPS = 1
+_PRESENT_ONLY = {2, 3, 4}
 _OUTSIDE = 5
 _SILENT_PROPS = {"name", "size", "ec"}
 
@@ -41,7 +44,7 @@ async def get_object(call: Call, bucket: Bucket, name: str) -> web.StreamRespons
     """Answer GET of an object or of one range of it."""
     uri = f"{bucket.name.uri}/{name}"
     refuse_transforms(call)
-    record = find_object(call, bucket, name)
+    record = await bring_object(call, bucket, name)
     span = parse_range(call.header("Range"), record.size, uri)
     offset, length = span or (0, record.size)
     fd = call.store.blobs.open(record.blob)
@@ -80,14 +83,41 @@ async def send_file(
     return stream
 
 
+async def bring_object(call: Call, bucket: Bucket, name: str) -> Record:
+    """Return the record of an object that this target owns, fetching a remote one first.
+
+    Raises:
+        AisError: 404 when it does not exist or another target owns it; what the origin refuses.
+    """
+    if call.header(const.HEADER_BLOB_DOWNLOAD) and not bucket.remote:
+        raise AisError(
+            400, f"blob-downloader is not supported for local buckets: {bucket.name.uri}"
+        )
+    if not bucket.remote:
+        return find_object(call, bucket, name)
+    if call.store.owner(bucket, name) is not call.node:
+        raise object_missing(bucket, name)
+    latest = call.query.flag(const.QPARAM_LATEST)
+    return await bring(call.store, bucket, name, latest=latest)
+
+
+async def bring_if_any(call: Call, bucket: Bucket, name: str) -> Record | None:
+    """Return the record of an object, fetching a remote one first; None if there is none."""
+    if bucket.remote:
+        try:
+            return await bring(call.store, bucket, name)
+        except AisError as error:
+            if error.status != 404:
+                raise
+    return call.store.catalog.get(bucket, encode_name(name))
+
+
 def refuse_transforms(call: Call) -> None:
     """Refuse what GET can do to bytes in AIS but not here."""
     if call.query.text(const.QPARAM_ETL_NAME):
         raise not_implemented("etl_name with archpath")
     if call.query.text(const.QPARAM_ETL_PIPELINE):
         raise AisError(400, "etl_pipeline without etl_name: name the first transformer")
-    if call.header(const.HEADER_BLOB_DOWNLOAD):
-        raise AisError(400, "blob-download: expecting remote bucket", "ErrNotRemoteBck")
 
 
 def attribute_headers(record: Record) -> list[tuple[str, str]]:
@@ -118,10 +148,15 @@ def custom_headers(record: Record) -> list[tuple[str, str]]:
     ]
 
 
-def head_object(call: Call, bucket: Bucket, name: str) -> Reply:
+async def head_object(call: Call, bucket: Bucket, name: str) -> Reply:
     """Answer HEAD of an object."""
-    record = find_object(call, bucket, name)
     presence = _presence(call)
+    if bucket.remote and call.store.owner(bucket, name) is call.node:
+        if call.store.catalog.get(bucket, encode_name(name)) is None:
+            return await _head_absent(call, bucket, name, presence)
+        if call.query.flag(const.QPARAM_LATEST):
+            await _check_latest(call, bucket, name)
+    record = find_object(call, bucket, name)
     if presence == _OUTSIDE:
         raise AisError(400, f"{bucket.name.uri}/{name} is present (vs requested 'flt-outside'(5))")
     if presence in _EXISTENCE_ONLY:
@@ -137,25 +172,80 @@ def head_object(call: Call, bucket: Bucket, name: str) -> Reply:
     return Reply(200, headers)
 
 
+async def _head_absent(call: Call, bucket: Bucket, name: str, presence: int) -> Reply:
+    """Answer HEAD of a remote object that is not here."""
+    if presence in _PRESENT_ONLY:
+        raise object_missing(bucket, name)
+    remotes = call.store.remotes
+    found = await remotes.run(remotes.origin(bucket.name).stat, name)
+    if presence == _NO_PROPS:
+        return Reply()
+    kind, value = found.checksum_type, found.checksum
+    record = Record(
+        encode_name(name), found.size, found.version, kind, value, 0, 0, "", found.custom
+    )
+    if props := call.query.text(const.QPARAM_PROPS):
+        headers = [(const.HEADER_PRESENT, "false")]
+        for prop in props.split(","):
+            headers += _prop_headers(call, record, prop)
+    else:
+        headers = [pair for pair in attribute_headers(record) if pair[0] != const.HEADER_ATIME]
+        headers += [
+            *_bucket_headers(bucket),
+            (const.HEADER_MIRROR_COPIES, "0"),
+            (const.HEADER_MIRROR_PATHS, "[]"),
+            (const.HEADER_NAME, header_text(name)),
+            (const.HEADER_PRESENT, "false"),
+        ]
+    if record.size:
+        headers.append(("Content-Length", str(record.size)))
+    return Reply(200, headers)
+
+
+async def _check_latest(call: Call, bucket: Bucket, name: str) -> None:
+    """Refuse to describe a copy whose origin has changed or is gone.
+
+    Raises:
+        AisError: 409 or 410.
+    """
+    remotes = call.store.remotes
+    try:
+        now = await remotes.run(remotes.origin(bucket.name).stat, name)
+    except AisError as error:
+        if error.status == 404:
+            error.status = 410
+        raise
+    record = call.store.catalog.get(bucket, encode_name(name))
+    if record is not None and (difference := now.describe(record)):
+        message = f"metadata mismatch: {difference}"
+        raise AisError(409, message, "ErrRemoteMetadataMismatch")
+
+
 def _presence(call: Call) -> int:
     text = call.query.text(const.QPARAM_FLT_PRESENCE)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
 
 
 def _full_headers(call: Call, bucket: Bucket, record: Record) -> list[tuple[str, str]]:
-    headers = attribute_headers(record)
-    if bucket.name.namespace:
-        headers.append(("Ais-Bucket-Namespace-Name", bucket.name.namespace))
     return [
-        *headers,
-        (const.HEADER_BUCKET_NAME, bucket.name.name),
-        (const.HEADER_BUCKET_PROVIDER, bucket.name.provider),
+        *attribute_headers(record),
+        *_bucket_headers(bucket),
         (const.HEADER_LOCATION_PROPS, f"{call.node.label}:{call.store.disk_label()}"),
         (const.HEADER_MIRROR_COPIES, "1"),
         (const.HEADER_MIRROR_PATHS, f"[{call.store.blobs.root}]"),
         (const.HEADER_NAME, header_text(decode_name(record.name))),
         (const.HEADER_PRESENT, "true"),
     ]
+
+
+def _bucket_headers(bucket: Bucket) -> list[tuple[str, str]]:
+    name = bucket.name
+    headers = [(const.HEADER_BUCKET_NAME, name.name), (const.HEADER_BUCKET_PROVIDER, name.provider)]
+    if name.uuid:
+        headers.append((const.HEADER_BUCKET_NAMESPACE_UUID, name.uuid))
+    if name.namespace:
+        headers.append(("Ais-Bucket-Namespace-Name", name.namespace))
+    return headers
 
 
 def _prop_headers(call: Call, record: Record, prop: str) -> list[tuple[str, str]]:
@@ -170,7 +260,7 @@ def _prop_headers(call: Call, record: Record, prop: str) -> list[tuple[str, str]
         raise AisError(
             400,
             f'invalid property "{prop}" in props list',
-            headers={const.HEADER_PRESENT: "true"},
+            headers={const.HEADER_PRESENT: "true" if record.blob else "false"},
         )
     return _PROPS[prop](call, record)
 

@@ -16,8 +16,10 @@ from aisfs.server.http.errors import AisError, PlainError, no_space
 from aisfs.server.http.replies import Reply
 from aisfs.server.http.streams import to_its_end
 from aisfs.server.naming import check_object_name, encode_name, parse_uname
-from aisfs.server.objects.reads import attribute_headers, find_object
-from aisfs.server.storage.blobs import BlobWriter
+from aisfs.server.objects.reads import attribute_headers, bring_object, find_object
+from aisfs.server.objects.refusals import not_remote, refuse_remote_rename
+from aisfs.server.remote.copies import commit, delete
+from aisfs.server.storage.blobs import RESERVE, BlobWriter, unlink_quietly
 from aisfs.server.storage.catalog import Bucket, Record
 from aisfs.server.storage.checksums import CHECKSUM_TYPES, Hasher, new_hasher
 from aisfs_sdk import const
@@ -27,10 +29,6 @@ PIECE = 4 << 20
 
 INLINE = 256 << 10
 """Bodies up to this are hashed and written on the loop; that takes less than 0.3 ms."""
-
-RESERVE = 8 << 20
-"""Bytes of the disk that uploads leave free: deleting needs room for the records' journal, which
-grows to 4 MiB, and a disk without it could never be emptied again."""
 
 MAX_CUSTOM = 2048
 """AIS 5.0: bytes of all custom keys and values together."""
@@ -197,7 +195,12 @@ async def put_object(call: Call, bucket: Bucket, name: str) -> Reply:
     catalog = call.store.catalog
     key = encode_name(name)
     old = None if call.query.flag(const.QPARAM_SKIP_VERSION) else catalog.get(bucket, key)
-    if old is not None and kind and (old.checksum_type, old.checksum) == (kind, value):
+    if (
+        old is not None
+        and kind
+        and not bucket.remote
+        and (old.checksum_type, old.checksum) == (kind, value)
+    ):
         return Reply()
     given = _custom_from_headers(call)
     check_custom({**(old.custom if old else {}), **given})
@@ -216,7 +219,7 @@ async def put_object(call: Call, bucket: Bucket, name: str) -> Reply:
         if announced.isascii() and announced.isdigit() and len(announced) < 19 and record.version:
             record = replace(record, version=str(int(announced) + 1))
         writer.close()
-        catalog.put(bucket, record)
+        record = await commit(call.store, bucket, record)
     except BaseException:
         writer.discard()
         raise
@@ -261,11 +264,26 @@ def new_record(
     return Record(key, writer.size, version, kind, checksum, now, now, writer.name, custom)
 
 
-def delete_object(call: Call, bucket: Bucket, name: str) -> Reply:
-    """Delete an object."""
-    key = encode_name(name)
+async def delete_object(call: Call, bucket: Bucket, name: str) -> Reply:
+    """Delete an object; of a remote bucket also at its origin."""
     owned = call.store.owner(bucket, name) is call.node
-    if not owned or not call.store.catalog.delete(bucket, [key]):
+    if not owned or not await delete(call.store, bucket, name):
+        raise AisError(404, f"{bucket.name.uri}/{name} doesn't exist")
+    return Reply()
+
+
+def evict_object(call: Call, bucket: Bucket, name: str) -> Reply:
+    """Drop the copy of a remote object; its origin keeps it.
+
+    AIS deletes an object of an ais bucket here, which has no other copy; this store refuses.
+
+    Raises:
+        AisError: 400 for an ais bucket, 404 when there is no copy.
+    """
+    if not bucket.remote:
+        raise not_remote(const.ACT_EVICT_OBJECTS, bucket.name)
+    owned = call.store.owner(bucket, name) is call.node
+    if not owned or not call.store.catalog.delete(bucket, [encode_name(name)]):
         raise AisError(404, f"{bucket.name.uri}/{name} doesn't exist")
     return Reply()
 
@@ -314,7 +332,7 @@ async def patch_object(call: Call, bucket: Bucket, name: str) -> Reply:
     """Merge custom metadata, or replace all of it with `set-new-custom`."""
     message = await call.message()
     given = _custom_from_message(message)
-    record = find_object(call, bucket, name)
+    record = await bring_object(call, bucket, name)
     if message.value is None:
         return Reply()
     keep = {} if call.query.flag(const.QPARAM_NEW_CUSTOM) else record.custom
@@ -345,6 +363,7 @@ def _custom_from_message(message: Message) -> dict[str, str]:
 def rename_object(call: Call, bucket: Bucket, name: str, new_name: str) -> Reply:
     """Move an object to a new name, replacing what is there; atomic, and nothing is ever lost."""
     check_object_name(new_name)
+    refuse_remote_rename(bucket)
     record = find_object(call, bucket, name)
     call.store.catalog.rename(bucket, record, encode_name(new_name))
     return Reply()
@@ -357,12 +376,30 @@ async def copy_object(call: Call, bucket: Bucket, name: str) -> Reply:
     if not target_object:
         raise AisError(400, f'parse-uname "{text}": missing object name in "{target_name.uri}"')
     check_object_name(target_object)
-    target = call.store.find_bucket(target_name)
-    record = find_object(call, bucket, name)
+    target = await call.store.open_bucket(target_name)
+    record = await bring_object(call, bucket, name)
     if target is not bucket or target_object != name:
-        copies = linked_copies(call, [(record, encode_name(target_object))])
-        call.store.catalog.put_many(target, copies)
+        await put_copies(call, target, [(record, encode_name(target_object))])
     return Reply()
+
+
+async def put_copies(call: Call, target: Bucket, pairs: list[tuple[Record, bytes]]) -> None:
+    """Store copies of objects under new names; at the origin, too, if the bucket is remote.
+
+    Raises:
+        AisError: 507 when the disk has no room for the links; what the origin refuses.
+    """
+    copies = linked_copies(call, pairs)
+    if not target.remote:
+        call.store.catalog.put_many(target, copies)
+        return
+    for done, copy in enumerate(copies):
+        try:
+            await commit(call.store, target, copy)
+        except BaseException:
+            for rest in copies[done:]:
+                unlink_quietly(call.store.blobs.find(rest.blob))
+            raise
 
 
 def linked_copies(call: Call, pairs: Iterable[tuple[Record, bytes]]) -> list[Record]:

@@ -26,6 +26,10 @@ from aisfs.server.storage.checksums import Hasher
 COPY_PIECE = 4 << 20
 """Bytes per step when a blob is copied; larger steps were not faster on tmpfs or ext4."""
 
+RESERVE = 8 << 20
+"""Bytes of the disk that new blobs leave free: deleting needs room for the records' journal, which
+grows to 4 MiB, and a disk without it could never be emptied again."""
+
 MAX_VECTORS = 512
 """Pieces handed to one writev; Linux takes at most 1024."""
 
@@ -106,7 +110,8 @@ class Blobs:
         with contextlib.suppress(OSError):
             (self._new / blob).rename(self.path(blob))
 
-    def _find(self, blob: str) -> Path:
+    def find(self, blob: str) -> Path:
+        """Return where a committed or finished blob lies now."""
         path = self.path(blob)
         return path if path.exists() else self._new / blob
 
@@ -128,19 +133,19 @@ class Blobs:
             OSError: the file system refuses the link.
         """
         name = secrets.token_hex(16)
-        os.link(self._find(blob), self._new / name)
+        os.link(self.find(blob), self._new / name)
         return name
 
     def link_work(self, blob: str) -> Path:
         """Return a second path to a committed blob's bytes, for the caller to delete."""
         path = self._work / secrets.token_hex(16)
-        os.link(self._find(blob), path)
+        os.link(self.find(blob), path)
         return path
 
     def delete(self, blobs: Iterable[str]) -> None:
         """Delete committed blobs that no record names any more."""
         for blob in blobs:
-            self._find(blob).unlink(missing_ok=True)
+            self.find(blob).unlink(missing_ok=True)
 
     def pending(self) -> list[str]:
         """Return the blobs in `new/`, in no order."""

@@ -64,6 +64,11 @@ class Bucket:
     props: dict[str, Any]
 
     @property
+    def remote(self) -> bool:
+        """Whether its objects come from a cloud or another cluster."""
+        return self.name.provider != "ais" or bool(self.name.uuid)
+
+    @property
     def checksum_type(self) -> str:
         """Checksum type of new objects."""
         return str(self.props["checksum"]["type"])
@@ -209,8 +214,9 @@ class Catalog:
             (name.provider, name.uuid, name.namespace, name.name),
         )
         number = cursor.lastrowid or 0
-        identity = {"bid": str(FIRST_BID + number), "created": str(time.time_ns())}
-        bucket = Bucket(number, name, {**props, **identity})
+        bucket = Bucket(number, name, dict(props))
+        bid = number if bucket.remote else FIRST_BID + number
+        bucket.props.update(bid=str(bid), created=str(time.time_ns()))
         self.save_props(bucket)
         self.buckets[name] = bucket
         return bucket

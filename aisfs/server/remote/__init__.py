@@ -1,0 +1,1 @@
+"""Remote buckets: where their objects come from, and the copies of them that this store holds."""

@@ -1,0 +1,33 @@
+"""Recorded requests about storage jobs and remote clusters of a real AIS 5.0, replayed."""
+
+import pytest
+
+from tests.server.differences import STORAGE_DIFFERENCES
+from tests.server.storage_replay import SECTIONS, StorageReplay, load_rows, sections
+from tests.support.store import StoreProcess
+
+ROWS = load_rows()
+
+
+@pytest.fixture(scope="module")
+def replayed() -> dict[str, str]:
+    with StoreProcess() as process, StoreProcess(targets=1) as origin:
+        play = StorageReplay(process, origin)
+        play.run()
+        return play.differences
+
+
+@pytest.mark.parametrize("case", [row["case"] for row in ROWS])
+def test_answer_is_as_recorded(case: str, replayed: dict[str, str]) -> None:
+    if case in STORAGE_DIFFERENCES:
+        assert replayed[case], f"{case} no longer differs: take it out of the table"
+    else:
+        assert not replayed[case]
+
+
+def test_table_of_differences_names_recorded_cases() -> None:
+    assert {row["case"] for row in ROWS} >= set(STORAGE_DIFFERENCES)
+
+
+def test_every_section_is_replayed() -> None:
+    assert set(sections(ROWS)) == set(SECTIONS)
