@@ -174,7 +174,7 @@ class RequestClient:
         self._endpoint = settings.checked_endpoint(endpoint)
         self._retry = retry_config or retry.RetryConfig()
         self._timeout = settings.timeouts(timeout)
-        self._token = token or settings.token_from_environment()
+        self._tokens = settings.token_source(token)
         self._transport = Transport(
             max_pool_size or settings.pool_size(),
             settings.context(skip_verify=skip_verify, ca_cert=ca_cert, client_cert=client_cert),
@@ -215,8 +215,8 @@ class RequestClient:
 
     @property
     def token(self) -> str:
-        """The token, "" without one."""
-        return self._token
+        """The token of the moment, "" without one."""
+        return self._tokens.get()
 
     @property
     def era(self) -> Era:
@@ -323,7 +323,7 @@ class RequestClient:
                 msg = f"{call}: the deadline was over before it could be sent"
                 raise requests.Timeout(msg)
             try:
-                return self._attempt(call, deadline)
+                return self._attempt_with_token(call, deadline)
             except errors.UnavailableError as error:
                 failure: Exception = error
                 again = call.may_repeat
@@ -348,6 +348,17 @@ class RequestClient:
             if not deadline.pause(wait_s):
                 raise failure
             log.warning("%s failed, trying again: %s", call, failure)
+
+    def _attempt_with_token(self, call: Call, deadline: retry.Deadline) -> Answer:
+        token = self._tokens.get()
+        try:
+            return self._attempt(call, deadline)
+        except errors.AuthError:
+            # Refused, so not done: every call may be sent again, with another token.
+            if not self._tokens.renewed(token):
+                raise
+        log.info("%s: the token was refused, going on with a newer one", call)
+        return self._attempt(call, deadline)
 
     def _attempt(self, call: Call, deadline: retry.Deadline) -> Answer:
         try:
@@ -394,8 +405,8 @@ class RequestClient:
     ) -> BaseHTTPResponse:
         headers: Any = call.headers.copy()  # type: ignore[attr-defined]
         headers[const.HEADER_USER_AGENT] = _USER_AGENT
-        if self._token and base == self._endpoint:
-            headers[const.HEADER_AUTHORIZATION] = f"Bearer {self._token}"
+        if base == self._endpoint and (token := self._tokens.get()):
+            headers[const.HEADER_AUTHORIZATION] = f"Bearer {token}"
         connect_s, read_s = self._timeout
         timeout = deadline.limit(connect_s), deadline.limit(None if call.slow else read_s)
         body: Any = call.body

@@ -5,15 +5,14 @@ Serves `request_client.py`. The only place of the SDK that reads the environment
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aisfs_sdk import const
 from aisfs_sdk.session import tls_context
+from aisfs_sdk.tokens import TokenSource
 
 if TYPE_CHECKING:
     import ssl
@@ -74,37 +73,17 @@ def timeouts(
     return pair[0] or None, pair[1] or None
 
 
-def token_from_environment() -> str:
-    """Return the token of the environment, "" without one.
+def token_source(token: str | None) -> TokenSource:
+    """Return where the token comes from: the argument, `AIS_AUTHN_TOKEN`, or a file.
 
     Raises:
-        OSError: its file cannot be read.
-        ValueError: its file holds none.
+        OSError: the file of `AIS_AUTHN_TOKEN_FILE` cannot be read.
+        ValueError: it holds no token.
     """
-    token = os.environ.get(const.AIS_AUTHN_TOKEN, "")
-    file = os.environ.get(const.AIS_AUTHN_TOKEN_FILE, "")
-    if token or not file:
-        return token
-    text = Path(file).read_text(encoding=const.UTF_ENCODING).strip()
-    return read_token(text)
-
-
-def read_token(text: str) -> str:
-    """Return the token that a token file holds: `{"token": "…"}`, or the bare token.
-
-    Raises:
-        ValueError: it is JSON, but holds no token.
-    """
-    if not text.startswith("{"):
-        return text
-    try:
-        token = json.loads(text).get("token")
-    except json.JSONDecodeError:
-        token = None
-    if isinstance(token, str):
-        return token
-    msg = "the token file holds no token"
-    raise ValueError(msg)
+    environment = os.environ.get
+    return TokenSource(
+        token or environment(const.AIS_AUTHN_TOKEN, ""), environment(const.AIS_AUTHN_TOKEN_FILE, "")
+    )
 
 
 def context(

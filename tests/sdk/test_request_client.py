@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import pickle
 import threading
 import time
@@ -368,6 +369,57 @@ def test_tokens_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("AIS_AUTHN_TOKEN", "other")
     assert RequestClient("http://h:1").token == "other"
     assert RequestClient("http://h:1", token=TOKEN).token == TOKEN
+
+
+@pytest.fixture
+def token_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    file = tmp_path / "token"
+    file.write_text("first-token")
+    monkeypatch.setenv("AIS_AUTHN_TOKEN_FILE", str(file))
+    return file
+
+
+def test_a_token_file_is_read_again_when_it_changes(token_file: Path) -> None:
+    with Wire(lambda request: http(200, b"data")) as wire:
+        bucket = Client(wire.endpoint).bucket("b")
+        bucket.head()
+        token_file.write_text(json.dumps({"token": "second-token"}))
+        bucket.head()
+        # What is being written, or gone, changes nothing.
+        token_file.write_text("")
+        bucket.head()
+        token_file.unlink()
+        bucket.head()
+        sent = [request.headers["authorization"] for request in wire.requests]
+        assert sent == ["Bearer first-token"] + ["Bearer second-token"] * 3
+
+
+REFUSED = http(401, b'{"message":"invalid token [err: token expired]","status":401}')
+
+
+def test_a_refused_token_is_renewed_once(token_file: Path) -> None:
+    seen: list[str] = []
+
+    def answer(request: Request) -> Reply:
+        seen.append(request.headers["authorization"])
+        if len(seen) == 1:
+            # Of the same length and at the same time: only reading tells.
+            state = token_file.stat()
+            token_file.write_text("other-token")
+            os.utime(token_file, ns=(state.st_atime_ns, state.st_mtime_ns))
+        return http(200) if seen[-1].endswith("other-token") else REFUSED
+
+    with Wire(answer) as wire:
+        bucket = Client(wire.endpoint).bucket("b")
+        bucket.create()
+        assert seen == ["Bearer first-token", "Bearer other-token"]
+
+
+def test_a_token_that_stays_refused_is_told(token_file: Path) -> None:
+    with Wire(lambda request: REFUSED) as wire:
+        with pytest.raises(errors.AuthError, match="STATUS:401"):
+            Client(wire.endpoint).bucket("b").head()
+        assert len(wire.requests) == 1
 
 
 def test_the_token_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
