@@ -56,6 +56,13 @@ import click
     "cloud, ais://@ALIAS=http://HOST:PORT another cluster. May be repeated.",
 )
 @click.option(
+    "--promote-root",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Directory below which files may be promoted, by whoever has the store's token. "
+    "May be repeated.  [default: promote is off]",
+)
+@click.option(
     "--compat",
     type=click.Choice(["3.17", "5.0"]),
     default="5.0",

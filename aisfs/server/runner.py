@@ -22,6 +22,7 @@ from aisfs.server.http.faults import Faults
 from aisfs.server.http.request_log import RequestLog
 from aisfs.server.importing import ImportTreeError, import_tree
 from aisfs.server.jobs.table import Jobs
+from aisfs.server.promote.sources import Roots
 from aisfs.server.remote.registry import Remotes
 from aisfs.server.state import Node, Store, load_identities, load_ports, save_ports
 from aisfs.server.storage.blobs import Blobs
@@ -53,6 +54,7 @@ class Options:
     faults: bool = False
     compat: str = NEWEST.name
     remote: tuple[str, ...] = ()
+    promote_root: tuple[Path, ...] = ()
     token_file: Path | None = None
     require_token: bool = False
     any_user: bool = False
@@ -158,6 +160,7 @@ def open_store(options: Options, root: Path) -> Store:
         era=ERAS[options.compat],
         etls=etls,
         remotes=_remotes(options, catalog, uuid),
+        promote_roots=_promote_roots(options),
     )
     catalog.workers = store.workers
     return store
@@ -187,6 +190,13 @@ def _tls_context(options: Options, root: Path) -> ssl.SSLContext | None:
     except OSError as error:
         raise StartError(f"cannot use the TLS certificate: {error}") from error
     return None
+
+
+def _promote_roots(options: Options) -> Roots:
+    try:
+        return Roots.of(options.promote_root)
+    except OSError as error:
+        raise StartError(f"--promote-root {error.filename}: {error.strerror}") from error
 
 
 def _remotes(options: Options, catalog: Catalog, uuid: str) -> Remotes:

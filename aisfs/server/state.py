@@ -20,6 +20,7 @@ from aisfs.server.http.request_log import RequestLog
 from aisfs.server.jobs.table import Jobs
 from aisfs.server.naming import BACKENDS, BucketName
 from aisfs.server.objects.uploads import Uploads
+from aisfs.server.promote.sources import Roots
 from aisfs.server.remote.registry import Remotes
 from aisfs.server.storage.blobs import Blobs
 from aisfs.server.storage.catalog import Bucket, Catalog
@@ -97,6 +98,7 @@ class Store:
     era: Era
     etls: Etls
     remotes: Remotes
+    promote_roots: Roots = field(default_factory=Roots)
     metrics: Metrics = field(default_factory=Metrics)
     uploads: Uploads = field(default_factory=Uploads)
     shard_locks: WeakValueDictionary[tuple[int, bytes], asyncio.Lock] = field(

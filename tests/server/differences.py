@@ -123,6 +123,7 @@ _MISNAMED = "only evict-listrange evicts; AIS 5.0 deletes at the origin for any 
 _COPY_UP = "a copy into a remote bucket is complete at its origin; AIS 5.0 loses a share"
 
 STORAGE_DIFFERENCES: dict[str, str] = {
+    "promote.elsewhere.dir": "the recording shortens the path",
     "rem.prefetch.list.cached": _GONE,
     "rem.evict.list.cached": _GONE,
     "rem.evict.notcached.status": "the first error is that of the first name",

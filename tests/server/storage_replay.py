@@ -8,16 +8,19 @@ of FACTS finds the same out here.
 import gzip
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from tests.server import replay, wire
 from tests.support.store import StoreProcess
 
-SECTIONS = ("evict", "prefetch", "attach", "remote", "detach", "rem")
+SECTIONS = ("evict", "prefetch", "evictbck", "promote", "attach", "remote", "detach", "rem")
 _JOB = re.compile(r"<JOB ([^>]+)>")
 _IDS = re.compile(r"(x[a]?-[\w-]*)\[[\w-]{9}\]")
 _NODES = re.compile(r"<(REMOTE-)?(PROXY|TARGET)\d-ID>")
+PROMOTE_ROOT = "/var/lib/ais/promote"
 _SOME_TIME = 1_700_000_000_000_000_000
 _REMOTE = "namespace=%40<REMOTE>"
 _CHECKED_HEADERS = ("Hdr-Error", "Ais-Present", "Content-Range", "Ais-Mirror-Copies")
@@ -41,8 +44,9 @@ def shapes(text: str) -> str:
 class StorageReplay:
     """Plays the rows in order; `differences` says of each case how it differs (empty: not)."""
 
-    def __init__(self, store: StoreProcess, origin: StoreProcess) -> None:
+    def __init__(self, store: StoreProcess, origin: StoreProcess, root: Path) -> None:
         self.store = store
+        self.root = root
         self.origin = origin
         self.uuid: str = origin.smap()["uuid"]
         self.differences: dict[str, str] = {}
@@ -52,6 +56,13 @@ class StorageReplay:
         """Play everything."""
         for row in load_rows():
             case = row["case"]
+            refilled = case not in {"promote.unknownkey", "promote.nobck", "promote.withobj"}
+            if (
+                refilled
+                and case.startswith("promote.")
+                and row.get("request", {}).get("method") == "POST"
+            ):
+                _fill_sources(self, case)
             for start, setup in SETUPS:
                 if start == case:
                     setup(self)
@@ -72,6 +83,11 @@ class StorageReplay:
         message = json.dumps({"action": "list", "value": {"props": "name", "flags": str(flags)}})
         answer = self.send("GET", f"/v1/buckets/{bucket}?{query}", message)
         return [entry["name"] for entry in json.loads(answer.body)["entries"] or []]
+
+    def fill(self, bucket: str, count: int) -> None:
+        """Make objects in a bucket of the store."""
+        for number in range(count):
+            self.send("PUT", f"/v1/objects/{bucket}/o-{number}?provider=ais", "x")
 
     def cached(self) -> dict[str, Any]:
         """Return what the store holds of the remote bucket."""
@@ -95,6 +111,7 @@ class StorageReplay:
 
     def _fill(self, text: str) -> str:
         target = next(iter(self.store.smap()["tmap"]))
+        text = text.replace(PROMOTE_ROOT, str(self.root)).replace("<DIR>", str(self.root.parent))
         text = text.replace("<REMOTE-UUID>", self.uuid).replace("<REMOTE>", self.uuid)
         text = text.replace("probe-rem", "rem").replace("<TARGET1-ID>", target)
         text = text.replace("http://<REMOTE-PROXY1>", self.origin.endpoint)
@@ -104,6 +121,9 @@ class StorageReplay:
         request, hop = row["request"], row["hops"][-1]
         headers = [(name, self._fill(value)) for name, value in request["headers"].items()]
         body = self._fill(request.get("body") or "").encode()
+        if row["case"].startswith("promote."):
+            token = (self.store.data / "token").read_text().strip()
+            headers.append(("Authorization", f"Bearer {token}"))
         endpoint = self.origin.endpoint if row["case"] in AT_ORIGIN else self.store.endpoint
         answers = wire.hops(endpoint, request["method"], self._fill(request["path"]), headers, body)
         answer = answers[-1]
@@ -127,7 +147,8 @@ class StorageReplay:
         return f"{name}: {left} != {right}" if replay.text_differs(left, right) else ""
 
     def _body_differs(self, recorded: str, text: str) -> str:
-        recorded = shapes(recorded)
+        recorded = shapes(recorded).replace(PROMOTE_ROOT, str(self.root))
+        recorded = recorded.replace("<DIR>", str(self.root.parent))
         try:
             expected, actual = json.loads(recorded), json.loads(text)
         except json.JSONDecodeError:
@@ -140,11 +161,26 @@ class StorageReplay:
         return replay.value_differs(expected, actual)
 
     def _check(self, case: str, facts: dict[str, Any]) -> str:
+        if case.startswith("promote.") and case.endswith(".got"):
+            return self._promoted_differs(facts)
         look = FACTS.get(case)
         if look is None:
             return f"nobody looks for {facts}"
         found = look(self)
         return "" if found == facts else f"{facts} != {found}"
+
+    def _promoted_differs(self, facts: dict[str, Any]) -> str:
+        """Compare the names that were promoted and how many sources are left."""
+        names: Any = self.names("pj-p")
+        if isinstance(facts["names"], int):
+            names = len(names)
+        if names != facts["names"]:
+            return f"names {facts['names']} != {names}"
+        left = facts.get("source_left")
+        if type(left) is not int:
+            return ""
+        found = sum(not path.is_dir() for path in (self.root / "pj/src").rglob("*"))
+        return "" if found == left or not names else f"left {left} != {found}"
 
 
 def row_of(recorded: str) -> list[dict[str, Any]]:
@@ -190,6 +226,29 @@ ONLY_STATUS = {"rem.list.buckets.all", "rem.summary"}
 AT_ORIGIN = {"rem.create.direct"}
 
 
+def _fill_sources(play: StorageReplay, case: str) -> None:
+    """Make the bucket and the files of a promotion anew."""
+    play.send("DELETE", "/v1/buckets/pj-p?provider=ais", '{"action":"destroy-bck"}')
+    play.store.create_bucket("pj-p")
+    shutil.rmtree(play.root / "pj", ignore_errors=True)
+    source = play.root / "pj/src"
+    (source / "sub/deep").mkdir(parents=True)
+    (source / "emptydir").mkdir()
+    names = [".hidden", "sub/g.txt", "sub/deep/h.txt", *(f"f{number}.txt" for number in range(5))]
+    if case.startswith("promote.large"):
+        names += [f"many-{number}" for number in range(35)]
+    for name in names:  # sizes as in the recorded counters
+        body = f"file {name[1]}" if name.startswith(("f", "many")) else "hh"
+        (source / name).write_text("s" * 17 if name.startswith("sub") else body)
+    (source / "link").symlink_to(source / "f0.txt")
+    if case in {"promote.keep", "promote.ovw"}:
+        play.send("PUT", "/v1/objects/pj-p/f0.txt?provider=ais", "OLD")
+
+
+def _promoted_text(play: StorageReplay) -> dict[str, Any]:
+    return {"text": play.send("GET", "/v1/objects/pj-p/f0.txt?provider=ais").body.decode()}
+
+
 def _fill_remote(play: StorageReplay) -> None:
     for number in range(6):
         play.put_at_origin(f"r{number}", f"remote {number}" * 50)
@@ -208,6 +267,7 @@ def _new_bucket(name: str) -> Callable[[StorageReplay], None]:
 
 SETUPS: list[tuple[str, Callable[[StorageReplay], None]]] = [
     ("evict.aisbck", _new_bucket("pj-m")),
+    ("evictbck.aisbck", lambda play: play.fill("pj-m", 31)),
     ("rem.create", _attach),
     ("rem.head.uuid", _fill_remote),
     ("rem.get.stale", lambda play: play.put_at_origin("r0", "changed")),
@@ -217,7 +277,9 @@ SETUPS: list[tuple[str, Callable[[StorageReplay], None]]] = [
 ]
 
 FACTS: dict[str, Callable[[StorageReplay], dict[str, Any]]] = {
-    "evictbck.aisbck.left": lambda _: {"left": 31},
+    "evictbck.aisbck.left": lambda play: {"left": len(play.names("pj-m"))},
+    "promote.keep.content": _promoted_text,
+    "promote.ovw.content": _promoted_text,
     "rem.put.origin": lambda play: {
         "text": play.send("GET", "/v1/objects/pj-r/new?provider=ais", origin=True).body.decode()
     },

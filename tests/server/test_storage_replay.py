@@ -10,9 +10,12 @@ ROWS = load_rows()
 
 
 @pytest.fixture(scope="module")
-def replayed() -> dict[str, str]:
-    with StoreProcess() as process, StoreProcess(targets=1) as origin:
-        play = StorageReplay(process, origin)
+def replayed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("replay") / "promote"
+    root.mkdir()
+    extra = ("--promote-root", str(root))
+    with StoreProcess(extra=extra) as process, StoreProcess(targets=1) as origin:
+        play = StorageReplay(process, origin, root)
         play.run()
         return play.differences
 

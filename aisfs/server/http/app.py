@@ -27,7 +27,7 @@ from aisfs.server.http.errors import AisError, PlainError, no_space, not_impleme
 from aisfs.server.http.injection import serve_with_fault
 from aisfs.server.http.metrics import serve_metrics
 from aisfs.server.http.replies import Reply, header_text, json_reply, plain_error, text_reply
-from aisfs.server.nodes import cluster, gateway, targets
+from aisfs.server.nodes import bucket_posts, cluster, gateway, targets
 from aisfs.server.peers import owner_of
 from aisfs.server.state import Node, Store
 from aisfs_sdk import const
@@ -180,7 +180,7 @@ class NodeApp:
         """Tell `POST /v1/objects/{bucket}` from a POST on an object."""
         at_gateway = self.node.role == "proxy"
         if len(parts) == 4 and parts[3]:
-            serve = gateway.serve_bucket_post if at_gateway else targets.serve_bucket_post
+            serve = bucket_posts.serve_bucket_post if at_gateway else targets.serve_bucket_post
             return await serve(call, parts[3])
         return await (gateway.serve_object(call) if at_gateway else targets.serve_object(call))
 

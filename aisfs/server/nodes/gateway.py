@@ -9,8 +9,8 @@ import time
 
 from aisfs.server.archives.query import check_query
 from aisfs.server.buckets import access
-from aisfs.server.http.call import Call, Message
-from aisfs.server.http.errors import AisError, PlainError, not_implemented
+from aisfs.server.http.call import Call
+from aisfs.server.http.errors import AisError, PlainError
 from aisfs.server.http.replies import Reply
 from aisfs.server.naming import check_object_name, escape_location
 from aisfs.server.objects import refusals
@@ -51,20 +51,6 @@ async def serve_object(call: Call) -> Reply:
         if call.method != "HEAD":
             check_object_name(name)
     return redirect(call, _destination(call, bucket, name))
-
-
-async def serve_bucket_post(call: Call, bucket_part: str) -> Reply:
-    """Answer `POST /v1/objects/{bucket}`: promote and blob download."""
-    bucket = await call.store.open_bucket(call.bucket_name(bucket_part))
-    message = await call.message()
-    if message.action == const.ACT_BLOB_DOWNLOAD:
-        if not bucket.remote:
-            raise refusals.not_remote(message.action, bucket.name)
-        check_object_name(message.name)
-        return redirect(call, call.store.owner(bucket, message.name))
-    if message.action == const.ACT_PROMOTE:
-        raise not_implemented(message.action)
-    raise AisError(400, f'invalid action "{message.action}"')
 
 
 def split_object_path(call: Call) -> tuple[str, str]:
@@ -142,7 +128,7 @@ async def _check_post(call: Call, bucket: Bucket, name: str) -> None:
     message = await call.message()
     permission = _POST_PERMISSIONS.get(message.action)
     if permission is None:
-        raise _unknown_post(message)
+        raise _unknown_post()
     access.check(bucket, permission)
     check_object_name(name)
     if message.action == const.ACT_RENAME_OBJECT:
@@ -152,10 +138,8 @@ async def _check_post(call: Call, bucket: Bucket, name: str) -> None:
             raise AisError(400, f"cannot rename {bucket.name.uri}/{name} to self, nothing to do")
 
 
-def _unknown_post(message: Message) -> AisError:
+def _unknown_post() -> AisError:
     """Return AIS's (misleading) answer to an unknown action on an object."""
-    if message.action in {const.ACT_PROMOTE, const.ACT_BLOB_DOWNLOAD}:
-        return not_implemented(message.action)
     return AisError(
         400,
         "bucket name is invalid: may only contain letters, numbers, "
