@@ -132,3 +132,98 @@ STORAGE_DIFFERENCES: dict[str, str] = {
     "rem.copy.down.snaps": "all bytes are counted, not those of some targets only",
     "rem.copy.up.names": _COPY_UP,
 }
+
+_DECODER = "the words of its decoder"
+_IMAGES = "images cannot be run here: refused at once, and the name stays free"
+_FORGOTTEN = "AIS does not know the status of these jobs; here each has one"
+_OWN_JOB = "AIS ignores what a request asks that joins a job; here each request is a job of its own"
+_SAID = "what the process said is told"
+_ESCAPED = "AIS cuts or refuses such names; here they are escaped"
+_STATUS = "3.17 takes the text of an error for the result; here it is an error"
+_HONEST_404 = "3.17 answers 400 with a path of its disk"
+_AND_TWICE = "3.17 escapes & as HTML"
+_RUNNING = "3.17 answers 200 and loses the transformer; here refused, and it goes on running"
+_DELETED = "3.17 leaves the processes of a deleted transformer running"
+_NO_COMMAND = "there is no such program"
+_TEXT = "the text of 3.17's pod conditions"
+_AT_ONCE = "told at once with code and output, as 5.0 does"
+
+ETL_DIFFERENCES: dict[str, dict[str, str]] = {
+    "5.0": {
+        "init/name-leading-dash": "Kubernetes refuses such names, not AIS",
+        **{f"init/{case}": _DECODER for case in ("bad-json", "empty-body", "bad-timeout")},
+        "init/int-timeout": _DECODER,
+        "init/code": "5.0 takes no Python code any more; this store does, as 3.17",
+        "init/spec-garbage": _DECODER,
+        "init/spec-not-pod": "5.0 quotes the specification",
+        "init/image-missing": _IMAGES,
+        **{f"init/image-missing/{case}": _IMAGES for case in ("list", "view", "again", "start")},
+        "init/exit-0": _SAID,
+        "init/never-ready": _SAID,
+        "inline/s3": "this store has no S3 front end",
+        "peek/hpush/odd-name": _ESCAPED,
+        "peek/hpush/odd-name#2": _ESCAPED,
+        "inline/pipeline-peek": "the result tells ports and lengths, hashed",
+        "offline/fail-coer-False/result": "5.0 destroys the bucket that a failed job made",
+        "offline/fail-coer-True/status": "one process serves all targets, so errors are added up",
+        "multi/list/status": _FORGOTTEN,
+        "multi/missing-object/status": _FORGOTTEN,
+        "multi/fail/status": _FORGOTTEN,
+        "multi/second-request-2-other-etl-and-prepend/result": _OWN_JOB,
+        "multi/second-request/object#2": _OWN_JOB,
+        "multi/second-request/object#3": _OWN_JOB,
+        "list/several": "one of the list belongs to the downloads, which are not replayed",
+    },
+    "3.17": {
+        "init/spec-garbage": _DECODER,
+        "init/neither": _DECODER,
+        "init/bad-json": _DECODER,
+        "init/bad-timeout": _DECODER,
+        "init/code-bad-runtime": "any Python that is on the machine may be named",
+        "init/image-missing": _IMAGES,
+        "init/crash": _AT_ONCE,
+        "init/crash-restart-never": _TEXT,
+        "init/never-ready": _TEXT,
+        "init/code-syntax-error": _AT_ONCE,
+        "init/code-bad-dependency": _AT_ONCE,
+        "inline/unknown-query": "3.17 answers an empty 200 to what it does not know",
+        "inline/missing-object": _HONEST_404,
+        **{f"peek/{kind}/missing": _HONEST_404 for kind in ("hpush", "hpull", "hrev", "io")},
+        "inline/transformer-404": _STATUS,
+        "inline/transformer-500": _STATUS,
+        "inline/transformer-204": _STATUS,
+        "peek/hpush/odd-name#2": _AND_TWICE,
+        "peek/hpull/odd-name#2": _AND_TWICE,
+        "peek/hrev/odd-name#2": _AND_TWICE,
+        "peek/io/inline": _NO_COMMAND,
+        "peek/io/inline-headers": _NO_COMMAND,
+        "peek/io/odd-name": _NO_COMMAND,
+        "peek/io/odd-name#2": _NO_COMMAND,
+        "peek/io/odd-name#3": _NO_COMMAND,
+        "peek/io/offline-result": _NO_COMMAND,
+        "code/code-env-pull/inline": "code is in a file only: variables hold 128 KiB",
+        "code/code-env/inline": "3.17 leaves a placeholder unfilled",
+        "code/code-raise/inline": "3.17 tells the end of the connection; here what was raised",
+        "offline/same-bucket": "3.17 adds flags in hexadecimal to the bucket's name",
+        "offline/transformer-500/status": _STATUS,
+        "offline/transformer-500/result": _STATUS,
+        "offline/transformer-500/object": _STATUS,
+        "offline/transformer-404/result": _STATUS,
+        "offline/transformer-404/object": _STATUS,
+        "multi/second-request-other-etl-and-prepend/result": _OWN_JOB,
+        "multi/second-request/object#3": _OWN_JOB,
+        "start/while-running": _RUNNING,
+        "start/while-running/inline": _RUNNING,
+        "start/while-running/start-again": _RUNNING,
+        "stop/twice": "stopping what is stopped is no error, as in 5.0",
+        "delete/list": _DELETED,
+        "delete/inline": _DELETED,
+        "delete/init-again": _DELETED,
+        "delete/init-again/inline": _DELETED,
+        "stop-during-job/status": "3.17 adds time and place of the abort",
+        "offline/request-timeout/status": "3.17 answers 400 for the status of a failed job",
+        "crash/inline-2": "the same text under another type",
+        "crash/inline-after-restart": "what died is started by request only, as in 5.0",
+    },
+}
+"""By era; requests about transformers."""

@@ -37,8 +37,10 @@ class Handler(BaseHTTPRequestHandler):
     def serve(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
-        if OPTIONS.die:
-            os._exit(OPTIONS.die)
+        if OPTIONS.die:  # at the so-many-th object
+            OPTIONS.die -= 1
+            if not OPTIONS.die:
+                os._exit(1)
         time.sleep(OPTIONS.delay)
         if OPTIONS.flaky:
             OPTIONS.flaky = False
@@ -117,7 +119,8 @@ class Handler(BaseHTTPRequestHandler):
         if status != 204:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if status != 204:
+            self.wfile.write(body)
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ MAX_MESSAGE = 1 << 30
 
 _SEGMENT = "$&+=:@-_.~"
 _PATH = "$&+,/:;=@-_.~"
-_AUTO = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+NO_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
 @dataclass(slots=True)
@@ -203,7 +203,8 @@ async def _send(
     file = None
     if as_body:
         headers["Content-Length"] = str(work.record.size)
-        headers["Content-Type"] = const.OCTET_STREAM
+        if call.store.era.name != "5.0":
+            headers["Content-Type"] = const.OCTET_STREAM
         file = os.fdopen(call.store.blobs.open(work.record.blob), "rb")
     elif method == "PUT":
         headers["Content-Length"] = "0"
@@ -215,7 +216,7 @@ async def _send(
                 URL(url, encoded=True),
                 data=file,
                 headers=headers,
-                skip_auto_headers=_AUTO,
+                skip_auto_headers=NO_HEADERS,
                 allow_redirects=False,
             )
     except TimeoutError:

@@ -1,8 +1,8 @@
 """Serves a class of a user: a file of its own, run with the user's environment.
 
-The class arrives pickled in the variable ETL_CLASS_PAYLOAD and brings its own server: it is made
-without arguments, told host and port, and started. Nothing else is asked of it, so the classes of
-any SDK will do that follow this.
+The class arrives pickled, in base64, in the file that AISFS_ETL_CLASS names, and brings its own
+server: it is made without arguments, told host and port, and started. Nothing else is asked of it,
+so the classes of any SDK will do that follow this.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
     # Not this file's folder, whose modules would hide others of the same names.
     sys.path[0] = str(Path.cwd())
     try:
-        kind = pickle.loads(base64.b64decode(os.environ["ETL_CLASS_PAYLOAD"]))
+        kind = pickle.loads(base64.b64decode(Path(os.environ["AISFS_ETL_CLASS"]).read_bytes()))
     except Exception as error:
         traceback.print_exc()
         python = f"Python {sys.version_info[0]}.{sys.version_info[1]}"

@@ -60,6 +60,7 @@ class Pod:
     env: dict[str, str]
     port: int
     probe: str
+    direct_put: bool = False
 
 
 def etl_error(name: str, text: str) -> AisError:
@@ -144,9 +145,9 @@ def _read_code(fields: dict[str, Any]) -> Definition:
     runtime = _text(fields, "runtime")
     _check_runtime(runtime, communication)
     kind = communication.removesuffix(SUFFIX)
-    where = f'(comm-type "{communication}")'
+    where = f'(comm-type "{communication}", funcs {{Transform:}})'
     if kind not in OLD_KINDS or not communication.endswith(SUFFIX):
-        raise AisError(400, f'unsupported comm-type "{communication}" {where}')
+        raise AisError(400, f'unsupported comm-type "{communication}" ("{runtime}")')
     if not decode_base64(fields, "code"):
         raise AisError(400, f'source code is empty ("{runtime}")')
     decode_base64(fields, "dependencies")
@@ -156,7 +157,11 @@ def _read_code(fields: dict[str, Any]) -> Definition:
         raise AisError(400, f"transform function cannot be empty {where}")
     chunk = fields.get("chunk_size") or 0
     if not isinstance(chunk, int) or not 0 <= chunk <= MAX_CHUNK:
-        raise AisError(400, f"chunk-size {chunk} is invalid, expecting 0 <= chunk-size <= MiB")
+        raise AisError(
+            400,
+            f"chunk-size {chunk} is invalid, expecting 0 <= chunk-size <= MiB "
+            f'("{communication}", comm-type "{runtime}")',
+        )
     argument = _argument(fields, kind)
     init_s = _seconds(fields, "timeout", DEFAULT_INIT_S)
     view = {
@@ -248,7 +253,9 @@ def _read_container(name: str, spec: dict[str, Any]) -> Pod:
     }
     port = ports[0].get("containerPort") or 0
     command = [str(word) for word in words] if container.get("command") else []
-    return Pod(command, env, int(port), "/" + str(path).lstrip("/"))
+    annotations = (spec.get("metadata") or {}).get("annotations") or {}
+    direct_put = str(annotations.get("support_direct_put")).lower() == "true"
+    return Pod(command, env, int(port), "/" + str(path).lstrip("/"), direct_put)
 
 
 def _no_images(name: str) -> AisError:
@@ -319,6 +326,9 @@ def _read_new(fields: dict[str, Any]) -> Definition:
         )
     if not pod.command:
         raise _no_images(name)
+    direct_put = direct_put or pod.direct_put
+    if direct_put:
+        common["support_direct_put"] = True
     view = {"spec": _text(fields, "spec"), **common}
     return Definition(name, "spec", kind, init_s, object_s, direct_put, view)
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from aisfs.server.etl.calls import (
+    NO_HEADERS,
     Result,
     Work,
     escaped_uname,
@@ -194,7 +195,10 @@ async def _reverse(call: Call, etl: Etl, bucket: Bucket, record: Record) -> web.
     try:
         async with asyncio.timeout(work.timeout_s or None):
             answer = await call.store.etls.session.get(
-                URL(url, encoded=True), headers=headers, allow_redirects=False
+                URL(url, encoded=True),
+                headers=headers,
+                skip_auto_headers=NO_HEADERS,
+                allow_redirects=False,
             )
     except TimeoutError:
         error = AisError(400, f'Get "{url}": context deadline exceeded', "Error")

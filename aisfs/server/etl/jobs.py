@@ -129,7 +129,7 @@ async def transform_bucket(call: Call, name: str, message: Message, open_bucket:
     dry = bool(fields.get("dry_run"))
     if identity == source.name and not (dry and call.store.era.name == "5.0"):
         raise AisError(400, f'cannot {message.action} bucket "{source.name.uri}" onto itself')
-    etl, pipeline = _stages(call, fields)
+    etl, pipeline = _stages(call, name, fields)
     target = None if dry else await open_bucket(identity)
     recipe = _recipe(fields, (etl, pipeline), (source, target))
     prefix = encode_name(fields.get("prefix", ""))
@@ -149,7 +149,7 @@ async def transform_selected(call: Call, name: str, message: Message, open_bucke
     action = message.action
     fields = decode_value(message.value, action, _keys(call, selection=True))
     identity = bucket_from_json(fields.get("tobck"))
-    etl, pipeline = _stages(call, fields)
+    etl, pipeline = _stages(call, name, fields)
     if fields.get("objnames") is None and fields.get("template") is None:
         fields["template"] = ""  # an empty selection is the whole bucket
     chosen = [names async for names in select_all(call, source, fields, action)]
@@ -165,13 +165,13 @@ async def transform_selected(call: Call, name: str, message: Message, open_bucke
     return _start(call, (action, identity), recipe, batches, named=named)
 
 
-def _stages(call: Call, fields: dict[str, Any]) -> tuple[Etl, tuple[Etl, ...]]:
+def _stages(call: Call, bucket: str, fields: dict[str, Any]) -> tuple[Etl, tuple[Etl, ...]]:
     names = [fields.get("id", ""), *map(str, fields.get("pipeline") or [])]
-    first, *others = [_stage(call, name) for name in names]
+    first, *others = [_stage(call, bucket, name) for name in names]
     return first, tuple(others)
 
 
-def _stage(call: Call, name: str) -> Etl:
+def _stage(call: Call, bucket: str, name: str) -> Etl:
     new = call.store.era.name == "5.0"
     if not name:
         text = 'ETL name "" is empty' if new else "ETL name can't be empty"
@@ -181,7 +181,7 @@ def _stage(call: Call, name: str) -> Etl:
         raise AisError(404, f"ETL {name} doesn't exist")
     running = call.store.etls.running(name)
     if running is None:
-        error = missing(call, name, at_target=True, url_path="/v1/txn/begin")
+        error = missing(call, name, at_target=True, url_path=f"/v1/txn/{bucket}/begin")
         error.status = 404 if new else 400
         raise error
     return running

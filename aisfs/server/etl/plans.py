@@ -100,6 +100,7 @@ def make_plan(
     shared = {
         "AIS_TARGET_URL": target_url,
         "direct_put": "true" if definition.direct_put else "false",
+        "HOSTNAME": definition.name,
     }
     if authority is not None:
         bundle = str(_write_bundle(directory, authority))
@@ -108,7 +109,7 @@ def make_plan(
     if definition.form == "code":
         return _plan_code(definition, directory, shared)
     if definition.form == "class":
-        return _plan_class(definition, shared)
+        return _plan_class(definition, directory, shared)
     return _plan_command(definition, shared)
 
 
@@ -137,6 +138,7 @@ def _plan_code(definition: Definition, directory: Path, shared: dict[str, str]) 
     extra = {
         "CHUNK_SIZE": str(definition.view["chunk_size"] or ""),
         "ARG_TYPE": "url" if definition.view["transform_url"] else "",
+        "FLAGS": str(definition.view["flags"] or ""),
         "FUNC_TRANSFORM": definition.view["Funcs"]["transform"],
         "AISFS_ETL_CODE": str(code),
     }
@@ -167,13 +169,17 @@ def _plan_runner(
     return Plan(argv, env, port, HEALTH, key, lines, interpreter, sock)
 
 
-def _plan_class(definition: Definition, shared: dict[str, str]) -> Plan:
+def _plan_class(definition: Definition, directory: Path, shared: dict[str, str]) -> Plan:
     runtime = definition.view["runtime"]
     env = runtime_env(runtime)
     lines = [line for line in env.get("PACKAGES", "").split(",") if line.strip()]
     lines += _sdk_requirement(env[CLASS_PAYLOAD])
     port, interpreter = free_port(), choose_interpreter(definition)
-    env = {**shared, **env, "PORT": str(port)}
+    # In a file, as a variable holds 128 KiB at most.
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    payload = directory / "class.b64"
+    payload.write_text(env.pop(CLASS_PAYLOAD))
+    env = {**shared, **env, "PORT": str(port), "AISFS_ETL_CLASS": str(payload)}
     argv = [interpreter.path, str(CLASS_RUNNER)]
     return Plan(argv, env, port, HEALTH, "", lines, interpreter)
 

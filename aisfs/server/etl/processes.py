@@ -214,6 +214,7 @@ def sweep(directory: Path) -> None:
         for line in reversed(file.read_text().splitlines()):
             pid, _, began = line.partition(" ")
             if began and pid.isdigit() and start_time(int(pid)) == began:
-                with contextlib.suppress(OSError):
-                    os.killpg(int(pid), signal.SIGKILL)
+                for member in _family(int(pid)):
+                    with contextlib.suppress(OSError):
+                        os.kill(member, signal.SIGKILL)
         file.unlink()

@@ -229,9 +229,10 @@ class Etls:
         except TimeoutError:
             failure = self._timeout_text(etl)
             await self._end_process(etl)
-            raise AisError(400, _context(etl, label, failure), "ErrETL") from None
+            raise AisError(400, _context(etl, label) + failure, "ErrETL") from None
         except _Exited as error:
-            raise AisError(400, _context(etl, label, str(error)), "ErrETL") from None
+            failure = _failure(etl.name, str(error), "canceled")
+            raise AisError(400, _context(etl, label) + failure, "ErrETL") from None
         finally:
             if etl.process is None or not etl.process.running or not etl.port:
                 await self._end_process(etl)
@@ -291,7 +292,7 @@ class Etls:
             words = etl.process.log_tail()
             if etl.process.order.directory == etl.directory:
                 state = "state: Running, reason: Running"
-        return f'{state}, message: {words}, exitCode: 0"] context deadline exceeded'
+        return _failure(etl.name, f"{state}, message: {words}, exitCode: 0", "deadline exceeded")
 
     async def _live(self, etl: Etl) -> None:
         """The job of a transformer: lasts as long as it is up; aborting it ends the process."""
@@ -355,12 +356,17 @@ class _Exited(Exception):
     def __init__(self, process: Process, code: int) -> None:
         reason = "Error" if code else "Completed"
         super().__init__(
-            f"state: Terminated, reason: {reason}, message: {process.log_tail()}, "
-            f'exitCode: {code}"] context canceled'
+            f"state: Terminated, reason: {reason}, message: {process.log_tail()}, exitCode: {code}"
         )
 
 
-def _context(etl: Etl, label: str, failure: str) -> str:
-    """Return a failed start in AIS's words."""
+def _context(etl: Etl, label: str) -> str:
+    """Return what AIS puts before a failed start."""
     pod = f"{etl.name}-{label[2:-1].lower()}"
-    return f'[{label},pod="{pod}",service="{pod}",pod_status="container: {etl.name}, {failure}'
+    return f'[{label},pod="{pod}",service="{pod}",'
+
+
+def _failure(name: str, status: str, end: str) -> str:
+    """Return why a start failed, quoted as Go does."""
+    quoted = json.dumps(f"container: {name}, {status}", ensure_ascii=False)
+    return f"pod_status={quoted}] context {end}"

@@ -14,7 +14,7 @@ from aisfs.server.etl.plans import choose_interpreter
 from aisfs.server.etl.processes import usage
 from aisfs.server.etl.registry import ABORTED, RUNNING, Etl
 from aisfs.server.etl.storing import OBJECT_ROUTE, object_url, serve_object_route
-from aisfs.server.etl.words import missing, refuse_when_off
+from aisfs.server.etl.words import bad_path, missing, refuse_when_off
 from aisfs.server.http.call import Call, decode_json, fold_keys
 from aisfs.server.http.errors import AisError
 from aisfs.server.http.replies import Reply, json_reply, text_reply
@@ -41,13 +41,7 @@ async def serve_etl(call: Call) -> web.StreamResponse:
     if call.method == "DELETE" and len(parts) == 1:
         await call.store.etls.delete(_find(call, parts[0]), call.store.jobs)
         return Reply()
-    raise _bad_path(call)
-
-
-def _bad_path(call: Call) -> AisError:
-    peer = call.request.transport and call.request.transport.get_extra_info("peername")
-    shown = f"{peer[0]}:{peer[1]}" if peer else ""
-    return AisError(400, f"invalid request URI: '{call.method} {call.path}' from {shown}")
+    raise bad_path(call)
 
 
 async def _serve_root(call: Call) -> Reply:
@@ -55,7 +49,7 @@ async def _serve_root(call: Call) -> Reply:
         return json_reply(_list(call))
     call.store.trust.require_token(call)
     if call.method != "PUT":
-        raise _bad_path(call)
+        raise bad_path(call)
     return await _init(call)
 
 
@@ -105,8 +99,9 @@ async def _start(call: Call, etl: Etl) -> None:
     try:
         await call.store.etls.start(etl, call.store.jobs, object_url(call, etl.name), label)
     except AisError as error:
+        path = "/v1/txn/begin"
         raise AisError(
-            error.status, error.message, error.tcode, at_target=True, url_path="/v1/txn/begin"
+            error.status, error.message, error.tcode, at_target=True, url_path=path, method="POST"
         ) from error
 
 
@@ -114,6 +109,8 @@ async def _change(call: Call, parts: list[str]) -> Reply:
     if len(parts) == 1:
         raise AisError(400, f"URL '{call.path[1:]}' is too short: expected 4 items, got 3")
     if len(parts) > 2 or parts[1] not in {const.ACT_START, "stop"}:
+        if call.store.era.name != "5.0":
+            raise bad_path(call)
         raise AisError(400, f'invalid action "invalid operation: {parts[1]}"')
     etl = _find(call, parts[0])
     if parts[1] == "stop":
@@ -165,7 +162,7 @@ def _look(call: Call, parts: list[str]) -> Reply:
         return _details(call, name)
     question = _QUESTIONS.get(parts[1])
     if question is None or len(parts) > (3 if parts[1] == "logs" else 2):
-        raise _bad_path(call)
+        raise bad_path(call)
     targets = [target.id for target in call.store.targets]
     if len(parts) == 3:
         if parts[2] not in targets:

@@ -2,6 +2,7 @@
 
 from aisfs.server.http.call import Call
 from aisfs.server.http.errors import AisError
+from aisfs_sdk import const
 
 OFF = "this store was started without --allow-etl"
 
@@ -32,3 +33,24 @@ def missing(call: Call, name: str, *, at_target: bool = False, url_path: str = "
     else:
         text = f"{{node}}: etl job {name} does not exist"
     return AisError(404, text, "ErrNotFound", at_target=at_target, url_path=url_path)
+
+
+def check_copy(call: Call) -> None:
+    """Refuse to copy an object through a transformer that nobody defined; the gateway does it.
+
+    Raises:
+        AisError: 400 in AIS's words, 501 when the store allows no ETL.
+    """
+    refuse_when_off(call)
+    name = call.query.text(const.QPARAM_ETL_NAME)
+    if call.store.etls.find(name) is None:
+        raise AisError(400, f"ETL {name} doesn't exist")
+
+
+def bad_path(call: Call) -> AisError:
+    """Return the refusal of a path that means nothing."""
+    if call.store.era.name != "5.0":
+        return AisError(400, f'{{node}}: empty protocol scheme for URL path "{call.path}"')
+    peer = call.request.transport and call.request.transport.get_extra_info("peername")
+    shown = f"{peer[0]}:{peer[1]}" if peer else ""
+    return AisError(400, f"invalid request URI: '{call.method} {call.path}' from {shown}")

@@ -9,6 +9,7 @@ import time
 
 from aisfs.server.archives.query import check_query
 from aisfs.server.buckets import access
+from aisfs.server.etl.words import check_copy
 from aisfs.server.http.call import Call
 from aisfs.server.http.errors import AisError, PlainError
 from aisfs.server.http.replies import Reply
@@ -48,6 +49,8 @@ async def serve_object(call: Call) -> Reply:
         await _check_post(call, bucket, name)
     else:
         access.check(bucket, _permission(call))
+        if call.method == "PUT" and call.query.text(const.QPARAM_OBJECT_TO):
+            _check_copy(call)
         if call.method != "HEAD":
             check_object_name(name)
     return redirect(call, _destination(call, bucket, name))
@@ -122,6 +125,11 @@ def _destination(call: Call, bucket: Bucket, name: str) -> Node:
         if target.id == node_id and handle.count("|") == 3:
             return target
     raise AisError(400, f'invalid APPEND handle: "{handle}"')
+
+
+def _check_copy(call: Call) -> None:
+    if call.query.text(const.QPARAM_ETL_NAME):
+        check_copy(call)
 
 
 async def _check_post(call: Call, bucket: Bucket, name: str) -> None:
