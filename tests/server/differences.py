@@ -165,7 +165,6 @@ ETL_DIFFERENCES: dict[str, dict[str, str]] = {
         "peek/hpush/odd-name#2": _ESCAPED,
         "inline/pipeline-peek": "the result tells ports and lengths, hashed",
         "offline/fail-coer-False/result": "5.0 destroys the bucket that a failed job made",
-        "offline/fail-coer-True/status": "one process serves all targets, so errors are added up",
         "multi/list/status": _FORGOTTEN,
         "multi/missing-object/status": _FORGOTTEN,
         "multi/fail/status": _FORGOTTEN,
