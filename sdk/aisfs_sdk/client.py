@@ -14,6 +14,8 @@ from aisfs_sdk.request_client import RequestClient
 from aisfs_sdk.urls import split_url
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aisfs_sdk.eras import Era
     from aisfs_sdk.namespace import Namespace
     from aisfs_sdk.object import Object
@@ -35,6 +37,10 @@ class Client:
         retry_config: how requests are repeated.
         token: proves who we are.
         max_pool_size: connections kept per node.
+        direct_reads: once the cluster map is known (`cluster().get_info()`), read objects at the
+            targets that own them, without asking a gateway.
+        target_address_map: addresses of nodes as the cluster tells them, and as they are reached
+            from here: of nodes (`http://10.0.0.5:51081`), of hosts with port, or of hosts.
 
     Raises:
         ValueError: the endpoint is no such URL.
@@ -51,6 +57,8 @@ class Client:
         retry_config: RetryConfig | None = None,
         token: str | None = None,
         max_pool_size: int | None = None,
+        direct_reads: bool = True,
+        target_address_map: Mapping[str, str] | None = None,
     ) -> None:
         self._request_client = RequestClient(
             endpoint,
@@ -61,6 +69,8 @@ class Client:
             retry_config,
             token,
             max_pool_size,
+            direct_reads,
+            target_address_map,
         )
 
     def __repr__(self) -> str:

@@ -56,21 +56,29 @@ class Cluster:
     def get_info(self) -> Smap:
         """Return the cluster map: all nodes and their addresses.
 
+        From then on the client knows the map: see `placement`.
+
         AIS: GET /v1/daemon?what=smap.
 
         Raises:
             AISError: the cluster refused or failed it.
             requests.RequestException: the network failed.
         """
+        smap = self._map()
+        self._client.placement.learn(smap)
+        return smap
+
+    def _map(self) -> Smap:
         return self._ask(const.URL_PATH_DAEMON, const.WHAT_SMAP, parse_smap)
 
     def get_primary_url(self) -> str:
         """Return the URL of the primary gateway. Errors: see `get_info`."""
-        return self.get_info().proxy_si.public_net.direct_url
+        address = self._map().proxy_si.public_net.direct_url
+        return self._client.placement.rewrite(address)
 
     def get_uuid(self) -> str:
         """Return the cluster's uuid, which is fixed for its life. Errors: see `get_info`."""
-        return self.get_info().uuid
+        return self._map().uuid
 
     def list_buckets(self, provider: str = const.PROVIDER_AIS) -> list[BucketModel]:
         """Return the buckets of one provider, in all namespaces.

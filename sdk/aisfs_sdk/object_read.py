@@ -265,7 +265,12 @@ class ReadableObject:
         """
         bucket = self._bucket
         path = object_path(bucket.name, self._name)
-        return Call(method, path, bucket.query, self.uri, keep_path=True)
+        call = Call(method, path, bucket.query, self.uri, keep_path=True)
+        attached = bucket.namespace is not None and bucket.namespace.uuid
+        if method in {const.HTTP_METHOD_GET, const.HTTP_METHOD_HEAD} and not attached:
+            # Of attached clusters we may know an alias only, and placement is by uuid.
+            call.uname = self.uname
+        return call
 
     def _open(
         self, query: str, chunk_size: int, byte_range: str | None, blob: BlobDownloadConfig | None
@@ -273,6 +278,8 @@ class ReadableObject:
         call = self.call(const.HTTP_METHOD_GET)
         call.streaming = True
         call.query += query
+        if const.QPARAM_ETL_NAME in query:
+            call.uname = ""
         headers = self._blob_headers(blob, str(call)) if blob else {}
         if byte_range is not None:
             headers[const.HEADER_RANGE] = byte_range

@@ -22,9 +22,9 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Self, cast
 from urllib3 import exceptions as lib
 
 from aisfs_sdk import const, errors
+from aisfs_sdk.network_errors import network_error
 from aisfs_sdk.object_attributes import ObjectAttributes
 from aisfs_sdk.object_file import ObjectFileReader
-from aisfs_sdk.request_client import network_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

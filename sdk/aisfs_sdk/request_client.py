@@ -17,7 +17,6 @@ from __future__ import annotations
 import http.client
 import logging
 import re
-import ssl
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,11 +28,15 @@ from urllib3 import exceptions as lib
 
 from aisfs_sdk import const, errors, retry, settings
 from aisfs_sdk.eras import UNKNOWN_ERA, Era, parse_version
+from aisfs_sdk.network_errors import network_error, never_sent
+from aisfs_sdk.placement import Placement
 from aisfs_sdk.refusals import ais_error, refusal
 from aisfs_sdk.session import Body, Transport
+from aisfs_sdk.smap import parse_smap
 from aisfs_sdk.types import encode_message
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
 
     from urllib3 import BaseHTTPResponse, HTTPHeaderDict
@@ -83,6 +86,7 @@ class Call:
         streaming: the caller reads the body of the answer.
         deadline_s: longest time in all, where the caller set no deadline and uploads no body.
         base: node to ask instead of the endpoint.
+        uname: of the object, where its owner may answer as well as a gateway.
     """
 
     method: str
@@ -97,6 +101,7 @@ class Call:
     streaming: bool = False
     deadline_s: float = const.DEFAULT_DEADLINE_S
     base: str = ""
+    uname: str = ""
 
     def __str__(self) -> str:
         return f"{self.method} {self.subject or self.path}"
@@ -147,6 +152,9 @@ class RequestClient:
         retry_config: how requests are repeated.
         token: proves who we are.
         max_pool_size: connections kept per node.
+        direct_reads: once the cluster map is known, read objects at their owners.
+        target_address_map: addresses of nodes as the cluster tells them, and as they are reached
+            from here; see `placement`.
 
     What is None is taken from the environment (`AIS_CLIENT_CA`, `AIS_CRT`, `AIS_CRT_KEY`,
     `AIS_SKIP_VERIFY_CRT`, `AIS_CONNECT_TIMEOUT`, `AIS_READ_TIMEOUT`, `AIS_AUTHN_TOKEN`,
@@ -167,9 +175,12 @@ class RequestClient:
         retry_config: retry.RetryConfig | None = None,
         token: str | None = None,
         max_pool_size: int | None = None,
+        direct_reads: bool = True,
+        target_address_map: Mapping[str, str] | None = None,
     ) -> None:
         self._arguments = (
-            endpoint, skip_verify, ca_cert, client_cert, timeout, retry_config, token, max_pool_size
+            endpoint, skip_verify, ca_cert, client_cert, timeout, retry_config, token,
+            max_pool_size, direct_reads, target_address_map,
         )  # fmt: skip
         self._endpoint = settings.checked_endpoint(endpoint)
         self._retry = retry_config or retry.RetryConfig()
@@ -179,6 +190,10 @@ class RequestClient:
             max_pool_size or settings.pool_size(),
             settings.context(skip_verify=skip_verify, ca_cert=ca_cert, client_cert=client_cert),
         )
+        self.placement = Placement(
+            self._endpoint, direct=direct_reads, address_map=target_address_map
+        )
+        self._map_lock = threading.Lock()
         self._era: Era | None = None
         self._era_lock = threading.Lock()
 
@@ -336,7 +351,7 @@ class RequestClient:
                 raise
             except (requests.ConnectionError, requests.Timeout, _TORN) as error:
                 failure = error
-                unsent = _never_sent(error)
+                unsent = never_sent(error)
                 timed_out = call.slow and isinstance(error, requests.ReadTimeout)
                 again = unsent or (call.may_repeat and not timed_out)
                 again = again and not isinstance(error, requests.exceptions.SSLError)
@@ -362,7 +377,7 @@ class RequestClient:
 
     def _attempt(self, call: Call, deadline: retry.Deadline) -> Answer:
         try:
-            raw, url = self._follow(call, deadline)
+            raw, url = self._at_owner(call, deadline) or self._follow(call, deadline)
             if not 200 <= raw.status < 300:
                 raise self._refusal(call, raw, url)
             if call.streaming:
@@ -373,8 +388,44 @@ class RequestClient:
                 raise
             raise network_error(error, str(call)) from error
 
+    def _at_owner(
+        self, call: Call, deadline: retry.Deadline
+    ) -> tuple[BaseHTTPResponse, str] | None:
+        """Ask the target that owns the object; None where a gateway has to be asked."""
+        if not call.uname or call.base:
+            return None
+        if self.placement.stale:
+            self._learn_map()
+        base = self.placement.target_of(call.uname)
+        if not base:
+            return None
+        target = f"{call.path}?{call.query}" if call.query else call.path
+        try:
+            raw = self._leg(call, base, target, deadline, hold_back=False)
+        except (lib.HTTPError, http.client.HTTPException, OSError) as error:
+            if isinstance(error, lib.ConnectTimeoutError | lib.NewConnectionError):
+                self.placement.target_failed(base, error)
+            return None
+        if 200 <= raw.status < 300:
+            return raw, base + target
+        _discard(raw)
+        return None
+
+    def _learn_map(self) -> None:
+        """Ask for the cluster map again; one thread does, others go on with what there is."""
+        if not self._map_lock.acquire(blocking=False):
+            return
+        try:
+            path = f"/{const.URL_PATH_VERSION}/{const.URL_PATH_DAEMON}"
+            found = self._send(Call("GET", path, f"what={const.WHAT_SMAP}", "cluster map"))
+            self.placement.learn(parse_smap(found.content))
+        except (errors.AISError, requests.RequestException, ValueError, msgspec.MsgspecError):
+            self.placement.forget()
+        finally:
+            self._map_lock.release()
+
     def _follow(self, call: Call, deadline: retry.Deadline) -> tuple[BaseHTTPResponse, str]:
-        base, target = call.base or self._endpoint, call.path
+        base, target = call.base or self.placement.gateway, call.path
         if call.query:
             target = f"{target}?{call.query}"
         upload = call.body if isinstance(call.body, Body) else None
@@ -397,6 +448,7 @@ class RequestClient:
             else:
                 _discard(raw)
             base, target = _redirected(call, base, target, location)
+            base = self.placement.rewrite(base)
         msg = f"{call}: more than {MAX_REDIRECTS} redirects, the last one to {base}"
         raise requests.TooManyRedirects(msg)
 
@@ -405,7 +457,7 @@ class RequestClient:
     ) -> BaseHTTPResponse:
         headers: Any = call.headers.copy()  # type: ignore[attr-defined]
         headers[const.HEADER_USER_AGENT] = _USER_AGENT
-        if base == self._endpoint and (token := self._tokens.get()):
+        if self.placement.is_gateway(base) and (token := self._tokens.get()):
             headers[const.HEADER_AUTHORIZATION] = f"Bearer {token}"
         connect_s, read_s = self._timeout
         timeout = deadline.limit(connect_s), deadline.limit(None if call.slow else read_s)
@@ -415,7 +467,28 @@ class RequestClient:
             if hold_back:
                 headers[const.HEADER_CONNECTION] = "close"
             body = None if hold_back else body.part(read_s, deadline)
-        return self._transport.exchange(call.method, base, target, headers, body, timeout)
+        try:
+            return self._transport.exchange(call.method, base, target, headers, body, timeout)
+        except (lib.NewConnectionError, lib.ConnectTimeoutError) as error:
+            if self.placement.is_gateway(base):
+                self.placement.gateway_failed(base)
+                raise
+            if call.uname and not call.base and base == self.placement.target_of(call.uname):
+                raise
+            raise self._unreachable(call, base, error) from error
+
+    @staticmethod
+    def _unreachable(call: Call, base: str, error: Exception) -> requests.ConnectionError:
+        """Return the error of a redirect that leads nowhere, with what can be done."""
+        kind = requests.ConnectionError
+        if isinstance(error, lib.ConnectTimeoutError) and not isinstance(
+            error, lib.NewConnectionError
+        ):
+            kind = requests.ConnectTimeout
+        return kind(
+            f"{call}: the cluster redirects to {base}, which cannot be reached from here "
+            f"({error}); target_address_map can name another address for it"
+        )
 
     def _content(self, call: Call, raw: BaseHTTPResponse) -> bytes:
         if isinstance(call.body, Body) and raw.headers.get(const.HEADER_CONTENT_LENGTH, "0") != "0":
@@ -533,54 +606,5 @@ def _retry_after(error: errors.AISError) -> float:
     return float(text) if text.isascii() and text.isdigit() else 0.0
 
 
-def _never_sent(error: Exception) -> bool:
-    """Tell whether a failure came before any byte of the request left."""
-    return isinstance(error, requests.ConnectTimeout) or isinstance(
-        error.__cause__, lib.NewConnectionError
-    )
-
-
 def _not_ais(endpoint: str, status: int) -> errors.NotAISError:
     return errors.NotAISError(status, f"{endpoint} answers, but it is no AIS gateway")
-
-
-def network_error(error: Exception, request: str) -> requests.RequestException:
-    """Return the requests exception for a failure below.
-
-    Args:
-        error: from urllib3, http.client or a socket.
-        request: method and object, for the text.
-    """
-    kind: type[requests.RequestException] = requests.ConnectionError
-    if isinstance(error, lib.NewConnectionError):
-        kind = requests.ConnectionError
-    elif isinstance(error, lib.ConnectTimeoutError):
-        kind = requests.ConnectTimeout
-    elif isinstance(error, lib.SSLError) and not _is_cut(error):
-        kind = requests.exceptions.SSLError
-    elif isinstance(error, lib.ProxyError):
-        kind = requests.exceptions.ProxyError
-    elif _is_timeout(error):
-        kind = requests.ReadTimeout
-    elif isinstance(error, lib.LocationValueError):
-        kind = requests.exceptions.InvalidURL
-    elif isinstance(error, http.client.IncompleteRead | lib.IncompleteRead) or _is_torn(error):
-        kind = _TORN
-    return kind(f"{request}: {error}")
-
-
-def _is_timeout(error: Exception) -> bool:
-    return isinstance(error, lib.TimeoutError | TimeoutError) or any(
-        isinstance(argument, TimeoutError) for argument in error.args
-    )
-
-
-def _is_cut(error: Exception) -> bool:
-    """Tell whether TLS only says what plain TCP calls a reset connection."""
-    cut = ssl.SSLEOFError, ssl.SSLZeroReturnError
-    return any(isinstance(argument, cut) for argument in error.args)
-
-
-def _is_torn(error: Exception) -> bool:
-    torn = http.client.IncompleteRead, lib.IncompleteRead, lib.InvalidChunkLength
-    return any(isinstance(argument, torn) for argument in error.args)

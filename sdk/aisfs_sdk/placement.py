@@ -1,0 +1,132 @@
+"""Which node a request goes to: a gateway, or straight to the target that owns the object.
+
+Without a cluster map every request goes to the configured gateway. Once the client has asked for
+the map (`Cluster.get_info`), reads of objects skip the gateway, and another gateway takes over when
+the configured one is gone. A map is used for some seconds and then asked for again; whatever a
+target answers that is no success is asked of a gateway, which knows better.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from aisfs_sdk.smap import owner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aisfs_sdk.smap import Smap
+
+log = logging.getLogger(__name__)
+
+_MAP_AGE_S = 10.0
+"""How long a map is believed: so long may an object that moved be read where it was."""
+
+
+class Placement:
+    """What is known of the cluster's nodes. Thread-safe.
+
+    Args:
+        endpoint: the configured gateway.
+        direct: send reads of objects to their owners.
+        address_map: addresses as the cluster tells them, and as they are reached from here: of
+            nodes (`http://10.0.0.5:51081`), of hosts with port (`10.0.0.5:51081`), or of hosts.
+    """
+
+    def __init__(
+        self, endpoint: str, *, direct: bool = True, address_map: Mapping[str, str] | None = None
+    ) -> None:
+        self._endpoint = endpoint
+        self._direct = direct
+        self._addresses = dict(address_map or {})
+        self._lock = threading.Lock()
+        self._smap: Smap | None = None
+        self._learned = 0.0
+        self._gateway = endpoint
+        self._gateways = {endpoint}
+        self._unreachable: set[str] = set()
+
+    @property
+    def gateway(self) -> str:
+        """Where requests go that are not for one target."""
+        return self._gateway
+
+    @property
+    def stale(self) -> bool:
+        """Whether there is a map that has to be asked for again before it is used."""
+        return self._smap is not None and time.monotonic() - self._learned > _MAP_AGE_S
+
+    def is_gateway(self, base: str) -> bool:
+        """Tell whether an address is that of a gateway, which may see the token."""
+        return base in self._gateways
+
+    def learn(self, smap: Smap) -> None:
+        """Take a map as the newest one."""
+        with self._lock:
+            if self._smap is None or smap.version != self._smap.version:
+                self._unreachable.clear()
+            self._smap, self._learned = smap, time.monotonic()
+            nodes = {self.rewrite(node.public_net.direct_url) for node in smap.pmap.values()}
+            self._gateways = {self._endpoint, *filter(None, nodes)}
+
+    def forget(self) -> None:
+        """Use no map until another one is learned; the gateways stay."""
+        with self._lock:
+            self._smap = None
+
+    def target_of(self, uname: str) -> str:
+        """Return the address of the target that owns an object; "" where a gateway is to be asked.
+
+        Args:
+            uname: see `smap.object_uname`.
+        """
+        smap = self._smap
+        if smap is None or not self._direct or not uname:
+            return ""
+        try:
+            base = self.rewrite(owner(uname, smap.tmap).public_net.direct_url)
+        except ValueError:
+            return ""
+        return "" if base in self._unreachable else base
+
+    def target_failed(self, base: str, error: Exception) -> None:
+        """Note that a target cannot be reached: it is not tried again with this map."""
+        with self._lock:
+            if base in self._unreachable:
+                return
+            self._unreachable.add(base)
+        log.warning("target %s cannot be reached (%s): its objects go by the gateway", base, error)
+
+    def gateway_failed(self, base: str) -> None:
+        """Go on to another gateway of the map, if there is one."""
+        with self._lock:
+            others = sorted(self._gateways - {base})
+            if base != self._gateway or not others:
+                return
+            # The configured one is tried again when the next one fails.
+            at = next((i for i, other in enumerate(others) if other > base), 0)
+            self._gateway = others[at]
+        log.warning("gateway %s cannot be reached, going on with %s", base, self._gateway)
+
+    def rewrite(self, base: str) -> str:
+        """Return an address as it is reached from here."""
+        base = base.rstrip("/")
+        if not self._addresses or not base:
+            return base
+        if base in self._addresses:
+            return self._addresses[base].rstrip("/")
+        parts = urlsplit(base)
+        if parts.netloc in self._addresses:
+            return _joined(parts.scheme, self._addresses[parts.netloc])
+        if parts.hostname in self._addresses:
+            port = f":{parts.port}" if parts.port else ""
+            return _joined(parts.scheme, self._addresses[parts.hostname] + port)
+        return base
+
+
+def _joined(scheme: str, address: str) -> str:
+    return address if "://" in address else f"{scheme}://{address}"

@@ -1,0 +1,230 @@
+"""Reads go to the owner of an object, and to a gateway wherever that does not work."""
+
+import json
+import logging
+import pickle
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from aisfs_sdk import Client, RetryConfig, errors
+from aisfs_sdk.placement import Placement
+from aisfs_sdk.smap import NetInfo, Smap, Snode
+from tests.sdk.wire import Reply, Request, Wire, http
+from tests.support.store import StoreProcess, free_port
+
+QUICK = RetryConfig(attempts=3, first_wait_s=0.01, max_wait_s=0.01)
+
+
+def smap(targets: list[str], gateways: list[str], version: int = 1) -> bytes:
+    def node(name: str, url: str) -> dict[str, object]:
+        return {"daemon_id": name, "public_net": {"direct_url": url}}
+
+    return json.dumps(
+        {
+            "tmap": {f"t{i}": node(f"t{i}", url) for i, url in enumerate(targets)},
+            "pmap": {f"p{i}": node(f"p{i}", url) for i, url in enumerate(gateways)},
+            "proxy_si": node("p0", gateways[0]),
+            "version": str(version),
+        }
+    ).encode()
+
+
+class Cluster:
+    """A gateway and one target, each of which answers to order."""
+
+    def __init__(self) -> None:
+        self.at_target = http(200, b"from target", "Ais-Version: 1")
+        self.map = b""
+
+    def target(self, request: Request) -> Reply:
+        return self.at_target
+
+    def gateway(self, request: Request) -> Reply:
+        if "what=smap" in request.target:
+            return http(200, self.map)
+        return http(200, b"from gateway", "Ais-Version: 1")
+
+
+@pytest.fixture
+def cluster() -> Iterator[tuple[Cluster, Wire, Wire]]:
+    made = Cluster()
+    with Wire(made.gateway) as gateway, Wire(made.target) as target:
+        made.map = smap([target.endpoint], [gateway.endpoint])
+        yield made, gateway, target
+
+
+def read(client: Client) -> bytes:
+    return client.bucket("b").object("o").get().read_all()
+
+
+def test_reads_skip_the_gateway_once_the_map_is_known(
+    cluster: tuple[Cluster, Wire, Wire],
+) -> None:
+    _, gateway, target = cluster
+    client = Client(gateway.endpoint, token="secret-token")
+    assert read(client) == b"from gateway"
+    client.cluster().get_info()
+    assert read(client) == b"from target"
+    client.bucket("b").object("o").head()
+    assert [request.method for request in target.requests] == ["GET", "HEAD"]
+    assert all("authorization" not in request.headers for request in target.requests)
+    # All else goes by the gateway.
+    before = len(gateway.requests)
+    client.bucket("b").head()
+    client.bucket("b").object("o").delete()
+    client.bucket("b").object("o").put_content(b"x")
+    client.bucket("b").object("o").get(etl_name="md5-etl").read_all()
+    assert len(gateway.requests) == before + 4
+    assert len(target.requests) == 2
+
+
+def test_direct_reads_can_be_switched_off(cluster: tuple[Cluster, Wire, Wire]) -> None:
+    _, gateway, target = cluster
+    client = pickle.loads(pickle.dumps(Client(gateway.endpoint, direct_reads=False)))
+    client.cluster().get_info()
+    assert read(client) == b"from gateway"
+    assert target.requests == []
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        http(404, b'{"message":"ais://b/o does not exist","status":404}'),
+        http(403, b'{"message":"direct target access denied","status":403}'),
+        http(500),
+        http(503),
+        Reply(b"", "close"),
+        Reply(b"not http\r\n\r\n", "close"),
+    ],
+)
+def test_what_a_target_refuses_is_asked_of_the_gateway(
+    cluster: tuple[Cluster, Wire, Wire], reply: Reply
+) -> None:
+    made, gateway, target = cluster
+    client = Client(gateway.endpoint)
+    client.cluster().get_info()
+    made.at_target = reply
+    assert read(client) == b"from gateway"
+    assert len(target.requests) == 1
+
+
+def test_an_unreachable_target_is_found_out_once(
+    cluster: tuple[Cluster, Wire, Wire], caplog: pytest.LogCaptureFixture
+) -> None:
+    made, gateway, _ = cluster
+    gone = f"http://127.0.0.1:{free_port()}"
+    made.map = smap([gone], [gateway.endpoint])
+    client = Client(gateway.endpoint)
+    client.cluster().get_info()
+    assert [read(client), read(client)] == [b"from gateway"] * 2
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+    assert gone in warnings[0].getMessage()
+
+
+def test_an_old_map_is_asked_for_again(
+    cluster: tuple[Cluster, Wire, Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, gateway, target = cluster
+    client = Client(gateway.endpoint)
+    client.cluster().get_info()
+    monkeypatch.setattr("aisfs_sdk.placement._MAP_AGE_S", 0.0)
+    with Wire(lambda request: http(200, b"from another")) as another:
+        made.map = smap([another.endpoint], [gateway.endpoint], version=2)
+        assert read(client) == b"from another"
+    made.map = b"no map"
+    assert read(client) == b"from gateway"
+    assert target.requests == []
+
+
+def test_another_gateway_takes_over(cluster: tuple[Cluster, Wire, Wire]) -> None:
+    made, gateway, _ = cluster
+    with Wire(made.gateway) as second:
+        made.map = smap([], [gateway.endpoint, second.endpoint])
+        client = Client(gateway.endpoint, token="secret-token", retry_config=QUICK)
+        assert read(client) == b"from gateway"
+        client.cluster().get_info()
+        gateway.__exit__(None, None, None)
+        client.close()
+        assert read(client) == b"from gateway"
+        client.bucket("b").create()
+        assert second.requests[-1].headers["authorization"] == "Bearer secret-token"
+        gateway.__enter__()
+
+
+def test_a_redirect_that_leads_nowhere_names_the_address() -> None:
+    gone = f"http://127.0.0.1:{free_port()}"
+    redirect = http(301, b"", f"Location: {gone}/v1/objects/b/o?pid=p&utm=1")
+    with Wire(lambda request: redirect) as gateway:
+        client = Client(gateway.endpoint, retry_config=QUICK)
+        with pytest.raises(requests.ConnectionError, match=f"redirects to {gone}.*address_map"):
+            read(client)
+
+
+def test_addresses_of_the_cluster_are_rewritten(cluster: tuple[Cluster, Wire, Wire]) -> None:
+    _, gateway, target = cluster
+    inside = "http://target-0.cluster.invalid:51081"
+    location = f"Location: {inside}/v1/objects/b/o?pid=p&utm=1"
+
+    def answer(request: Request) -> Reply:
+        if "what=smap" in request.target:
+            return http(200, smap([inside], ["http://proxy.cluster.invalid:51080"]))
+        return http(301, b"", location)
+
+    addresses = {
+        "target-0.cluster.invalid:51081": target.endpoint.removeprefix("http://"),
+        "http://proxy.cluster.invalid:51080": gateway.endpoint,
+    }
+    with Wire(answer) as front:
+        client = Client(front.endpoint, target_address_map=addresses)
+        assert read(client) == b"from target"
+        assert client.cluster().get_primary_url() == gateway.endpoint
+        client.cluster().get_info()
+        before = len(front.requests)
+        assert read(client) == b"from target"
+        assert len(front.requests) == before
+
+
+@pytest.mark.parametrize(
+    ("addresses", "expected"),
+    [
+        ({}, "http://10.0.0.5:51081"),
+        ({"http://10.0.0.5:51081": "https://front:9"}, "https://front:9"),
+        ({"10.0.0.5:51081": "front:9"}, "http://front:9"),
+        ({"10.0.0.5": "front"}, "http://front:51081"),
+        ({"10.0.0.6": "front"}, "http://10.0.0.5:51081"),
+    ],
+)
+def test_ways_to_name_addresses(addresses: dict[str, str], expected: str) -> None:
+    placement = Placement("http://gateway:8080", address_map=addresses)
+    assert placement.rewrite("http://10.0.0.5:51081/") == expected
+
+
+def test_a_map_without_targets_has_no_owners() -> None:
+    placement = Placement("http://gateway:8080")
+    node = Snode("p0", public_net=NetInfo(direct_url="http://gateway:8080"))
+    placement.learn(Smap({}, {"p0": node}, node))
+    assert placement.target_of("ais/@#/b/o") == ""
+    assert placement.is_gateway("http://gateway:8080")
+    assert not placement.is_gateway("http://elsewhere:8080")
+
+
+def test_against_a_store_every_read_finds_its_object(store: StoreProcess) -> None:
+    client = Client(store.endpoint)
+    bucket = client.bucket("placed").create(exist_ok=True)
+    names = [f"d/{i} ü" for i in range(20)]
+    for name in names:
+        bucket.object(name).put_content(name.encode())
+    client.cluster().get_info()
+    store.clear_requests()
+    for name in names:
+        assert bucket.object(name).get().read_all() == name.encode()
+        assert bucket.object(name).props.size == len(name.encode())
+    with pytest.raises(errors.ErrObjNotFound):
+        bucket.object("none").head()
+    gateways = set(client.cluster().get_info().pmap)
+    seen = [entry for entry in store.requests() if "/v1/objects/" in entry["path"]]
+    assert sum(entry["node"] in gateways for entry in seen) == 1
+    bucket.delete()
