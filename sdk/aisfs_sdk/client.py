@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aisfs_sdk import const
+from aisfs_sdk.batch import Batch, Objects
 from aisfs_sdk.bucket import Bucket
 from aisfs_sdk.cluster import Cluster
 from aisfs_sdk.dsort import Dsort
+from aisfs_sdk.enums import Colocation
 from aisfs_sdk.etl import Etl
 from aisfs_sdk.job import Job
 from aisfs_sdk.request_client import RequestClient
@@ -141,6 +143,28 @@ class Client:
             etl_name: its name; it need not exist.
         """
         return Etl(self._request_client, etl_name)
+
+    def batch(  # noqa: PLR0917 - as documented
+        self,
+        objects: Objects | None = None,
+        bucket: Bucket | None = None,
+        output_format: str = ".tar",
+        cont_on_err: bool = True,
+        only_obj_name: bool = False,
+        streaming_get: bool = True,
+        colocation: Colocation = Colocation.NONE,
+    ) -> Batch:
+        """Return a list of objects to be read in one request; see `Batch`. Sends nothing."""
+        return Batch(
+            self._request_client,
+            objects,
+            bucket,
+            output_format,
+            cont_on_err,
+            only_obj_name,
+            streaming_get,
+            colocation,
+        )
 
     def dsort(self, dsort_id: str = "") -> Dsort:
         """Return a dSort. Sends nothing.

@@ -97,6 +97,10 @@ class ObjectReader:
         """Size of the whole object, checksum, version and custom metadata."""
         return self._attributes
 
+    def header(self, name: str) -> str:
+        """Return a header of the answer, "" if it has none of that name."""
+        return self._raw.headers.get(name, "")
+
     @property
     def content_range(self) -> ContentRange | None:
         """Which bytes the body holds, None if it is the whole object (or a member, a transform)."""
