@@ -560,6 +560,9 @@ def _redirected(call: Call, base: str, target: str, location: str) -> tuple[str,
         return new_base, new_target
     # From the end of the text: the name itself may hold what looks like a query.
     routing = dict(_ROUTING.findall(new_target))
+    if not routing and f"{const.QPARAM_ETL_NAME}=" in call.query:
+        # From a target to a transformer that fetches objects by itself: it has names of its own.
+        return new_base, new_target
     query = "&".join(
         ([call.query] if call.query else []) + [f"{key}={value}" for key, value in routing.items()]
     )
