@@ -59,3 +59,12 @@ def _small(token: str, moment: datetime, fraction: int) -> str:
         "1": moment.month, "2": moment.day, "3": hour, "4": moment.minute, "5": moment.second
     }  # fmt: skip
     return str(numbers[token])
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|m(?!s)|s|ms|us|ns)")
+_UNIT_NS = {"h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+
+
+def parse_duration(text: str) -> int:
+    """Return a Go duration (`2h0m`) in nanoseconds; what is none counts as 0."""
+    return sum(int(float(number) * _UNIT_NS[unit]) for number, unit in _DURATION.findall(text))

@@ -63,6 +63,10 @@ class BucketName:
         }
 
 
+NO_BUCKET = BucketName("")
+"""Stands for the bucket of what has none."""
+
+
 def parse_provider(text: str) -> str:
     """Return the canonical provider of a query value.
 

@@ -22,6 +22,7 @@ from aisfs.server.http.faults import Faults
 from aisfs.server.http.request_log import RequestLog
 from aisfs.server.importing import ImportTreeError, import_tree
 from aisfs.server.jobs.table import Jobs
+from aisfs.server.nodes.config import Config
 from aisfs.server.promote.sources import Roots
 from aisfs.server.remote.registry import Remotes
 from aisfs.server.state import Node, Store, load_identities, load_ports, save_ports
@@ -160,6 +161,7 @@ def open_store(options: Options, root: Path) -> Store:
         era=ERAS[options.compat],
         etls=etls,
         remotes=_remotes(options, catalog, uuid),
+        config=Config(catalog),
         promote_roots=_promote_roots(options),
     )
     catalog.workers = store.workers

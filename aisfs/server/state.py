@@ -19,6 +19,7 @@ from aisfs.server.http.metrics import Metrics
 from aisfs.server.http.request_log import RequestLog
 from aisfs.server.jobs.table import Jobs
 from aisfs.server.naming import BACKENDS, BucketName
+from aisfs.server.nodes.config import Config
 from aisfs.server.objects.uploads import Uploads
 from aisfs.server.promote.sources import Roots
 from aisfs.server.remote.registry import Remotes
@@ -98,6 +99,7 @@ class Store:
     era: Era
     etls: Etls
     remotes: Remotes
+    config: Config
     promote_roots: Roots = field(default_factory=Roots)
     metrics: Metrics = field(default_factory=Metrics)
     uploads: Uploads = field(default_factory=Uploads)

@@ -33,7 +33,7 @@ _SHAPES = {
     "NS": r"\d+", "LEN": r"\d+", "BYTES": r"\d+", "BID": r"\w+", "CLIENT": r"[\d.]+:\d+",
     "PROXY": r"\w+", "TARGET": r"\w+", "PROXY-HOST": r"[\w.]+:\d+", "TARGET-HOST": r"[\w.]+:\d+",
     "UTM": r"\w+", "JOB": r"[\w-]{9,14}", "UPLOAD": r"[\w-]{9}", "HANDLE": r".+", "WORK": r"[\w-]+",
-    "BOUNDARY": r"\w+", "REMOTE": r"\w+", "REMOTE-NODE": r"\w+",
+    "BOUNDARY": r"\w+", "REBALANCE": r"g\d+", "REMOTE": r"\w+", "REMOTE-NODE": r"\w+",
     "RFC822": r"\d\d \w{3} \d\d \d\d:\d\d UTC", "TIME": r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT",
     "MTIME": r"\w+", "MPATH": r"[^,\]]+", "SOURCE": r".*", "PROPS": r"\{.*\}", "SMAP": r"\{.*\}\s*",
     "CKSUM": r"[0-9a-f]{16}",

@@ -16,7 +16,10 @@ from typing import Any
 from tests.server import replay, wire
 from tests.support.store import StoreProcess
 
-SECTIONS = ("evict", "prefetch", "evictbck", "promote", "attach", "remote", "detach", "rem")
+SECTIONS = (
+    "path", "method", "msg", "reverse", "config", "evict", "prefetch", "evictbck", "promote",
+    "attach", "remote", "detach", "rem", "mirror", "rechunk", "action", "member",
+)  # fmt: skip
 _JOB = re.compile(r"<JOB ([^>]+)>")
 _IDS = re.compile(r"(x[a]?-[\w-]*)\[[\w-]{9}\]")
 _NODES = re.compile(r"<(REMOTE-)?(PROXY|TARGET)\d-ID>")
@@ -84,10 +87,14 @@ class StorageReplay:
         answer = self.send("GET", f"/v1/buckets/{bucket}?{query}", message)
         return [entry["name"] for entry in json.loads(answer.body)["entries"] or []]
 
-    def fill(self, bucket: str, count: int) -> None:
+    def fill(self, bucket: str, count: int, body: str = "x") -> None:
         """Make objects in a bucket of the store."""
         for number in range(count):
-            self.send("PUT", f"/v1/objects/{bucket}/o-{number}?provider=ais", "x")
+            self.put(bucket, f"o{number}", body)
+
+    def put(self, bucket: str, name: str, body: str = "x") -> None:
+        """Make an object in a bucket of the store."""
+        self.send("PUT", f"/v1/objects/{bucket}/{name}?provider=ais", body)
 
     def cached(self) -> dict[str, Any]:
         """Return what the store holds of the remote bucket."""
@@ -220,7 +227,7 @@ def _forget_places(expected: Any, actual: Any) -> None:
 
 # ---- what the recording left out ----------------------------------------------------------------
 
-ONLY_STATUS = {"rem.list.buckets.all", "rem.summary"}
+ONLY_STATUS = {"rem.list.buckets.all", "rem.summary", "mirror.again"}
 """Bodies that hold what else there was in the recorded cluster."""
 
 AT_ORIGIN = {"rem.create.direct"}
@@ -265,6 +272,12 @@ def _new_bucket(name: str) -> Callable[[StorageReplay], None]:
     return lambda play: play.store.create_bucket(name)
 
 
+def _fill_big(play: StorageReplay) -> None:
+    play.send("DELETE", "/v1/buckets/pj-s?provider=ais", '{"action":"destroy-bck"}')
+    play.store.create_bucket("pj-s")
+    play.put("pj-s", "big")
+
+
 SETUPS: list[tuple[str, Callable[[StorageReplay], None]]] = [
     ("evict.aisbck", _new_bucket("pj-m")),
     ("evictbck.aisbck", lambda play: play.fill("pj-m", 31)),
@@ -273,6 +286,9 @@ SETUPS: list[tuple[str, Callable[[StorageReplay], None]]] = [
     ("rem.get.stale", lambda play: play.put_at_origin("r0", "changed")),
     ("rem.get.deleted", lambda play: play.delete_at_origin("r1")),
     ("rem.prefetch.list", lambda play: play.put_at_origin("r1", "remote 1" * 50)),
+    ("mirror", _new_bucket("pj-s")),
+    ("mirror", lambda play: play.fill("pj-s", 6, "x" * 3000)),
+    ("rechunk", _fill_big),
     ("rem.delete.list", lambda play: play.delete_at_origin("r4")),
 ]
 

@@ -144,7 +144,6 @@ def test_props_are_changed_one_by_one(store: StoreProcess, bucket: str) -> None:
 @pytest.mark.parametrize(
     ("method", "target", "action"),
     [
-        ("POST", "/v1/objects/{}", "promote"),
         ("POST", "/v1/sort", ""),
         ("GET", "/s3/{}", ""),
     ],

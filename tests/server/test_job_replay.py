@@ -28,6 +28,7 @@ CASES = _load()
 def _shapes(text: str) -> str:
     """Return a recorded text with the placeholders of the other recording."""
     text = _IDS.sub(r"\1[<JOB>]", _NODES.sub(r"<\1>", text.replace("<ADDR>", "<CLIENT>")))
+    text = text.replace("<JOB start.rebalance>", "<REBALANCE>")
     return _JOB.sub("<JOB>", text)
 
 

@@ -189,7 +189,7 @@ def test_a_destination_that_goes_away_ends_the_copy(store: StoreProcess, bucket:
     assert "does not exist" in status["err"]
 
 
-@pytest.mark.parametrize("kind", ["resilver", "rebalance", "etl-bck", "promote"])
+@pytest.mark.parametrize("kind", ["etl-bck", "promote"])
 def test_kinds_that_do_not_run_here_are_refused(store: StoreProcess, kind: str) -> None:
     answer = send(store, "PUT", "/v1/cluster", "start", {"Kind": kind})
     assert answer.status == 501

@@ -240,10 +240,11 @@ def build_page(
         expander = ArchiveExpander(db, bucket, blobs)
         before = _shards_before(db, bucket, request)
         rows = expander.expand(before, rows, encode_name(request.after), request.limit)
+    mirrored = mirrored_names(db, bucket, rows) if request.wants("copies") else frozenset()
     try:
-        entries = _entries(rows, request, locate, bytes.decode)
+        entries = _entries(rows, request, locate, bytes.decode, mirrored)
     except UnicodeDecodeError:
-        entries = _entries(rows, request, locate, raw_text(request))
+        entries = _entries(rows, request, locate, raw_text(request), mirrored)
     return encode_page(request, entries, more=bool(rows) and len(rows) == request.limit)
 
 
@@ -261,6 +262,17 @@ def encode_page(request: ListRequest, entries: list[Any], *, more: bool, token: 
         "flags": 0,
     }
     return msgspec.json.encode(page) + b"\n"
+
+
+def mirrored_names(db: sqlite3.Connection, bucket: int, rows: list[Row]) -> frozenset[bytes]:
+    """Return those of a page's names that have a second copy."""
+    if not rows:
+        return frozenset()
+    found = db.execute(
+        "SELECT name FROM objects WHERE bucket=? AND copies > 1 AND name >= ? AND name <= ?",
+        (bucket, rows[0][0], rows[-1][0]),
+    )
+    return frozenset(name for (name,) in found)
 
 
 def rows_of_page(db: sqlite3.Connection, bucket: int, request: ListRequest) -> list[Row]:
@@ -307,7 +319,11 @@ def _shards_before(db: sqlite3.Connection, bucket: int, request: ListRequest) ->
 
 
 def _entries(
-    rows: list[Row], request: ListRequest, locate: Locate | None, text: Callable[[bytes], Any]
+    rows: list[Row],
+    request: ListRequest,
+    locate: Locate | None,
+    text: Callable[[bytes], Any],
+    mirrored: frozenset[bytes],
 ) -> list[Any]:
     """Return entries to encode; `text` turns name bytes into what the encoder takes."""
     kind: Any = MsgpackEntry if request.msgpack else JsonEntry
@@ -315,7 +331,7 @@ def _entries(
         map(request.wants, ("checksum", "atime", "version", "custom", "copies", "location"))
     ):
         return _short_entries(rows, request, kind, text)
-    fill = Filler(request, locate, text)
+    fill = Filler(request, locate, text, mirrored)
     return [kind(*fill(row)) for row in rows]
 
 
@@ -350,9 +366,14 @@ class Filler:
     """Turns a row into the fields of an entry, by the properties that were asked for."""
 
     def __init__(
-        self, request: ListRequest, locate: Locate | None, text: Callable[[bytes], Any]
+        self,
+        request: ListRequest,
+        locate: Locate | None,
+        text: Callable[[bytes], Any],
+        mirrored: frozenset[bytes] = frozenset(),
     ) -> None:
         self._text = text
+        self._mirrored = mirrored
         self._locate = locate
         self._layout = request.time_format
         self._msgpack = request.msgpack
@@ -377,7 +398,7 @@ class Filler:
             self._locate(decode_name(name)) if self._locate else "",
             self._display(custom) if self._custom and custom else "",
             shown_size if self._msgpack else _quoted(shown_size),
-            1 if self._copies else 0,
+            (2 if name in self._mirrored else 1) if self._copies else 0,
             flags,
         )
 

@@ -41,6 +41,7 @@ from aisfs.server.remote.jobs import evict, prefetch
 from aisfs.server.remote.listing import list_remote, origin_page
 from aisfs.server.remote.origin import PageRequest
 from aisfs.server.storage.catalog import Bucket
+from aisfs.server.upkeep.mirror import MOUNTPATHS, make_copies, number_of_copies
 from aisfs_sdk import const
 
 _SUMMARY_PAGE = 10_000
@@ -48,7 +49,7 @@ _ANY_CLUSTER = "@"
 _PRESENT_ONLY = {"2", "3", "4"}
 
 _NOT_BUILT = {
-    "make-n-copies", "ec-encode", "create-nbi", "destroy-nbi", "rechunk",
+    "ec-encode", "create-nbi", "destroy-nbi",
 }  # fmt: skip
 _SUMMARY_KEYS: dict[str, type | tuple[type, ...]] = {
     "uuid": str,
@@ -68,6 +69,13 @@ _COPY_KEYS: dict[str, type | tuple[type, ...]] = {
     "num-workers": int,
     "non-recurs": bool,
     "coer": bool,
+}
+
+_RECHUNK_KEYS: dict[str, type | tuple[type, ...]] = {
+    "objsize-limit": (int, str),
+    "chunk-size": (int, str),
+    "prefix": str,
+    "sync-remote": bool,
 }
 
 Handler = Callable[[Call, str, Message], Awaitable[Reply]]
@@ -279,7 +287,8 @@ async def _create(call: Call, name: str, message: Message) -> Reply:
         await call.store.remotes.run(origin.create, message.value)
         return Reply()
     head = "{node}: failed to unmarshal create-bck (map[string]interface {}), err: "
-    props = changed(default_props(), message.value, head)
+    defaults = call.store.config.bucket_props(default_props())
+    props = changed(defaults, message.value, head)
     _must_be_free(call, identity, 409)
     call.store.catalog.create_bucket(identity, props)
     return Reply()
@@ -349,20 +358,37 @@ async def _set_props(call: Call, name: str, message: Message) -> Reply:
     bucket.props = changed(bucket.props, message.value, head)
     call.store.catalog.save_props(bucket)
     if bucket.props["mirror"]["enabled"] and not mirrored:
-        return text_reply(_finish(call, "make-n-copies", bucket.name))
+        count = min(int(bucket.props["mirror"]["copies"]), MOUNTPATHS)
+        return text_reply(make_copies(call, bucket, count).id)
     return Reply()
 
 
 async def _reset_props(call: Call, name: str, _: Message) -> Reply:
     bucket = await call.store.open_bucket(call.bucket_name(name))
     identity = {key: bucket.props[key] for key in ("bid", "created")}
-    defaults = default_props()
+    defaults = call.store.config.bucket_props(default_props())
     if bucket.remote:
         defaults["provider"] = bucket.name.provider
         defaults["versioning"]["enabled"] = False
     bucket.props = {**defaults, **identity}
     call.store.catalog.save_props(bucket)
     return Reply()
+
+
+async def _make_copies(call: Call, name: str, message: Message) -> Reply:
+    bucket = await call.store.open_bucket(call.bucket_name(name))
+    count = number_of_copies(bucket, message.value)
+    mirror = {**bucket.props["mirror"], "enabled": count > 1, "copies": max(count, 2)}
+    bucket.props = {**bucket.props, "mirror": mirror}
+    call.store.catalog.save_props(bucket)
+    return text_reply(make_copies(call, bucket, count).id)
+
+
+async def _rechunk(call: Call, name: str, message: Message) -> Reply:
+    """Check every object's record; blobs are one file each, so there are no chunks to change."""
+    bucket = await call.store.open_bucket(call.bucket_name(name))
+    decode_value(message.value, message.action, _RECHUNK_KEYS)
+    return text_reply(_finish(call, message.action, bucket.name))
 
 
 def _bucket_to(call: Call, source: BucketName, action: str) -> BucketName:
@@ -460,6 +486,8 @@ _ACTIONS: dict[tuple[str, str], Handler] = {
     ("POST", const.ACT_ETL_BCK): _transform,
     ("POST", const.ACT_TRANSFORM_OBJECTS): _transform,
     ("POST", const.ACT_PREFETCH_OBJECTS): _prefetch,
+    ("POST", "make-n-copies"): _make_copies,
+    ("POST", "rechunk"): _rechunk,
     ("PUT", const.ACT_ARCHIVE_OBJECTS): _archive,
     ("DELETE", const.ACT_DESTROY_BCK): _destroy,
     ("DELETE", const.ACT_EVICT_REMOTE_BCK): _evict_bucket,

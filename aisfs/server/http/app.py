@@ -85,7 +85,7 @@ _SHARED: dict[str, tuple[Handler, str]] = {
     "xactions": (_missing("/v1/xactions"), "GET"),
     "tokens": (_missing("AuthN"), "DELETE"),
     "ml": (serve_ml, "GET"),
-    "reverse": (_missing("/v1/reverse"), "DELETE, GET, PATCH, POST, PUT"),
+    "reverse": (_missing("/v1/reverse at a target"), "DELETE, GET, PATCH, POST, PUT"),
 }
 _PROXY: dict[str, tuple[Handler, str]] = {
     **_SHARED,
@@ -162,8 +162,9 @@ class NodeApp:
         if parts[1] in _ELSEWHERE:
             raise not_implemented(_ELSEWHERE[parts[1]])
         if family not in self._table:
-            remote = _remote(call)
-            raise AisError(400, f"invalid request URI: '{call.method} {call.path}' from {remote}")
+            remote = call.remote_addr
+            asked = f"{call.path}?{call.query_text}" if call.query_text else call.path
+            raise AisError(400, f"invalid request URI: '{call.method} {asked}' from {remote}")
         handler, allow = self._table[family]
         if call.method == "OPTIONS":
             return Reply(200, [("Allow", allow)])
@@ -172,9 +173,28 @@ class NodeApp:
         if caller := call.header(const.HEADER_CALLER_ID):
             name = const.HEADER_CALLER_ID
             raise AisError(403, f"unexpected intra-cluster header on pub: '{name}={caller}'")
+        if family == "reverse" and self.node.role == "proxy":
+            return await self._reverse(call)
         if family == "objects" and call.method == "POST":
             return await self._post_object(call, parts)
         return await handler(call)
+
+    async def _reverse(self, call: Call) -> web.StreamResponse:
+        """Let the node that a header names answer: `/v1/reverse/daemon` is its `/v1/daemon`."""
+        call.path = call.path.replace("/reverse", "", 1)
+        wanted = call.header(const.HEADER_NODE_ID)
+        if not wanted:
+            raise AisError(400, "missing node ID")
+        nodes = {node.id: node for node in (self.store.proxy, *self.store.targets)}
+        if wanted not in nodes:
+            raise AisError(
+                404,
+                f"{{node}}: cannot forward request to node node {wanted} "
+                f"not present in Smap v{self.store.smap_version}",
+                "errNodeNotFound",
+            )
+        call.node = nodes[wanted]
+        return await NodeApp(self.store, call.node)._route(call)
 
     async def _post_object(self, call: Call, parts: list[str]) -> web.StreamResponse:
         """Tell `POST /v1/objects/{bucket}` from a POST on an object."""
@@ -193,7 +213,7 @@ class NodeApp:
             message=error.message.replace("{node}", node.label),
             method=error.method or call.method,
             url_path=error.url_path or _without_secret(call.path),
-            remote_addr=_remote(call),
+            remote_addr=call.remote_addr,
             caller=self.node.label if error.at_target else "",
             node=error.node or node.label,
             status=error.status,
@@ -233,11 +253,6 @@ def _to_json(fields: dict[str, object]) -> str:
         return msgspec.json.encode(fields).decode()
     except UnicodeEncodeError:
         return json.dumps(fields, separators=(",", ":"))
-
-
-def _remote(call: Call) -> str:
-    peer = call.request.transport and call.request.transport.get_extra_info("peername")
-    return f"{peer[0]}:{peer[1]}" if peer else ""
 
 
 def _not_allowed(allow: str) -> Reply:

@@ -119,6 +119,12 @@ class Call:
         owner: int | None = getattr(self.request.protocol, "owner", None)
         return owner
 
+    @property
+    def remote_addr(self) -> str:
+        """Where the request came from, as `host:port`; empty when the connection is gone."""
+        peer = self.request.transport and self.request.transport.get_extra_info("peername")
+        return f"{peer[0]}:{peer[1]}" if peer else ""
+
     def use_lenient_query(self) -> None:
         """Parse the query with Go's rules from here on."""
         self._query = Query(self.query_text, strict=False)

@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aisfs.server.http.call import Call, Message, decode_json, decode_value, fold_keys
-from aisfs.server.http.errors import AisError, not_implemented
+from aisfs.server.http.errors import AisError
 from aisfs.server.http.replies import Reply, json_reply, text_reply
 from aisfs.server.jobs.table import Job
-from aisfs.server.naming import BucketName, parse_provider
+from aisfs.server.naming import NO_BUCKET, BucketName, parse_provider
 from aisfs.server.remote.jobs import prefetch, start_blob_download
 from aisfs.server.state import random_id
+from aisfs.server.upkeep.eviction import evict_oldest
+from aisfs.server.upkeep.mirror import resilver
 from aisfs_sdk import const
 
 DISPLAY_NAMES = {
@@ -35,13 +37,13 @@ ACT_STOP = "stop"
 """What AIS 5.0 takes; it refuses `xstop` as an invalid action."""
 
 _ELSEWHERE = {"make-n-copies", "ec-encode", "download", "evict-listrange", "delete-listrange"}
-_NOT_BUILT = {"rebalance", "resilver"}
 _NEED_BUCKET = {"load-lom-cache", "rechunk"}
 _START_KEYS: dict[str, type | tuple[type, ...]] = {
     "id": str, "kind": str, "daemonid": str, "bck": dict, "buckets": list, "timeout": int,
     "force": bool, "onlyrunning": bool, "flags": int, "show_active": bool,
 }  # fmt: skip
-_NOBODY = BucketName("")
+_REBALANCE = "rebalance_version"
+Starter = Callable[[Call, dict[str, Any]], Job]
 _NEVER = "0001-01-01T00:00:00Z"
 
 
@@ -104,9 +106,7 @@ async def start_job(call: Call, message: Message) -> Reply:
         _check_node(call, fields.get("daemonid", ""))
     starter = _STARTERS.get(kind)
     if starter is not None:
-        return text_reply(starter(call, bucket or _NOBODY).id)
-    if kind in _NOT_BUILT | _NEED_BUCKET:
-        raise not_implemented(f'job "{kind}"')
+        return text_reply(starter(call, fields).id)
     raise AisError(501, f"cannot start xaction {kind} - operation not supported", "ErrUnsupp")
 
 
@@ -137,23 +137,42 @@ def _check_node(call: Call, node: str) -> None:
         )
 
 
-def _start_lru(call: Call, bucket: BucketName) -> Job:
-    """Note an eviction that finds nothing: no bucket of this store may lose objects.
+def _start_lru(call: Call, fields: dict[str, Any]) -> Job:
+    given = [fields.get("bck"), *(fields.get("buckets") or [])]
+    buckets = [name for name in map(_bucket, given) if name is not None]
+    return evict_oldest(call, buckets, force=bool(fields.get("force")))
+
+
+def _start_resilver(call: Call, fields: dict[str, Any]) -> Job:
+    return resilver(call, fields["daemonid"])
+
+
+def _start_rebalance(call: Call, _: dict[str, Any]) -> Job:
+    """Note a rebalance: owners follow from names, and all targets share one set of blobs.
 
     Raises:
-        AisError: 501 when a bucket has LRU on, which this store does not obey.
+        AisError: 400 with one target.
     """
-    enabled = [name.uri for name, item in call.store.catalog.buckets.items() if _has_lru(item)]
-    if enabled:
-        raise not_implemented(f"LRU eviction (on in {enabled[0]})")
-    return call.store.jobs.add_finished("lru", bucket)
+    if len(call.store.targets) < 2:
+        raise AisError(400, "cannot rebalance: not enough targets (have 1, need at least 2)")
+    number = int(call.store.catalog.get_meta(_REBALANCE, "0")) + 1
+    call.store.catalog.set_meta(_REBALANCE, str(number))
+    return call.store.jobs.add_finished("rebalance", NO_BUCKET, job_id=f"g{number}")
 
 
-def _has_lru(bucket: Any) -> bool:
-    return bool(bucket.props["lru"]["enabled"])
+def _start_for_bucket(kind: str) -> Starter:
+    """Return the start of a job that has nothing to do in this store but to look."""
+
+    def start(call: Call, fields: dict[str, Any]) -> Job:
+        name = _bucket(fields.get("bck")) or NO_BUCKET
+        return call.store.jobs.add_finished(kind, call.store.find_bucket(name).name)
+
+    return start
 
 
-def _start_cleanup(call: Call, bucket: BucketName) -> Job:
+def _start_cleanup(call: Call, fields: dict[str, Any]) -> Job:
+    bucket = _bucket(fields.get("bck")) or NO_BUCKET
+
     async def sweep(job: Job) -> None:
         blobs = call.store.catalog.garbage()
         await call.store.in_thread(call.store.blobs.delete, blobs)
@@ -162,7 +181,10 @@ def _start_cleanup(call: Call, bucket: BucketName) -> Job:
     return call.store.jobs.start("cleanup-store", bucket, sweep)
 
 
-_STARTERS: dict[str, Callable[[Call, BucketName], Job]] = {
+_STARTERS: dict[str, Starter] = {
+    "resilver": _start_resilver,
+    "rebalance": _start_rebalance,
+    **{kind: _start_for_bucket(kind) for kind in _NEED_BUCKET},
     "lru": _start_lru,
     "cleanup-store": _start_cleanup,
 }
@@ -257,8 +279,8 @@ def _snapshot(job: Job) -> dict[str, Any]:
         "start-time": _time(job.start_ns),
         "end-time": _time(job.end_ns),
         "bck": bucket,
-        "src-bck": (job.source or _NOBODY).to_json(),
-        "dst-bck": bucket if job.source else _NOBODY.to_json(),
+        "src-bck": (job.source or NO_BUCKET).to_json(),
+        "dst-bck": bucket if job.source else NO_BUCKET.to_json(),
         "id": job.id,
         "kind": job.kind,
         "abort-err": job.error if job.aborted else "",

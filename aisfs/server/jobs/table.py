@@ -119,14 +119,23 @@ class Jobs:
         self._tasks[job.id] = task
         return job
 
-    def add_finished(self, kind: str, bucket: BucketName, source: BucketName | None = None) -> Job:
-        """Note a job whose work was done inside its request."""
-        job = self._add(kind, bucket, source)
+    def add_finished(
+        self,
+        kind: str,
+        bucket: BucketName,
+        source: BucketName | None = None,
+        *,
+        job_id: str = "",
+    ) -> Job:
+        """Note a job whose work was done inside its request, under an id of its own if given."""
+        job = self._add(kind, bucket, source, job_id)
         self._end(job)
         return job
 
-    def _add(self, kind: str, bucket: BucketName, source: BucketName | None) -> Job:
-        job = Job(_new_id(kind), kind, bucket, source)
+    def _add(
+        self, kind: str, bucket: BucketName, source: BucketName | None, job_id: str = ""
+    ) -> Job:
+        job = Job(job_id or _new_id(kind), kind, bucket, source)
         self._db.execute(
             "INSERT INTO jobs (id, kind, bucket, source, started, ended, objects, size, aborted,"
             " error) VALUES (?, ?, ?, ?, ?, 0, 0, 0, 0, '')",

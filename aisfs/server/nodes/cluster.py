@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from aisfs.server.buckets.props import DEFAULTS
 from aisfs.server.http.call import Call, Message
 from aisfs.server.http.errors import AisError, not_implemented
 from aisfs.server.http.replies import Reply, json_reply, text_reply
@@ -20,6 +19,11 @@ from aisfs_sdk import const
 WHAT_REMOTE = "remote"
 HEADER_REMOTE_ALIAS = "Ais-Remote-Ais-Alias"
 HEADER_REMOTE_URL = "Ais-Remote-Ais-Url"
+
+_MEMBERSHIP = {"start-maintenance", "stop-maintenance", "decommission-node", "shutdown-node"}
+_KNOWN = {
+    "reset-stats", "rotate-logs", "set-primary", "shutdown-cluster", "decommission-cluster",
+}  # fmt: skip
 
 CLUSTER_STARTED = 6
 """State flags of a healthy node: cluster started, node started."""
@@ -43,6 +47,8 @@ async def serve_health(call: Call) -> Reply:
 
 async def serve_daemon(call: Call) -> Reply:
     """Answer `/v1/daemon` of one node."""
+    if call.method == "POST":
+        raise AisError(400, f"invalid request URI: 'POST {call.path}' from {call.remote_addr}")
     if call.method != "GET":
         raise not_implemented(f"{call.method} {call.path}")
     what = call.query.text(const.QPARAM_WHAT)
@@ -61,6 +67,9 @@ async def serve_cluster(call: Call) -> Reply:
     verb = call.path.removeprefix("/v1/cluster").strip("/")
     if call.method == "PUT" and verb in {"attach", "detach"}:
         return await _attach(call, verb)
+    if call.method == "PUT" and verb == "set-config":
+        call.store.config.set_query(call.query)
+        return Reply()
     if call.method != "GET":
         return await _change(call, await call.message())
     what = call.query.text(const.QPARAM_WHAT)
@@ -96,7 +105,32 @@ async def _change(call: Call, message: Message) -> Reply:
         return await job_queries.start_job(call, message)
     if call.method == "PUT" and message.action == job_queries.ACT_STOP:
         return await job_queries.stop_jobs(call, message)
-    raise not_implemented(f'{call.method} {call.path} with action "{message.action}"')
+    if call.method == "PUT" and message.action == "set-config":
+        call.store.config.set_message(message.value)
+        return Reply()
+    if call.method == "PUT" and message.action == "reset-config":
+        call.store.config.reset()
+        return Reply()
+    if call.method == "PUT" and message.action in _MEMBERSHIP:
+        raise _refuse_membership(call, message)
+    if message.action in _KNOWN:
+        raise not_implemented(f'{call.method} {call.path} with action "{message.action}"')
+    raise AisError(400, f'invalid action "{message.action}"')
+
+
+def _refuse_membership(call: Call, message: Message) -> AisError:
+    """Return why a node cannot leave: it does not exist, or nodes of this store do not leave."""
+    fields = message.value if isinstance(message.value, dict) else {}
+    node = str(fields.get("sid") or "")
+    if node in {item.id for item in (call.store.proxy, *call.store.targets)}:
+        return not_implemented(message.action)
+    colon = ":" if message.action == "stop-maintenance" else ""
+    return AisError(
+        404,
+        f"{{node}}: {message.action}{colon} node {node} not present in "
+        f"Smap v{call.store.smap_version}",
+        "errNodeNotFound",
+    )
 
 
 # ---- the map, buckets, configuration ------------------------------------------------------------
@@ -128,14 +162,9 @@ def _bmd(call: Call) -> Reply:
 
 def _config(call: Call) -> Reply:
     """Answer the part of the configuration that clients look at."""
-    shared = {
-        key: DEFAULTS[key]
-        for key in ("write_policy", "checksum", "rate_limit", "ec", "mirror", "lru", "versioning")
-    }
+    shared = call.store.config.tree
     net = {"hostname": call.node.host, "port": str(call.node.port)}
-    return json_reply(
-        {"confdir": str(call.store.root), "host_net": net, **shared, "backend": {}, "features": "0"}
-    )
+    return json_reply({"confdir": str(call.store.root), "host_net": net, **shared, "backend": {}})
 
 
 def cluster_info(call: Call) -> dict[str, Any]:
@@ -258,7 +287,8 @@ def _node_status(call: Call) -> Reply:
 
 
 def _mountpaths_of(call: Call) -> dict[str, list[str]]:
-    return {"available": [str(call.store.blobs.root)], "waiting_dd": [], "disabled": []}
+    blobs = call.store.blobs
+    return {"available": [str(blobs.root), str(blobs.mirror)], "waiting_dd": [], "disabled": []}
 
 
 def _cluster_mountpaths(call: Call) -> Reply:

@@ -231,8 +231,8 @@ def _full_headers(call: Call, bucket: Bucket, record: Record) -> list[tuple[str,
         *attribute_headers(record),
         *_bucket_headers(bucket),
         (const.HEADER_LOCATION_PROPS, f"{call.node.label}:{call.store.disk_label()}"),
-        (const.HEADER_MIRROR_COPIES, "1"),
-        (const.HEADER_MIRROR_PATHS, f"[{call.store.blobs.root}]"),
+        (const.HEADER_MIRROR_COPIES, str(record.copies)),
+        (const.HEADER_MIRROR_PATHS, f"[{_mountpaths(call, record)}]"),
         (const.HEADER_NAME, header_text(decode_name(record.name))),
         (const.HEADER_PRESENT, "true"),
     ]
@@ -277,10 +277,15 @@ def _location(call: Call, _: Record) -> list[tuple[str, str]]:
     return [(const.HEADER_LOCATION_PROPS, f"{call.node.label}:{call.store.disk_label()}")]
 
 
-def _copies(call: Call, _: Record) -> list[tuple[str, str]]:
+def _mountpaths(call: Call, record: Record) -> str:
+    paths = (call.store.blobs.root, call.store.blobs.mirror)
+    return " ".join(str(path) for path in paths[: record.copies])
+
+
+def _copies(call: Call, record: Record) -> list[tuple[str, str]]:
     return [
-        (const.HEADER_MIRROR_COPIES, "1"),
-        (const.HEADER_MIRROR_PATHS, str(call.store.blobs.root)),
+        (const.HEADER_MIRROR_COPIES, str(record.copies)),
+        (const.HEADER_MIRROR_PATHS, _mountpaths(call, record)),
     ]
 
 

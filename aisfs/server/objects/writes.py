@@ -390,7 +390,7 @@ async def put_copies(call: Call, target: Bucket, pairs: list[tuple[Record, bytes
         AisError: 507 when the disk has no room for the links; what the origin refuses.
     """
     copies = linked_copies(call, pairs)
-    if not target.remote:
+    if not target.remote and not target.mirrored:
         call.store.catalog.put_many(target, copies)
         return
     for done, copy in enumerate(copies):
@@ -413,7 +413,7 @@ def linked_copies(call: Call, pairs: Iterable[tuple[Record, bytes]]) -> list[Rec
     try:
         for record, key in pairs:
             blob = call.store.blobs.link(record.blob)
-            copies.append(replace(record, name=key, blob=blob, atime=now, mtime=now))
+            copies.append(replace(record, name=key, blob=blob, atime=now, mtime=now, copies=1))
     except OSError as error:
         if error.errno in _FULL:
             raise no_space(str(error)) from error

@@ -188,7 +188,13 @@ async def commit(store: Store, bucket: Bucket, record: Record) -> Record:
     Raises:
         AisError: the origin refuses; nothing changed here then.
     """
+    if bucket.mirrored:
+        await store.in_thread(store.blobs.add_copy, record.blob)
+        record = replace(record, copies=2)
+    else:
+        record = replace(record, copies=1)
     if not bucket.remote:
+        _still_known(store, bucket)
         store.catalog.put(bucket, record)
         return record
     async with store.remotes.lock(bucket, record.name):

@@ -84,6 +84,7 @@ class Blobs:
         self.root = root / "blobs"
         self._new = root / "new"
         self._work = root / "work"
+        self.mirror = root / "mirror"
         for directory in (self.root, self._new, self._work):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for number in range(256):
@@ -124,7 +125,11 @@ class Blobs:
         try:
             return os.open(self.path(blob), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
+            pass
+        try:
             return os.open(self._new / blob, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return os.open(self.copy_path(blob), os.O_RDONLY | os.O_CLOEXEC)
 
     def link(self, blob: str) -> str:
         """Return the name of a new blob with the same bytes; costs no space, as blobs never change.
@@ -142,9 +147,46 @@ class Blobs:
         os.link(self.find(blob), path)
         return path
 
+    # ---- second copies ----------------------------------------------------------------------
+
+    def copy_path(self, blob: str) -> Path:
+        """Return where the second copy of a blob lies, if it has one."""
+        return self.mirror / blob[:2] / blob
+
+    def add_copy(self, blob: str) -> None:
+        """Make a second copy, in blocks of its own; an existing one is kept. Blocking.
+
+        Raises:
+            OSError: the disk is full, or the blob is gone.
+        """
+        if not self.copy_path(blob).exists():
+            self._copy_over(self.find(blob), self.copy_path(blob))
+
+    def restore(self, blob: str) -> None:
+        """Put the second copy in the place of a broken or lost blob. Blocking."""
+        self._copy_over(self.copy_path(blob), self.path(blob))
+
+    def _copy_over(self, source: Path, target: Path) -> None:
+        """Copy a file; it appears under its name when it is whole."""
+        temporary = self._work / secrets.token_hex(16)
+        try:
+            with source.open("rb", buffering=0) as file:
+                temporary.touch(mode=0o600)
+                with temporary.open("wb", buffering=0) as output:
+                    shutil.copyfileobj(file, output, COPY_PIECE)
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary.rename(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def drop_copy(self, blob: str) -> None:
+        """Delete the second copy, if there is one."""
+        self.copy_path(blob).unlink(missing_ok=True)
+
     def delete(self, blobs: Iterable[str]) -> None:
-        """Delete committed blobs that no record names any more."""
+        """Delete committed blobs that no record names any more, and their copies."""
         for blob in blobs:
+            self.drop_copy(blob)
             self.find(blob).unlink(missing_ok=True)
 
     def pending(self) -> list[str]:

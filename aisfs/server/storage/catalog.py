@@ -38,12 +38,14 @@ CREATE TABLE IF NOT EXISTS objects (
     bucket INTEGER NOT NULL, name BLOB NOT NULL, size INTEGER NOT NULL, version TEXT NOT NULL,
     checksum_type TEXT NOT NULL, checksum TEXT NOT NULL, atime INTEGER NOT NULL,
     mtime INTEGER NOT NULL, custom TEXT NOT NULL, chunks INTEGER NOT NULL,
-    chunk_size INTEGER NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (bucket, name)
+    chunk_size INTEGER NOT NULL, blob TEXT NOT NULL, copies INTEGER NOT NULL DEFAULT 1,
+    PRIMARY KEY (bucket, name)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS garbage (blob TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 _COLUMNS = (
-    "name, size, version, checksum_type, checksum, atime, mtime, custom, chunks, chunk_size, blob"
+    "name, size, version, checksum_type, checksum, atime, mtime, custom, chunks, chunk_size, "
+    "blob, copies"
 )
 FIRST_BID = 1 << 63
 """AIS marks ids of ais buckets with the highest bit."""
@@ -67,6 +69,12 @@ class Bucket:
     def remote(self) -> bool:
         """Whether its objects come from a cloud or another cluster."""
         return self.name.provider != "ais" or bool(self.name.uuid)
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether new objects get a second copy."""
+        mirror = self.props["mirror"]
+        return bool(mirror["enabled"]) and int(mirror["copies"]) > 1
 
     @property
     def checksum_type(self) -> str:
@@ -97,12 +105,16 @@ class Record:
     custom: dict[str, str] = field(default_factory=dict)
     chunks: int = 0
     chunk_size: int = 0
+    copies: int = 1
 
 
 def _record(row: tuple[Any, ...]) -> Record:
-    name, size, version, kind, value, atime, mtime, custom, chunks, chunk_size, blob = row
+    name, size, version, kind, value, atime, mtime, custom, *rest = row
+    chunks, chunk_size, blob, copies = rest
     keys = json.loads(custom) if custom else {}
-    return Record(name, size, version, kind, value, atime, mtime, blob, keys, chunks, chunk_size)
+    return Record(
+        name, size, version, kind, value, atime, mtime, blob, keys, chunks, chunk_size, copies
+    )
 
 
 def prefix_end(prefix: bytes) -> bytes | None:
@@ -121,10 +133,17 @@ class Catalog:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
+        self._add_column()
         self._atimes: dict[tuple[int, bytes], int] = {}
         self._unlinked: list[str] = []
         self.workers: Executor | None = None
         self.buckets = {bucket.name: bucket for bucket in self._load_buckets()}
+
+    def _add_column(self) -> None:
+        """Add what data directories of earlier versions lack."""
+        columns = {row[1] for row in self._db.execute("PRAGMA table_info(objects)")}
+        if "copies" not in columns:
+            self._db.execute("ALTER TABLE objects ADD COLUMN copies INTEGER NOT NULL DEFAULT 1")
 
     def close(self) -> None:
         """Write what waits in memory and close the database."""
@@ -165,6 +184,12 @@ class Catalog:
             rows = self._db.execute("SELECT blob FROM objects")
             committed = {blob for (blob,) in rows}.intersection(pending)
         self._blobs.recover(committed)
+        if self._blobs.mirror.exists():
+            rows = self._db.execute("SELECT blob FROM objects WHERE copies > 1")
+            kept = {blob for (blob,) in rows}
+            for path in self._blobs.mirror.glob("*/*"):
+                if path.name not in kept:
+                    path.unlink()
         self._blobs.delete(blob for (blob,) in self._db.execute("SELECT blob FROM garbage"))
         self._db.execute("DELETE FROM garbage")
 
@@ -353,7 +378,7 @@ class Catalog:
 
     def _insert(self, bucket: Bucket, record: Record) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 bucket.id,
                 record.name,
@@ -367,6 +392,7 @@ class Catalog:
                 record.chunks,
                 record.chunk_size,
                 record.blob,
+                record.copies,
             ),
         )
 

@@ -1,0 +1,1 @@
+"""Storage jobs: second copies, repair, eviction by age, and what needs no work in this store."""
