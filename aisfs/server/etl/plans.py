@@ -187,7 +187,7 @@ def _plan_class(definition: Definition, directory: Path, shared: dict[str, str])
 def _sdk_requirement(payload: str) -> list[str]:
     """Return what the image of the official SDK would have: its web frameworks."""
     data = decode_base64({"payload": payload}, "payload")
-    if b"aistore" not in data:
+    if b"aistore.sdk" not in data:
         return []
     return ["aistore[etl]"] if any(name in data for name in _SDK_EXTRAS) else ["aistore"]
 
