@@ -548,15 +548,16 @@ def _redirected(call: Call, base: str, target: str, location: str) -> tuple[str,
     """Return node and request target after a redirect.
 
     Objects keep the path and query that we made: gateways of 2023 write the path in an encoding of
-    their own, in which "?" and "%" mean another object. Only where the request was signed does the
-    location count as it stands.
+    their own, in which "?" and "%" mean another object. Only where the request was signed, or goes
+    to a transformer that fetches the object itself, does the location count as it stands.
     """
     found = _LOCATION.match(urljoin(base + target, location))
     if not location or found is None:
         msg = f"{call}: redirected to {location!r}"
         raise requests.exceptions.InvalidURL(msg)
     new_base, new_target = found.groups()
-    if not call.keep_path or _SIGNED.search(new_target):
+    elsewhere = not new_target.startswith(f"/{const.URL_PATH_VERSION}/")  # to a transformer
+    if not call.keep_path or elsewhere or _SIGNED.search(new_target):
         return new_base, new_target
     # From the end of the text: the name itself may hold what looks like a query.
     routing = dict(_ROUTING.findall(new_target))

@@ -84,6 +84,7 @@ spec:
     client.etl("spec-etl").init_spec(template)
     data = client.bucket("src").object(OBJECT).get(etl_name="spec-etl").read_all()
     assert data == b"HELLO 1\n"
+    client.etl("spec-etl").stop()
     client.etl("spec-etl").delete()
 
 
