@@ -9,6 +9,7 @@ from aisfs_sdk import const
 from aisfs_sdk.copy_messages import CopyOptions, Transform
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.etl_const import DEFAULT_ETL_TIMEOUT
+from aisfs_sdk.multiobj.live_jobs import make_way, remember
 from aisfs_sdk.multiobj.object_names import ObjectNames
 from aisfs_sdk.multiobj.object_range import ObjectRange
 from aisfs_sdk.multiobj.object_template import ObjectTemplate
@@ -171,6 +172,9 @@ class ObjectGroup:
     ) -> str:
         """Copy the objects into another bucket, which is made if it is an AIS bucket.
 
+        A job that still lives for the same buckets, with other options, is waited for and ended
+        first: newer clusters would use its options.
+
         AIS: POST /v1/buckets/NAME, action "copy-listrange".
 
         Args:
@@ -194,7 +198,7 @@ class ObjectGroup:
         if dry_run:
             self._log_names("copied", to_bck)
         value = self._transfer(to_bck, options, continue_on_error)
-        return self._send(const.HTTP_METHOD_POST, const.ACT_COPY_OBJECTS, value)
+        return self._send_apart(const.ACT_COPY_OBJECTS, to_bck, value)
 
     def transform(  # noqa: PLR0917 - as documented
         self,
@@ -212,6 +216,9 @@ class ObjectGroup:
         etl_pipeline: Sequence[str] | None = None,
     ) -> str:
         """Send the objects through a transformer, and the results into another bucket.
+
+        A job that still lives for the same buckets, with other options, is waited for and ended
+        first: newer clusters would use its options.
 
         AIS: POST /v1/buckets/NAME, action "etl-listrange".
 
@@ -244,7 +251,7 @@ class ObjectGroup:
         request = f"transform of {self!r} by {etl_name}"
         transform = Transform(etl_name, timeout, etl_pipeline or ())
         value |= transform.value(self.bck.bound_client.era, request)
-        return self._send(const.HTTP_METHOD_POST, const.ACT_TRANSFORM_OBJECTS, value)
+        return self._send_apart(const.ACT_TRANSFORM_OBJECTS, to_bck, value)
 
     def archive(
         self,
@@ -307,6 +314,14 @@ class ObjectGroup:
 
     def _log_names(self, done: str, to_bck: Bucket) -> None:
         log.info("dry run: would be %s to %s: %s", done, to_bck.uri, self._collection)
+
+    def _send_apart(self, action: str, to_bck: Bucket, value: dict[str, Any]) -> str:
+        """Send a copy or transform, so that no job with other options serves it."""
+        client = self.bck.bound_client
+        make_way(client, action, self.bck, to_bck, value)
+        job_id = self._send(const.HTTP_METHOD_POST, action, value)
+        remember(client, job_id, value)
+        return job_id
 
     def _send(self, method: str, action: str, value: dict[str, Any]) -> str:
         return self.bck.make_request(method, action, value).text.strip().strip('"')
