@@ -100,6 +100,7 @@ def test_demo_on_a_cluster_makes_and_removes_its_own_bucket(
 ) -> None:
     ended = runtime.run("--script", AIS_ENDPOINT=store.endpoint)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "# Left out: prefetch and evict." in ended.stdout
     seen = [(each["method"], each["path"]) for each in store.requests()]
     made = {path for method, path in seen if method == "POST" and path.startswith("/v1/buckets/")}
     gone = {path for method, path in seen if method == "DELETE" and path in made}

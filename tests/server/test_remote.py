@@ -304,6 +304,8 @@ def test_official_client_prefetches_and_evicts(cloud: Cloud) -> None:
         cloud.file(name, b"bytes")
     client = Client(cloud.store.endpoint)
     bucket = client.bucket("cloud", provider="aws")
+    entries = bucket.list_all_objects(page_size=1)  # in msgpack
+    assert [(entry.name, entry.is_cached()) for entry in entries] == [("a", False), ("b", False)]
     job = bucket.objects(obj_names=["a", "b"]).prefetch()
     assert client.job(job, "prefetch-listrange").wait(timeout=20).success
     assert bucket.object("a").head().present

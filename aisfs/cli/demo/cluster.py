@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from aisfs.cli import Failure
+from aisfs.cli.demo.data import cloud_objects
 from aisfs_sdk import AISError, Client
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from aisfs.cli.demo.place import Place
 
 _BUCKET = "demo"
+CLOUD = "cloud"
+"""The embedded store's remote bucket: a directory of this name plays the cloud."""
+
+_SERVE = (sys.executable, "-P", "-m", "aisfs", "serve", "--data")
 _START_LIMIT_S = 30.0
 _END_LIMIT_S = 10.0
 
@@ -37,6 +42,7 @@ def cluster(here: Place, objects: Mapping[str, bytes]) -> Iterator[dict[str, str
         Failure: there is no store, or it refuses the bucket.
     """
     endpoint = os.environ.get("AIS_ENDPOINT", "")
+    more: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         if endpoint:
             bucket = f"aisfs-demo-{secrets.token_hex(4)}"
@@ -44,8 +50,9 @@ def cluster(here: Place, objects: Mapping[str, bytes]) -> Iterator[dict[str, str
         else:
             bucket = _BUCKET
             endpoint = stack.enter_context(_embedded_store(here))
+            more = {"CLOUD": CLOUD}
         stack.enter_context(_filled_bucket(endpoint, bucket, objects, keep=here.keep))
-        yield _environment(here, endpoint, bucket)
+        yield _environment(here, endpoint, bucket) | more
 
 
 @contextlib.contextmanager
@@ -54,7 +61,7 @@ def _embedded_store(here: Place) -> Iterator[str]:
     log = here.path / "store.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-P", "-m", "aisfs", "serve", "--data", str(here.path / "store")],
+            [*_SERVE, str(here.path / "store"), "--remote", f"aws://{CLOUD}={_cloud(here)}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -74,6 +81,15 @@ def _embedded_store(here: Place) -> Iterator[str]:
             process.returncode = 0  # goes on without us
         else:
             _end(process)
+
+
+def _cloud(here: Place) -> Path:
+    """Make the directory that plays a cloud, with what lies in it."""
+    path = here.path / CLOUD
+    path.mkdir()
+    for name, content in cloud_objects().items():
+        (path / name).write_bytes(content)
+    return path
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

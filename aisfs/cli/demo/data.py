@@ -127,3 +127,8 @@ def local_files(directory: Path) -> None:
             path.chmod(0o755)
     with tarfile.open(directory / "project.tar", "w") as archive:
         archive.add(directory / "project", "project")
+
+
+def cloud_objects() -> dict[str, bytes]:
+    """Return what lies in the remote bucket of a demo with a store of its own."""
+    return {f"model-{number}.bin": bytes([number]) * 4096 for number in (1, 2)}

@@ -56,7 +56,16 @@ class Tour:
     def with_mount(self) -> bool:
         """Mount the bucket and use it until a step goes wrong; tell whether none did."""
         steps = [*_mounting(self._objects), *_changing(), *_training(self._objects)]
-        return all(self._run(step) for step in steps)
+        return all(self._run(step) for step in steps) and all(
+            self._run(step) for step in self._remote_steps()
+        )
+
+    def _remote_steps(self) -> list[Step]:
+        """Return the steps with a remote bucket, if this cluster has one for the demo."""
+        if "CLOUD" in self.environment:
+            return _prefetching()
+        print("# Left out: prefetch and evict. This cluster's remote buckets are not the demo's.\n")
+        return []
 
     def unmount(self) -> bool:
         """Take the mount down as a user does; tell whether that was right."""
@@ -152,6 +161,22 @@ def _changing() -> list[Step]:
                      ("", "/README", "/data", "/data/primes.txt", "/latest", "/sum.sh"))),
         Step("Run the program, from the mount, on the mount.",
              "mnt/project/sum.sh mnt/project/latest", "77\n"),
+    ]  # fmt: skip
+
+
+def _prefetching() -> list[Step]:
+    first, *others = sorted(data.cloud_objects())
+    away = [f"{name}: in the cloud\n" for name in (first, *others)]
+    here = [f"{first}: on the cluster, too\n", *away[1:]]
+    show = "python3 -m aisfs.cli.demo.remote"
+    return [
+        Step("A remote bucket: here a directory plays the cloud. The cluster has no bytes yet.",
+             show, "".join(away)),
+        Step("Prefetch: the cluster gets a copy.",
+             f"{show} prefetch {first}", "".join(here)),
+        Step("Evict: the copy goes, the cloud keeps the object.",
+             f"{show} evict {first} && ls cloud", "".join(away) + "".join(
+                 f"{name}\n" for name in (first, *others))),
     ]  # fmt: skip
 
 

@@ -64,7 +64,7 @@ async def list_remote(call: Call, bucket: Bucket, value: Any) -> Reply:
 
 def _encode(request: ListRequest, writer: "Writer", merged: list[Pair], last: bytes) -> bytes:
     entries = [writer.entry(listed, row) for listed, row in merged]
-    return encode_page(request, entries, more=bool(last), token=last and writer.text(last))
+    return encode_page(request, entries, more=bool(last), token=writer.text(last) if last else "")
 
 
 def _asked(request: ListRequest) -> PageRequest:
