@@ -32,7 +32,7 @@ def import_tree(store: Store, root: Path) -> int:
                 name = BucketName(entry.name)
                 bucket = store.catalog.buckets.get(name)
                 if bucket is None:
-                    bucket = store.catalog.create_bucket(name, default_props())
+                    bucket = store.catalog.create_bucket(name, default_props(store.era))
                 count += _import_bucket(store, bucket, Path(entry.path))
     except OSError as error:
         raise ImportTreeError(f"cannot import {root}: {error}") from error

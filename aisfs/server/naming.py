@@ -4,32 +4,19 @@ Pure functions and values; nothing here knows a request or a file. Object names 
 surrogateescape, so that a name that is not UTF-8 survives unchanged (AIS accepts such names).
 """
 
+import json
 import re
 from dataclasses import dataclass
-from urllib.parse import quote
 
+from aisfs.server.eras import NEWEST, Era
 from aisfs.server.http.errors import AisError
 
-PROVIDERS = {
-    "": "ais",
-    "ais": "ais",
-    "aws": "aws",
-    "s3": "aws",
-    "gcp": "gcp",
-    "gs": "gcp",
-    "azure": "azure",
-    "az": "azure",
-    "oci": "oci",
-    "oc": "oci",
-}
-SCHEMES = {"ais": "ais", "aws": "s3", "gcp": "gs", "azure": "az", "oci": "oc"}
+SCHEMES = {
+    "ais": "ais", "aws": "s3", "gcp": "gs", "azure": "az", "oci": "oc", "hdfs": "hdfs", "ht": "ht",
+}  # fmt: skip
 BACKENDS = {"aws": "AWS", "gcp": "GCP", "azure": "Azure", "oci": "OCI"}
-MAX_BUCKET_NAME = 64
-"""AIS 5.0 refuses longer bucket names."""
 
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9._-]+")
-_REENCODED = re.compile(r"[\x00-\x20%?#+\x7f]")
-_NON_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +54,15 @@ NO_BUCKET = BucketName("")
 """Stands for the bucket of what has none."""
 
 
-def parse_provider(text: str) -> str:
+def parse_provider(text: str, era: Era = NEWEST) -> str:
     """Return the canonical provider of a query value.
 
     Raises:
-        AisError: 400 ErrInvalidBackendProvider for anything AIS does not know.
+        AisError: 400 ErrInvalidBackendProvider for anything that the release does not know.
     """
-    provider = PROVIDERS.get(text)
+    provider = era.providers.get(text)
     if provider is None:
-        raise AisError(
-            400,
-            f'invalid backend provider "{text}": must be one of '
-            "[ais, aws (s3://), gcp (gs://), azure (az://), oci (oc://)]",
-            "ErrInvalidBackendProvider",
-        )
+        raise era.said.unknown_provider.error(provider=text)
     return provider
 
 
@@ -104,38 +86,58 @@ def parse_uname(text: str) -> tuple[BucketName, str]:
     if not name or not slash:
         raise AisError(400, "bucket name is missing")
     uuid, ns_name = parse_namespace(namespace)
-    return BucketName(name, PROVIDERS.get(provider, "ais"), uuid, ns_name), obj
+    return BucketName(name, NEWEST.providers.get(provider, "ais"), uuid, ns_name), obj
 
 
-def check_bucket_name(name: str) -> None:
-    """Refuse what AIS 5.0 does not take as the name of a new bucket.
+def check_bucket_name(name: str, era: Era = NEWEST) -> None:
+    """Refuse what a release does not take as the name of a new bucket.
 
     Raises:
         AisError: 400 with the reason.
     """
     if not _BUCKET_NAME.fullmatch(name) or ".." in name:
-        raise AisError(
-            400,
-            "bucket name is invalid: may only contain letters, numbers, "
-            "dashes (-), underscores (_), and dots (.)",
-        )
-    if name.startswith("."):
+        quoted = json.dumps(name, ensure_ascii=False)[1:-1]
+        raise era.said.invalid_bucket_name.error(bucket=quoted)
+    if name.startswith(".") and not era.names.dot_buckets:
         raise AisError(400, f'reserved bucket name "{name}" (unknown system bucket)')
-    if len(name) > MAX_BUCKET_NAME:
-        raise AisError(400, f"bucket name is too long: {len(name)} > {MAX_BUCKET_NAME}(max length)")
+    if len(name) > (longest := era.names.longest_bucket):
+        raise AisError(400, f"bucket name is too long: {len(name)} > {longest}(max length)")
 
 
-def is_valid_object_name(name: str) -> bool:
-    """Tell whether AIS 5.0 takes the name: no `.` or `..` part, no trailing slash, no `~/`."""
-    if not name or name.endswith("/") or name.startswith("~/"):
+def is_valid_object_name(name: str, era: Era = NEWEST) -> bool:
+    """Tell whether a name may be an object's: no `.` or `..` part, no trailing slash.
+
+    Without a release to ask, nor `~/` at its beginning, which AIS 5.0 refuses. AIS 3.17 stores
+    most of what is refused here, outside its place.
+    """
+    if not name or name.endswith("/"):
+        return False
+    if name.startswith("~/") and not era.names.home_prefix:
         return False
     return not any(part in {".", ".."} for part in name.split("/"))
 
 
-def check_object_name(name: str) -> None:
+def check_object_name(name: str, era: Era = NEWEST) -> None:
     """Raise 400 errInvalidPath for a name that `is_valid_object_name` refuses."""
-    if not is_valid_object_name(name):
+    if not is_valid_object_name(name, era):
         raise AisError(400, f'invalid object name "{name}"', "errInvalidPath")
+
+
+def check_name_length(name: str, era: Era) -> None:
+    """Refuse a name that a release cannot keep on its disks.
+
+    Raises:
+        AisError: 500 PathError.
+    """
+    *directories, last = (len(encode_name(part)) for part in name.split("/"))
+    rules = era.names
+    limits = (
+        (last, rules.longest_last_part),
+        (max(directories, default=0), rules.longest_part),
+        (len(encode_name(name)), rules.longest),
+    )
+    if any(limit and length > limit for length, limit in limits):
+        raise AisError(500, f"{name}: file name too long", "PathError")
 
 
 def check_prefix(prefix: str) -> None:
@@ -155,20 +157,3 @@ def encode_name(name: str) -> bytes:
 def decode_name(name: bytes) -> str:
     """Return an object name as text; undo with `encode_name`."""
     return name.decode("utf-8", "surrogateescape")
-
-
-def escape_location(path: str) -> tuple[str, bool]:
-    """Encode a decoded path for `Location` as AIS 5.0 does.
-
-    Returns:
-        The encoded path, and whether it had to be re-encoded in full. 5.0 does that for blank,
-        `%`, `?`, `#`, `+`; this server also for control characters, whose raw form 5.0 sends and
-        every client then trips over.
-    """
-    if _REENCODED.search(path):
-        return quote(encode_name(path), safe="$&+,/:;=@-_.~"), True
-
-    def hexed(match: re.Match[str]) -> str:
-        return "".join(f"%{byte:02x}" for byte in encode_name(match.group()))
-
-    return _NON_ASCII.sub(hexed, path), False

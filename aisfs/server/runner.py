@@ -161,7 +161,7 @@ def open_store(options: Options, root: Path) -> Store:
         era=ERAS[options.compat],
         etls=etls,
         remotes=_remotes(options, catalog, uuid),
-        config=Config(catalog),
+        config=Config(catalog, ERAS[options.compat]),
         promote_roots=_promote_roots(options),
     )
     catalog.workers = store.workers
@@ -202,7 +202,7 @@ def _promote_roots(options: Options) -> Roots:
 
 
 def _remotes(options: Options, catalog: Catalog, uuid: str) -> Remotes:
-    remotes = Remotes(catalog, uuid)
+    remotes = Remotes(catalog, uuid, ERAS[options.compat])
     for text in options.remote:
         try:
             remotes.configure(text)

@@ -28,6 +28,9 @@ from aisfs.server.storage.catalog import Bucket, Catalog
 from aisfs.server.trust import Trust
 from aisfs_sdk.smap import digest, hrw, object_uname
 
+MAX_LISTINGS = 1024
+"""Ids of listings remembered, for the releases that ask."""
+
 _ID_ALPHABET = string.ascii_letters + string.digits
 
 
@@ -59,22 +62,22 @@ class Node:
         """The form messages quote: `p[id]`, `t[id]`."""
         return f"{self.role[0]}[{self.id}]"
 
-    def to_json(self, flags: int) -> dict[str, Any]:
+    def to_json(self, flags: int, *, with_digest: bool = True) -> dict[str, Any]:
         """Return the node's entry in the cluster map."""
         net = {
             "node_ip_addr": self.host,
             "daemon_port": str(self.port),
             "direct_url": self.url,
         }
-        return {
+        entry = {
             "public_net": net,
             "intra_data_net": net,
             "intra_control_net": net,
             "daemon_type": self.role,
             "daemon_id": self.id,
             "flags": flags,
-            "id_digest": digest(self.id),
         }
+        return {**entry, "id_digest": digest(self.id)} if with_digest else entry
 
 
 @dataclass(slots=True)
@@ -106,6 +109,7 @@ class Store:
     shard_locks: WeakValueDictionary[tuple[int, bytes], asyncio.Lock] = field(
         default_factory=WeakValueDictionary
     )
+    listings: dict[str, None] = field(default_factory=dict)
     smap_version: int = 1
     started_ns: int = field(default_factory=time.monotonic_ns)
     workers: ThreadPoolExecutor = field(
@@ -127,14 +131,15 @@ class Store:
         bucket = self.catalog.buckets.get(name)
         if bucket is not None:
             return bucket
-        if self.remotes.is_missing_backend(name.provider):
+        if name.provider == "ht":  # buckets of HTTP addresses, in AIS 3.17 only
             raise AisError(
-                404,
-                f"{{node}}: failed to lookup bucket {name.uri}, "
-                f"err: {BACKENDS[name.provider]} backend is missing in the cluster configuration",
-                "ErrFailedTo",
+                404, f'remote bucket "{name.uri}" does not exist', "ErrRemoteBckNotFound"
             )
-        if name.provider != "ais":
+        if name.provider in BACKENDS and self.remotes.is_missing_backend(name.provider):
+            raise self.era.said.cloud_lookup.error(
+                uri=name.uri, provider=name.provider, backend=BACKENDS[name.provider]
+            )
+        if name.provider in BACKENDS:
             raise AisError(
                 404,
                 f'{name.provider} bucket "{name.uri}" does not exist',
@@ -163,9 +168,15 @@ class Store:
         winner = hrw(uname, [target.id for target in self.targets])
         return next(target for target in self.targets if target.id == winner)
 
+    def note_listing(self, uuid: str) -> None:
+        """Remember the id of a listing; the oldest of many go."""
+        self.listings[uuid] = None
+        if len(self.listings) > MAX_LISTINGS:
+            del self.listings[next(iter(self.listings))]
+
     def disk_label(self) -> str:
         """Return the disk part of `Ais-Location`: path, disk, disk class."""
-        return f"mp[{self.blobs.root}, embedded, ssd]"
+        return f"mp[{self.blobs.root}, embedded{self.era.disk_class}]"
 
 
 def random_id(length: int = 9) -> str:

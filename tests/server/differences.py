@@ -137,7 +137,6 @@ _SAID = "what the process said is told"
 _ESCAPED = "AIS cuts or refuses such names; here they are escaped"
 _STATUS = "3.17 takes the text of an error for the result; here it is an error"
 _HONEST_404 = "3.17 answers 400 with a path of its disk"
-_AND_TWICE = "3.17 escapes & as HTML"
 _RUNNING = "3.17 answers 200 and loses the transformer; here refused, and it goes on running"
 _DELETED = "3.17 leaves the processes of a deleted transformer running"
 _NO_COMMAND = "there is no such program"
@@ -187,9 +186,6 @@ ETL_DIFFERENCES: dict[str, dict[str, str]] = {
         "inline/transformer-404": _STATUS,
         "inline/transformer-500": _STATUS,
         "inline/transformer-204": _STATUS,
-        "peek/hpush/odd-name#2": _AND_TWICE,
-        "peek/hpull/odd-name#2": _AND_TWICE,
-        "peek/hrev/odd-name#2": _AND_TWICE,
         "peek/io/inline": _NO_COMMAND,
         "peek/io/inline-headers": _NO_COMMAND,
         "peek/io/odd-name": _NO_COMMAND,

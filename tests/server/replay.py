@@ -23,11 +23,13 @@ from tests.server import samples, wire
 from tests.support.store import StoreProcess
 
 RECORDED = Path(__file__).parent / "recorded"
-SECTIONS = {
+_LOCAL = {
     "general", "bucket", "redirect", "object", "range", "cond", "checksum", "version", "custom",
-    "list", "append", "mpt", "rename", "copy", "name", "direct", "arch", "archput",
-    "moss", "remote", "blob",
+    "list", "append", "mpt", "rename", "copy", "name", "direct", "arch", "archput", "moss",
 }  # fmt: skip
+SECTIONS = {"5.0": _LOCAL | {"remote", "blob"}, "3.17": _LOCAL}
+"""What is compared of each release."""
+
 
 _SHAPES = {
     "NS": r"\d+", "LEN": r"\d+", "BYTES": r"\d+", "BID": r"\w+", "CLIENT": r"[\d.]+:\d+",
@@ -49,6 +51,8 @@ _DECODER_PLACE = re.compile(r", error found in #\d+ byte of .*", re.DOTALL)
 _UNKNOWN_FIELD = re.compile(r"found unknown field: \w+")
 _WHOLE_REDIRECTS = ("redirect/", "moss/redirect")
 _JOB_ID = re.compile(rb"[\w-]{9,14}")
+_LISTING = re.compile(r'"uuid": "([A-Za-z0-9_-]{9})"')
+_LISTED_AS = re.compile(rb'"uuid":"([A-Za-z0-9_-]+)","continuation_token"')
 _IGNORED = {"date", "x-content-type-options", "transfer-encoding", "connection"}
 
 
@@ -71,12 +75,12 @@ def expand(text: str) -> str:
     return text
 
 
-def load_cases() -> Iterator[Case]:
-    """Yield the cases of the sections that this store is compared in."""
-    with gzip.open(RECORDED / "objects-5.0.jsonl.gz", "rt", encoding="utf-8") as file:
+def load_cases(era: str) -> Iterator[Case]:
+    """Yield the cases of the sections that this store is compared in, of one release."""
+    with gzip.open(RECORDED / f"objects-{era}.jsonl.gz", "rt", encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
-            if row["case"].split("/")[0] in SECTIONS:
+            if row["case"].split("/")[0] in SECTIONS[era]:
                 request = row["request"]
                 yield Case(
                     row["case"],
@@ -144,7 +148,8 @@ def value_differs(expected: Any, actual: Any, path: str = "") -> str:
 
 
 def _sorted_words(text: str) -> str:
-    return " ".join(sorted(text.strip("[]").split(" ")))
+    kind, _, rest = text.partition("[")
+    return f"{kind}[" + " ".join(sorted(rest.removesuffix("]").split(" ")))
 
 
 def _hash_differs(expected: str, actual: bytes) -> str:
@@ -237,11 +242,13 @@ def _grouped(pairs: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
 class Replay:
     """Sends the cases in order and collects how each answer differs (empty: not at all).
 
-    `origin` is another store, to be attached as the remote cluster `rem`.
+    `era` is the release that the store answers like; `origin` another store, to be attached as
+    the remote cluster `rem`.
     """
 
-    def __init__(self, store: StoreProcess, origin: StoreProcess) -> None:
+    def __init__(self, store: StoreProcess, era: str, origin: StoreProcess) -> None:
         self.store = store
+        self.era = era
         self.origin = origin
         self.differences: dict[str, str] = {}
         self._seen: dict[str, str] = {"REMOTE": origin.smap()["uuid"]}
@@ -254,7 +261,7 @@ class Replay:
     def run(self) -> None:
         """Replay everything."""
         self.prepare("start")
-        for case in load_cases():
+        for case in load_cases(self.era):
             self.prepare(case.name)
             self.differences[case.name] = self._play(case)
 
@@ -304,11 +311,16 @@ class Replay:
 
     def bucket(self, name: str, props: dict[str, Any] | None = None) -> None:
         """Make an empty bucket, destroying one of that name."""
+        self.drop_bucket(name)
         target = f"/v1/buckets/{name}?provider=ais"
-        wire.follow(self.store.endpoint, "DELETE", target, [], b'{"action":"destroy-bck"}')
         message = json.dumps({"action": "create-bck", "value": props}).encode()
         answer = wire.follow(self.store.endpoint, "POST", target, [], message)
         assert answer.status == 200, (name, answer)
+
+    def drop_bucket(self, name: str) -> None:
+        """Destroy a bucket, if it is there."""
+        target = f"/v1/buckets/{name}?provider=ais"
+        wire.follow(self.store.endpoint, "DELETE", target, [], b'{"action":"destroy-bck"}')
 
     # One case.
 
@@ -355,11 +367,14 @@ class Replay:
         """Replace placeholders of a request by what was seen last."""
         fixed = {"TARGET": next(iter(self._targets)), "PROXY": "p1", "UTM": "1", "SMAPVER": "1"}
         fixed["TIME"] = "Wed, 21 Oct 2015 07:28:00 GMT"
-        return _PLACEHOLDER.sub(lambda m: self._seen.get(m[1], fixed.get(m[1], m[0])), text)
+        text = _PLACEHOLDER.sub(lambda m: self._seen.get(m[1], fixed.get(m[1], m[0])), text)
+        return _LISTING.sub(lambda m: f'"uuid": "{self._seen.get("LISTING", m[1])}"', text)
 
     def _compare(self, case: Case, number: int, hop: dict[str, Any], answer: wire.Answer) -> str:
         if hop["status"] != answer.status:
             return f"status {hop['status']} != {answer.status} {answer.body[:300]!r}"
+        if hop.get("short", False) != answer.short:
+            return f"body {'ends early' if answer.short else 'is whole'}"
         expected = hop.get("headers", [])
         headers = list(answer.headers)
         if hop["status"] in {301, 307} and not case.name.startswith(_WHOLE_REDIRECTS):
@@ -381,6 +396,8 @@ class Replay:
             self._seen["JOB"] = job
         if answer.status == 202 and answer.body:
             self._seen["JOB"] = answer.body.decode()
+        if listing := _LISTED_AS.search(answer.body):
+            self._seen["LISTING"] = listing[1].decode()
         if case.name in {"mpt/create", "mpt/create2", "mpt/create3"}:
             self._seen["UPLOAD"] = answer.body.decode()
 
@@ -409,7 +426,8 @@ LISTED = {
 
 def _fill_list(replay: Replay) -> None:
     for name, body in LISTED.items():
-        replay.put(f"po-l/{name}", body)
+        if replay.era == "5.0" or "%20" not in name:  # which a redirect of 3.17 breaks
+            replay.put(f"po-l/{name}", body)
     replay.put("po-l/cust", "x", "color=red")
 
 
@@ -440,6 +458,12 @@ def _fill_batch(replay: Replay) -> None:
     replay.put("po-ar2/o.txt", "other")
 
 
+def _drop_odd_buckets(replay: Replay) -> None:
+    """Destroy what was made to try names."""
+    for name in (".abc", "b" * 64, "b" * 65, "b" * 255, "PO-Upper", "po_under", "b", "po-b3"):
+        replay.drop_bucket(name)
+
+
 def _checksum_bucket(kind: str) -> Callable[[Replay], None]:
     return lambda replay: replay.bucket("po-ct", {"checksum": {"type": kind}})
 
@@ -449,9 +473,10 @@ SETUPS: list[tuple[str, Callable[[Replay], None]]] = [
     ("start", lambda replay: replay.put("po-a/base", "hello world")),
     ("general/head-bucket-provider-none", lambda replay: replay.put("po-a/base", "hello world")),
     ("bucket/head", _fill_b1),
+    ("bucket/list-value-empty", _drop_odd_buckets),
     ("redirect/get", lambda replay: replay.put("po-a/red.txt", "hello world")),
     ("object/vdir-HEAD", lambda replay: replay.put("po-a/vdir/x", "x")),
-    ("range/bytes-empty", lambda replay: replay.put("po-a/poison", "x")),
+    ("range/bytes-empty", lambda replay: replay.put("po-a/poison", "hello world")),
     (
         "range/checksummed",
         lambda replay: replay.bucket(

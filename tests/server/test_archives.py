@@ -155,7 +155,7 @@ def test_a_truncated_shard_cuts_the_connection(store: StoreProcess, bucket: str)
     body = samples.archive_of(".tgz", [("a", os.urandom(3 << 20))])
     put(store, url(bucket, "s.tgz"), body[: len(body) // 2])
     answer = get(store, url(bucket, "s.tgz", "archpath=a"))
-    assert answer.status in {0, 400}
+    assert answer.short or answer.status in {0, 400}
     assert get(store, url(bucket, "s.tgz")).status == 200
 
 

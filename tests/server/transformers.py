@@ -108,7 +108,7 @@ def delete(store: StoreProcess, name: str) -> None:
 
 def put(store: StoreProcess, path: str, data: bytes) -> None:
     """Store an object."""
-    answer = wire.follow(store.endpoint, "PUT", f"/v1/objects/{path}", [], data)
+    answer = wire.follow_by_markers(store.endpoint, "PUT", f"/v1/objects/{path}?provider=ais", data)
     assert answer.status == 200, answer
 
 

@@ -67,6 +67,14 @@ class ArchiveError(Exception):
         self.opening = opening
 
 
+class UnknownMimeError(ArchiveError):
+    """Nothing is known of the extension or MIME type that was given."""
+
+    def __init__(self, mime: str) -> None:
+        super().__init__(f'unknown mime type "{mime}"', "errUnknownMime")
+        self.mime = mime
+
+
 class Readable(Protocol):
     """The part of a file that packing needs."""
 
@@ -112,11 +120,11 @@ def kind_by_mime(mime: str) -> str:
     """Return the format of an extension or MIME type.
 
     Raises:
-        ArchiveError: for any other text.
+        UnknownMimeError: for any other text.
     """
     kind = _MIME_TYPES.get(mime)
     if kind is None:
-        raise ArchiveError(f'unknown mime type "{mime}"', "errUnknownMime")
+        raise UnknownMimeError(mime)
     return kind
 
 

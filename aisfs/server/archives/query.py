@@ -10,9 +10,13 @@ from aisfs_sdk import const
 def check_query(call: Call) -> None:
     """Refuse archive parameters that AIS 5.0 refuses as it parses the query.
 
+    Of AIS 3.17 only those are refused that would put a member outside its place.
+
     Raises:
         AisError: 400.
     """
+    if call.method == "GET" and not call.era.archpath_checked:
+        return
     path, mode = call.query.text(const.QPARAM_ARCHPATH), call.query.text(const.QPARAM_ARCHMODE)
     if path and not is_valid_object_name(path):
         raise _bad_pair(call, const.QPARAM_ARCHPATH, f'invalid archpath "{path}"')

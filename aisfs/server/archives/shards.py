@@ -16,16 +16,23 @@ from typing import BinaryIO
 from aiohttp import web
 
 from aisfs.server.archives import formats
-from aisfs.server.archives.formats import ArchiveError, Entry, Member
+from aisfs.server.archives.formats import ArchiveError, Entry, Member, UnknownMimeError
 from aisfs.server.archives.query import member_names
+from aisfs.server.eras import Feature
 from aisfs.server.http.call import Call
 from aisfs.server.http.errors import AisError
-from aisfs.server.http.replies import Reply
+from aisfs.server.http.replies import Reply, read_at
 from aisfs.server.http.streams import send_pieces, to_its_end
 from aisfs.server.naming import encode_name
-from aisfs.server.objects.reads import bring_if_any, bring_object, send_file
-from aisfs.server.objects.refusals import object_missing
+from aisfs.server.objects.reads import (
+    attribute_headers,
+    bring_if_any,
+    bring_object,
+    content_type,
+    send_file,
+)
 from aisfs.server.objects.writes import Intake, blocking_io, check_room, receive, still_there
+from aisfs.server.releases.content_types import SNIFFED
 from aisfs.server.remote.copies import commit
 from aisfs.server.storage.blobs import BlobWriter, copy_into, unlink_quietly
 from aisfs.server.storage.catalog import Bucket, Record
@@ -42,6 +49,24 @@ def refusal(error: ArchiveError, uri: str) -> AisError:
     """Return the 400 for an archive that is none."""
     head = f"failed to open {uri}: " if error.opening else ""
     return AisError(400, head + error.reason, error.tcode)
+
+
+def _member_refusal(call: Call, bucket: Bucket, name: str, error: ArchiveError) -> AisError:
+    """Return the refusal to read a member of an archive that is none."""
+    said, path = call.era.said, call.query.text(const.QPARAM_ARCHPATH)
+    if isinstance(error, UnknownMimeError):
+        return said.unknown_mime.error(mime=error.mime)
+    if not call.era.member_errors_announce_shard:
+        return refusal(error, f"{bucket.name.uri}/{name}")
+    return said.no_archive.error(path=path, bucket=bucket.name.name, name=name, reason=error.reason)
+
+
+def _announcing(call: Call, record: Record, error: AisError) -> AisError:
+    """Return a refusal with the headers that AIS 3.17 has written by then."""
+    if call.era.member_errors_announce_shard:
+        error.headers.update(attribute_headers(record, call.era))
+        error.headers["Content-Length"] = str(record.size)
+    return error
 
 
 def _kind(call: Call, name: str, file: BinaryIO) -> str:
@@ -65,37 +90,59 @@ async def get_from_shard(call: Call, bucket: Bucket, name: str) -> web.StreamRes
     """Answer GET with `archpath` or `archmode`."""
     path = call.query.text(const.QPARAM_ARCHPATH)
     if call.header("Range"):
-        raise AisError(
-            400,
-            f"cannot range-read archived content range: {call.header('Range')}, "
-            f"arch query: (archpath={path}) - operation not supported",
-            "ErrUnsupp",
-        )
+        raise call.era.said.range_of_member.error(header=call.header("Range"), path=path)
     record = await bring_object(call, bucket, name)
     uri = f"{bucket.name.uri}/{name}"
     with os.fdopen(call.store.blobs.open(record.blob), "rb") as file:
         call.store.catalog.touch(bucket, record.name)
         try:
             if path:
-                return await _send_member(call, file, name, uri)
+                return await _send_member(call, file, name, record, uri)
             return await _send_matches(call, file, name, uri)
         except ArchiveError as error:
-            raise refusal(error, uri) from error
+            refused = _member_refusal(call, bucket, name, error)
+            raise _announcing(call, record, refused) from error
 
 
-async def _send_member(call: Call, file: BinaryIO, name: str, uri: str) -> web.StreamResponse:
+async def _send_member(
+    call: Call, file: BinaryIO, name: str, record: Record, uri: str
+) -> web.StreamResponse:
     path = call.query.text(const.QPARAM_ARCHPATH)
     found = await to_its_end(call, _find, call, file, name, path)
     if found is None:
-        raise AisError(404, f"{{node}}: {path} in {uri} does not exist", "ErrNotFound")
+        raise _announcing(call, record, call.era.said.member_missing.error(path=path, uri=uri))
     member, _ = found
-    headers = [("Content-Type", const.OCTET_STREAM)]
+    headers = []
+    if call.era.members_have_attributes:
+        headers += _member_headers(call, name, record, path, file)
     if member.contiguous:
         span = (member.offset, member.size)
+        head = min(member.size, SNIFFED)
+        headers += content_type(call, lambda: read_at(file.fileno(), member.offset, head))
         return await send_file(call, file.fileno(), (200, headers), span)
+    pieces = pieces_of(member)
+    first = await to_its_end(call, next, pieces, b"")
+    headers += content_type(call, lambda: first)
     if not member.size:
         return Reply(200, [*headers, ("Content-Length", "0")])
-    return await send_pieces(call, headers, pieces_of(member), member.size)
+    return await send_pieces(call, headers, _from(first, pieces), member.size)
+
+
+def _from(first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield a piece and those after it."""
+    yield first
+    yield from others
+
+
+def _member_headers(
+    call: Call, name: str, record: Record, path: str, file: BinaryIO
+) -> list[tuple[str, str]]:
+    kind = _kind(call, name, file)
+    plain = "" if call.query.text(const.QPARAM_ARCHMIME) else name
+    shown = next((suffix for suffix in formats.SUFFIXES if plain.endswith(suffix)), kind)
+    headers = [("Ais-Archmime", shown), ("Ais-Archpath", path.removeprefix(f"{name}/"))]
+    headers.append((const.HEADER_ATIME, str(record.atime)))
+    return headers + ([(const.HEADER_VERSION, record.version)] if record.version else [])
 
 
 def _find(
@@ -161,9 +208,11 @@ async def put_into_shard(call: Call, bucket: Bucket, name: str) -> Reply:
     kind = _named_kind(call, name)
     record = await bring_if_any(call, bucket, name)
     if record is None and not kind:
-        raise AisError(404, f"[fs-path] {uri}: object does not exist", "PathError")
+        raise call.era.said.shard_unknown.error(uri=uri)
     if record is None and flags & APPEND:
-        raise object_missing(bucket, name)
+        raise call.era.said.shard_missing.error(uri=uri)
+    if kind == formats.ZIP and not call.era.has(Feature.ARCHIVE_FLAGS):
+        raise AisError(500, "gzip: invalid header")
     body = call.store.blobs.create_work()
     await receive(call, body, call.request.content_length)
     body.close()
@@ -185,6 +234,8 @@ async def put_into_shard(call: Call, bucket: Bucket, name: str) -> Reply:
 
 
 def _flags(call: Call, uri: str) -> int:
+    if not call.era.has(Feature.ARCHIVE_FLAGS):
+        return APPEND
     text = call.header(const.HEADER_PINE) or "0"
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise AisError(400, f'failed to archive {uri}: invalid flags "{text}" in the request')

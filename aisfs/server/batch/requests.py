@@ -28,13 +28,12 @@ from aisfs.server.http.replies import Reply
 from aisfs.server.http.streams import send_pieces
 from aisfs.server.naming import (
     BucketName,
-    escape_location,
     is_valid_object_name,
     parse_provider,
     parse_uname,
 )
-from aisfs.server.nodes.gateway import base36
 from aisfs.server.objects.writes import blocking_io
+from aisfs.server.releases.locations import base36, encoded_path
 from aisfs.server.remote.copies import bring_all
 from aisfs.server.state import random_id
 from aisfs.server.storage.blobs import BlobWriter, unlink_quietly
@@ -83,7 +82,7 @@ async def _redirect(call: Call, rest: list[str]) -> Reply:
     node = store.owner(first.bucket, first.name)
     work = f"{store.proxy.id[:7]}-{secrets.token_hex(3)}"
     base = call.path.rstrip("/")
-    path, _ = escape_location(f"{base}/gbt-{random_id()}/{work}/{len(store.targets)}")
+    path = encoded_path(f"{base}/gbt-{random_id()}/{work}/{len(store.targets)}").path
     markers = [f"pid={store.proxy.id}", f"utm={base36(time.time_ns())}"]
     query = "&".join([pair for pair in call.query_text.split("&") if pair] + markers)
     location = node.url + store.trust.vouch(call, f"{path}?{query}")

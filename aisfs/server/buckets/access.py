@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aisfs.server.http.errors import AisError
+from aisfs.server.eras import NEWEST, Era
 from aisfs.server.storage.catalog import Bucket
 
 GET: Final = 1
@@ -40,7 +40,12 @@ _NAMES = (
 )
 
 
-def check(bucket: Bucket, permission: int) -> None:
+def bucket_number(bucket: Bucket) -> int:
+    """Return the number by which messages tell a bucket from an earlier one of its name."""
+    return int(bucket.props["bid"]) & (1 << 63) - 1
+
+
+def check(bucket: Bucket, permission: int, era: Era = NEWEST) -> None:
     """Refuse what the bucket's `access` does not allow.
 
     Raises:
@@ -50,10 +55,10 @@ def check(bucket: Bucket, permission: int) -> None:
     if allowed & permission == permission:
         return
     names = ",".join(name for bit, name in enumerate(_NAMES) if allowed >> bit & 1)
-    number = int(bucket.props["bid"]) & (1 << 63) - 1
-    raise AisError(
-        403,
-        f"bucket {bucket.name.uri}({number:#x}): {_NAMES[permission.bit_length() - 1]} "
-        f"access denied (allowed: [{names}])",
-        "ErrBucketAccessDenied",
+    raise era.said.access_denied.error(
+        uri=bucket.name.uri,
+        number=bucket_number(bucket),
+        permission=_NAMES[permission.bit_length() - 1],
+        names=names,
+        allowed_hex=str(allowed).encode().hex(),
     )

@@ -1,4 +1,4 @@
-"""Listing objects: one page at a time, in bytewise order, complete.
+"""Listing objects: one page at a time, in bytewise order of the entries, complete.
 
 AIS: `GET /v1/buckets/{bucket}`, action `list`. The token of a page is its last name, so any name
 may be a token and a listing keeps no state. What real servers do wrong is not copied: no name is
@@ -19,8 +19,9 @@ from typing import Any
 import msgspec
 
 from aisfs.server.archives.formats import kind_by_name
-from aisfs.server.archives.listing import IN_ARCHIVE, ArchiveExpander, Row
+from aisfs.server.archives.listing import IN_ARCHIVE, IS_ARCHIVE, ArchiveExpander, Row
 from aisfs.server.buckets import access
+from aisfs.server.eras import NEWEST, Era
 from aisfs.server.gotime import format_time
 from aisfs.server.http.call import Call, decode_value
 from aisfs.server.http.errors import AisError
@@ -62,6 +63,7 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "target": str,
     "hdr": dict,
 }
+_SLASH = ord("/")
 COLUMNS = "name, size, version, checksum, atime, custom, chunks"
 
 
@@ -106,6 +108,7 @@ class ListRequest:
     time_format: str = ""
     target: str = ""
     msgpack: bool = False
+    era: Era = NEWEST
 
     @property
     def recursive(self) -> bool:
@@ -124,17 +127,18 @@ class ListRequest:
 
 async def list_objects(call: Call, bucket: Bucket, value: Any) -> Reply:
     """Answer one page."""
-    access.check(bucket, access.LIST)
-    asked = parse_request(value, bucket)
+    access.check(bucket, access.LIST, call.era)
+    asked = parse_request(value, bucket, call.era)
+    if asked.uuid and call.era.list_ids_checked and asked.uuid not in call.store.listings:
+        raise AisError(404, f"x-[{asked.uuid}] not found ({call.store.proxy.id}(*))")
     if asked.target and asked.target not in {target.id for target in call.store.targets}:
-        raise AisError(
-            400,
-            f"{{node}}: list-objects failure: node {asked.target} "
-            f"not present in Smap v{call.store.smap_version}",
-            "errNodeNotFound",
-            at_target=True,
+        error = call.era.said.unknown_list_target.error(
+            target=asked.target, version=call.store.smap_version
         )
+        error.at_target = True
+        raise error
     request = with_encoding(call, asked)
+    call.store.note_listing(request.uuid)
     if request.wants("atime"):
         call.store.catalog.flush_atimes()
     locate = locator(call, bucket) if request.wants("location") else None
@@ -163,19 +167,21 @@ def _build_elsewhere(
         connection.close()
 
 
-def parse_request(value: Any, bucket: Bucket) -> ListRequest:
+def parse_request(value: Any, bucket: Bucket, era: Era = NEWEST) -> ListRequest:
     """Return the request that a `list` message's value makes.
 
     Raises:
-        AisError: 400 for keys, types, flags or prefixes that AIS 5.0 refuses.
+        AisError: 400 for keys, types, flags or prefixes that the release refuses.
     """
     fields = decode_value(value, const.ACT_LIST, _KEYS)
-    prefix = fields.get("prefix", "").removesuffix("*")
-    check_prefix(prefix)
-    flags = _flags(fields.get("flags", "0"), bucket)
+    prefix = fields.get("prefix", "")
+    if era.prefixes_checked:
+        prefix = prefix.removesuffix("*")
+        check_prefix(prefix)
+    flags = _flags(fields.get("flags", "0"), bucket, era)
     limit = fields.get("pagesize", 0)
     if limit < 0:
-        raise AisError(400, f"invalid page size {limit}: must be >= 0")
+        raise era.said.negative_page.error(size=limit)
     token, start = fields.get("continuation_token", ""), fields.get("start_after", "")
     if start and bucket.remote:
         raise AisError(
@@ -192,10 +198,11 @@ def parse_request(value: Any, bucket: Bucket) -> ListRequest:
         uuid=fields.get("uuid", ""),
         time_format=fields.get("time_format", ""),
         target=fields.get("target", ""),
+        era=era,
     )
 
 
-def _flags(text: str, bucket: Bucket) -> int:
+def _flags(text: str, bucket: Bucket, era: Era) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 20):
         raise AisError(
             400,
@@ -203,6 +210,8 @@ def _flags(text: str, bucket: Bucket) -> int:
             f"Flags: unexpected value {text!r}",
         )
     flags, uri = int(text), bucket.name.uri
+    if not era.refused_list_flags:
+        return flags
     if flags & FLAG_NOT_CACHED and not bucket.remote:
         raise AisError(400, f"{uri} is not a remote bucket - cannot list 'not cached' objects")
     if flags & FLAG_DIFF and not bucket.remote:
@@ -281,7 +290,11 @@ def rows_of_page(db: sqlite3.Connection, bucket: int, request: ListRequest) -> l
     low = max(prefix, after + b"\0") if after else prefix
     if request.recursive:
         return list(scan(db, COLUMNS, bucket, prefix, low, request.limit))
-    return list(islice(_level(db, bucket, prefix, after), request.limit))
+    if request.era.directory_slash:
+        return list(islice(_level(db, bucket, prefix, after), request.limit))
+    walk = _level_without_slashes(db, bucket, prefix, after)
+    rows = list(islice(walk, request.limit))
+    return rows + [row for row in islice(walk, 1) if rows and row[0] == rows[-1][0]]
 
 
 def _level(db: sqlite3.Connection, bucket: int, prefix: bytes, after: bytes) -> Iterator[Row]:
@@ -301,6 +314,34 @@ def _level(db: sqlite3.Connection, bucket: int, prefix: bytes, after: bytes) -> 
             break
         else:
             return
+
+
+def _level_without_slashes(
+    db: sqlite3.Connection, bucket: int, prefix: bytes, after: bytes
+) -> Iterator[Row]:
+    """Walk one level with directories as AIS 3.17 shows and sorts them: without a slash.
+
+    So a directory `a` comes before `a-x`, though the names in it come after. Where an entry has
+    beginnings that may be such directories, they are looked up before it. An object and a
+    directory of one name follow each other, the object first.
+    """
+    base = max(prefix.rfind(b"/") + 1, len(prefix), 1)
+    seen: set[bytes] = set()
+    for row in _level(db, bucket, prefix, after):
+        name = row[0].rstrip(b"/") if row[1] < 0 else row[0]
+        for end in range(base, len(name)):
+            start = name[:end]
+            if name[end] >= _SLASH or start in seen or start <= after:
+                continue
+            seen.add(start)
+            below = start + b"/"
+            if next(scan(db, "name", bucket, below, below, 1), None):
+                yield (start, -1, "", "", 0, "", 0)
+        if row[1] >= 0:
+            yield row
+        elif name not in seen and name > after:
+            seen.add(name)
+            yield (name, *row[1:])
 
 
 def _shards_before(db: sqlite3.Connection, bucket: int, request: ListRequest) -> list[Row]:
@@ -339,27 +380,35 @@ def _short_entries(
     rows: list[Row], request: ListRequest, kind: Any, text: Callable[[bytes], Any]
 ) -> list[Any]:
     """Return entries of names, or names and sizes; apart because most listings are these."""
+    flags = _flagger(request)
     if request.wants("size"):
         size: Callable[[int], Any] = int if request.msgpack else _quoted
         return [
-            kind(text(row[0]), "", "", "", "", "", size(max(row[1], 0)), 0, _entry_flags(row))
+            kind(text(row[0]), "", "", "", "", "", size(max(row[1], 0)), 0, flags(row))
             for row in rows
         ]
     nothing: Any = 0 if request.msgpack else ""
-    return [kind(text(row[0]), "", "", "", "", "", nothing, 0, _entry_flags(row)) for row in rows]
+    return [kind(text(row[0]), "", "", "", "", "", nothing, 0, flags(row)) for row in rows]
 
 
 def _quoted(size: int) -> str:
     return str(size) if size else ""
 
 
-def _entry_flags(row: Row) -> int:
-    if row[1] < 0:
-        return const.ENTRY_DIRECTORY
-    if row[6] < 0:
-        inside = row[6] == IN_ARCHIVE
-        return const.ENTRY_CACHED | (const.ENTRY_IN_ARCHIVE if inside else const.ENTRY_IS_ARCHIVE)
-    return const.ENTRY_CACHED | const.ENTRY_CHUNKED if row[6] else const.ENTRY_CACHED
+def _flagger(request: ListRequest) -> Callable[[Row], int]:
+    """Return a function for the flags of an entry."""
+    # AIS 3.17 takes "not cached" as "do not ask what is cached".
+    cached = 0 if request.flags & FLAG_NOT_CACHED else const.ENTRY_CACHED
+    marks = {IN_ARCHIVE: const.ENTRY_IN_ARCHIVE, IS_ARCHIVE: request.era.shard_flag}
+
+    def flags(row: Row) -> int:
+        if row[1] < 0:
+            return const.ENTRY_DIRECTORY
+        if row[6] < 0:
+            return cached | marks[row[6]]
+        return cached | const.ENTRY_CHUNKED if row[6] else cached
+
+    return flags
 
 
 class Filler:
@@ -377,6 +426,8 @@ class Filler:
         self._locate = locate
         self._layout = request.time_format
         self._msgpack = request.msgpack
+        self._flags = _flagger(request)
+        self._shown_custom = request.era.custom_display
         wants = request.wants
         self._size, self._checksum = wants("size"), wants("checksum")
         self._atime, self._version = wants("atime"), wants("version")
@@ -385,7 +436,7 @@ class Filler:
     def __call__(self, row: Row) -> tuple[Any, ...]:
         """Return an entry's fields in order."""
         name, size, version, checksum, atime, custom, chunks = row
-        flags = _entry_flags(row)
+        flags = self._flags(row)
         shown_size = max(size, 0) if self._size else 0
         if size < 0 or chunks == IN_ARCHIVE:
             shown = shown_size if self._msgpack else _quoted(shown_size)
@@ -403,9 +454,9 @@ class Filler:
         )
 
     def _display(self, custom: str) -> Any:
-        """Return custom metadata as AIS displays it: `[key:value key:value]`."""
+        """Return custom metadata as AIS displays it: `[key:value key:value]`, `map[…]` of old."""
         pairs = json.loads(custom).items()
-        text = "[" + " ".join(f"{key}:{value}" for key, value in pairs) + "]"
+        text = f"{self._shown_custom}[" + " ".join(f"{key}:{value}" for key, value in pairs) + "]"
         if text.isascii():
             return text
         return self._text(encode_name(text))

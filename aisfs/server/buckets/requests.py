@@ -13,7 +13,8 @@ import msgspec
 from aisfs.server.archives.job import archive_objects
 from aisfs.server.buckets import access
 from aisfs.server.buckets.listing import list_objects
-from aisfs.server.buckets.props import changed, default_props
+from aisfs.server.buckets.props import InvalidPropsError, changed, default_props
+from aisfs.server.eras import Feature
 from aisfs.server.etl.jobs import transform_bucket, transform_selected
 from aisfs.server.http.call import Call, Message, decode_value, parse_message
 from aisfs.server.http.errors import AisError, not_implemented
@@ -47,6 +48,9 @@ from aisfs_sdk import const
 _SUMMARY_PAGE = 10_000
 _ANY_CLUSTER = "@"
 _PRESENT_ONLY = {"2", "3", "4"}
+_EXISTENCE_ONLY = {"1", "3"}
+"""Values of `presence` that ask for no attributes."""
+
 
 _NOT_BUILT = {
     "ec-encode", "create-nbi", "destroy-nbi",
@@ -87,6 +91,7 @@ async def serve_buckets(call: Call) -> Reply:
     if call.method == "HEAD":
         return await head_bucket(call, name)
     if call.method == "GET":
+        call.refuse_unknown_keys()
         return await _get(call, name)
     message = await call.message()
     handler = _ACTIONS.get((call.method, message.action))
@@ -106,10 +111,10 @@ def _bucket_part(call: Call) -> str:
     """
     parts = call.path.split("/")[1:]
     if call.method == "HEAD" and len(parts) == 4 and not parts[3]:
-        raise AisError(400, f"URL '{call.path[1:]}' is too short: expected 4 items, got 3")
+        raise call.era.said.bucket_slash.error(path=call.path[1:], bucket=parts[2])
     name = parts[2] if len(parts) > 2 else ""
     if not name and call.method != "GET":
-        raise AisError(400, f"URL '{call.path[1:]}' is too short: expected 3 items, got 2")
+        raise call.era.said.path_short.error(path=call.path[1:], expected=3, found=2)
     return name
 
 
@@ -127,7 +132,7 @@ async def _get(call: Call, name: str) -> Reply:
     if not name:
         return await _list_buckets(call, message.value)
     identity = call.bucket_name(name)
-    if message.value is None:
+    if message.value is None and not call.era.list_value_optional:
         raise AisError(
             400, f'bad list-buckets request: "{name}" vs "" ({identity.uri}, actm[list])'
         )
@@ -137,19 +142,16 @@ async def _get(call: Call, name: str) -> Reply:
 
 async def _list_buckets(call: Call, value: Any) -> Reply:
     provider = call.query.text(const.QPARAM_PROVIDER)
-    canonical = parse_provider(provider)
-    if value is not None:
+    canonical = parse_provider(provider, call.era)
+    if value is not None and not call.era.list_value_optional:
         raise AisError(
             400,
             f'bad list-objects request: "{canonical}://" is not a bucket (is a bucket query?)',
         )
     if call.store.remotes.is_missing_backend(canonical):
-        raise AisError(
-            400,
-            f"{BACKENDS[canonical]} backend is missing in the cluster configuration",
-            "ErrMissingBackend",
-            at_target=True,
-        )
+        error = call.era.said.cloud_list.error(provider=canonical, backend=BACKENDS[canonical])
+        error.at_target = True
+        raise error
     uuid, namespace = parse_namespace(call.query.text(const.QPARAM_NAMESPACE))
     names = await _bucket_names(call, canonical if provider else "", uuid)
     if call.query.text(const.QPARAM_NAMESPACE) == _ANY_CLUSTER:
@@ -177,23 +179,31 @@ async def _bucket_names(call: Call, provider: str, uuid: str) -> set[BucketName]
 
 
 async def _summary(call: Call, name: str, value: Any) -> Reply:
-    fields = decode_value(value, const.ACT_SUMMARY_BCK, _SUMMARY_KEYS)
+    in_steps = call.era.has(Feature.SUMMARY_IN_STEPS)
+    keys = _SUMMARY_KEYS if in_steps else {**_SUMMARY_KEYS, "fast": bool}
+    fields = decode_value(value, const.ACT_SUMMARY_BCK, keys)
     bucket = await call.store.open_bucket(call.bucket_name(name))
     uuid = fields.get("uuid", "")
     if not uuid:
         return text_reply(_finish(call, const.ACT_SUMMARY_BCK, bucket.name), 202)
     if not call.store.jobs.find({uuid}, const.ACT_SUMMARY_BCK):
-        raise AisError(
-            404,
-            f"{{node}}: {const.ACT_SUMMARY_BCK} job {uuid} does not exist",
-            "ErrNotFound",
-            at_target=True,
-            url_path=f"/v1/buckets/{name}/query",
-        )
+        raise _unknown_summary(call, name, uuid)
     result = [summarize(call, bucket, fields.get("prefix", ""), present=False)]
     if bucket.remote and not (fields.get("cached") or fields.get("present")):
         await _add_remote_figures(call, bucket, fields.get("prefix", ""), result[0])
+    if not in_steps:
+        return json_reply(result)
     return text_reply(msgspec.json.encode(result).decode() + "\n")
+
+
+def _unknown_summary(call: Call, name: str, uuid: str) -> AisError:
+    targets = call.store.targets
+    error = call.era.said.unknown_summary.error(
+        job=uuid, targets=len(targets), labels=f"{targets[0].label} ..."
+    )
+    if call.era.has(Feature.SUMMARY_IN_STEPS):
+        error.at_target, error.url_path = True, f"/v1/buckets/{name}/query"
+    return error
 
 
 def summarize(call: Call, bucket: Bucket, prefix: str, *, present: bool) -> dict[str, Any]:
@@ -242,9 +252,13 @@ async def _add_remote_figures(
 
 async def head_bucket(call: Call, name: str) -> Reply:
     """Answer HEAD: properties, and with `bsumm_remote` a summary in two steps."""
+    if call.unknown_keys():
+        return Reply()  # what AIS 3.17 answers; nothing is lost, so it is the same here
     bucket = await call.store.open_bucket(call.bucket_name(name))
-    access.check(bucket, access.HEAD_BUCKET)
+    access.check(bucket, access.HEAD_BUCKET, call.era)
     headers = [(const.HEADER_BUCKET_PROPS, msgspec.json.encode(bucket.props).decode())]
+    if not call.era.has(Feature.SUMMARY_IN_STEPS):
+        return Reply(200, headers + _summary_at_once(call, bucket))
     if const.QPARAM_BSUMM_REMOTE not in call.query:
         return Reply(200, headers)
     job = call.query.text(const.QPARAM_UUID)
@@ -257,6 +271,20 @@ async def head_bucket(call: Call, name: str) -> Reply:
     summary = msgspec.json.encode(figures).decode()
     headers += [(const.HEADER_BUCKET_SUMM, summary), (const.HEADER_XACTION_ID, job)]
     return Reply(200, headers)
+
+
+def _summary_at_once(call: Call, bucket: Bucket) -> list[tuple[str, str]]:
+    """Return the summary that AIS 3.17 adds to a HEAD with `presence`; empty for "existence"."""
+    presence = call.query.text(const.QPARAM_FLT_PRESENCE)
+    if not presence:
+        return []
+    summary = summarize(call, bucket, "", present=True)
+    if presence in _EXISTENCE_ONLY:
+        summary.update(BucketName("", "").to_json())
+        summary["ObjCount"] = {"obj_count_present": "0", "obj_count_remote": "0"}
+        summary["ObjSize"] = {"obj_min_size": 0, "obj_avg_size": 0, "obj_max_size": 0}
+        summary["TotalSize"].update(size_on_disk="0", size_all_present_objs="0")
+    return [(const.HEADER_BUCKET_SUMM, msgspec.json.encode(summary).decode())]
 
 
 # ---- changes ------------------------------------------------------------------------------------
@@ -274,21 +302,19 @@ async def _create(call: Call, name: str, message: Message) -> Reply:
         await call.store.open_bucket(identity)
         return Reply()
     if identity.provider != "ais":
-        raise AisError(
-            501,
-            f'{identity.provider} bucket "{identity.uri}" does not exist (further details at '
-            "https://github.com/NVIDIA/aistore/blob/main/docs/bucket.md#bucket-lifecycle)",
-            "ErrRemoteBckNotFound",
-        )
-    check_bucket_name(name)
+        raise call.era.said.cloud_create.error(provider=identity.provider, uri=identity.uri)
+    check_bucket_name(name, call.era)
     if identity.uuid:
         identity = await call.store.remotes.resolve(identity)
         origin = call.store.remotes.cluster_origin(identity)
         await call.store.remotes.run(origin.create, message.value)
         return Reply()
-    head = "{node}: failed to unmarshal create-bck (map[string]interface {}), err: "
-    defaults = call.store.config.bucket_props(default_props())
-    props = changed(defaults, message.value, head)
+    defaults = call.store.config.bucket_props(default_props(call.era))
+    try:
+        props = changed(defaults, message.value, call.era)
+    except InvalidPropsError as error:
+        head = "{node}: failed to unmarshal create-bck (map[string]interface {}), err: "
+        raise AisError(400, f"{head}{error}") from error
     _must_be_free(call, identity, 409)
     call.store.catalog.create_bucket(identity, props)
     return Reply()
@@ -302,13 +328,9 @@ def _must_be_free(call: Call, name: BucketName, status: int) -> None:
 async def _destroy(call: Call, name: str, _: Message) -> Reply:
     identity = call.bucket_name(name)
     if identity.provider != "ais":
-        raise AisError(
-            405,
-            f"cannot destroy cloud bucket {identity.uri} - operation not supported",
-            "ErrUnsupp",
-        )
+        raise call.era.said.cloud_destroy.error(provider=identity.provider, uri=identity.uri)
     bucket = await call.store.open_bucket(identity)
-    access.check(bucket, access.DESTROY_BUCKET)
+    access.check(bucket, access.DESTROY_BUCKET, call.era)
     if bucket.remote:
         origin = call.store.remotes.cluster_origin(bucket.name)
         await call.store.remotes.run(origin.destroy)
@@ -333,7 +355,7 @@ async def _evict_bucket(call: Call, name: str, message: Message) -> Reply:
             await call.store.open_bucket(identity)
         return Reply()
     if not bucket.remote:
-        raise not_remote(message.action, bucket.name)
+        raise not_remote(message.action, bucket.name, call.era)
     props = dict(bucket.props)
     await _forget(call, bucket)
     if call.query.flag(const.QPARAM_KEEP_BCK_MD):
@@ -353,9 +375,11 @@ async def _prefetch(call: Call, name: str, message: Message) -> Reply:
 
 async def _set_props(call: Call, name: str, message: Message) -> Reply:
     bucket = await call.store.open_bucket(call.bucket_name(name))
-    head = "invalid set-bucket-props request (msg=actm[set-bprops]): "
     mirrored = bucket.props["mirror"]["enabled"]
-    bucket.props = changed(bucket.props, message.value, head)
+    try:
+        bucket.props = changed(bucket.props, message.value, call.era)
+    except InvalidPropsError as error:
+        raise call.era.said.invalid_props.error(reason=error) from error
     call.store.catalog.save_props(bucket)
     if bucket.props["mirror"]["enabled"] and not mirrored:
         count = min(int(bucket.props["mirror"]["copies"]), MOUNTPATHS)
@@ -366,7 +390,7 @@ async def _set_props(call: Call, name: str, message: Message) -> Reply:
 async def _reset_props(call: Call, name: str, _: Message) -> Reply:
     bucket = await call.store.open_bucket(call.bucket_name(name))
     identity = {key: bucket.props[key] for key in ("bid", "created")}
-    defaults = call.store.config.bucket_props(default_props())
+    defaults = call.store.config.bucket_props(default_props(call.era))
     if bucket.remote:
         defaults["provider"] = bucket.name.provider
         defaults["versioning"]["enabled"] = False
@@ -391,14 +415,16 @@ async def _rechunk(call: Call, name: str, message: Message) -> Reply:
     return text_reply(_finish(call, message.action, bucket.name))
 
 
-def _bucket_to(call: Call, source: BucketName, action: str) -> BucketName:
+def _bucket_to(call: Call, source: Bucket, action: str) -> BucketName:
     text = call.query.text(const.QPARAM_BUCKET_TO)
     if not text:
         raise AisError(400, 'missing "bck_to" query parameter')
     name, _ = parse_uname(text)
     name = call.store.remotes.normal(name)
-    if name == source and not (name.uuid or name.provider != "ais"):
-        raise AisError(400, f'cannot {action} bucket "{source.uri}" onto itself')
+    if name == source.name and not (name.uuid or name.provider != "ais"):
+        raise call.era.said.onto_itself.error(
+            action=action, uri=name.uri, number=access.bucket_number(source)
+        )
     return name
 
 
@@ -406,19 +432,19 @@ async def _rename(call: Call, name: str, message: Message) -> Reply:
     bucket = await call.store.open_bucket(call.bucket_name(name))
     if bucket.remote:
         raise AisError(400, f"can only rename AIS ('ais://') bucket (\"{bucket.name.uri}\" is not)")
-    target = _bucket_to(call, bucket.name, message.action)
+    target = _bucket_to(call, bucket, message.action)
     if target.uuid or target.provider != "ais":
         raise AisError(400, f"can only rename to AIS ('ais://') bucket (\"{target.uri}\" is not)")
-    access.check(bucket, access.MOVE_BUCKET)
+    access.check(bucket, access.MOVE_BUCKET, call.era)
     _must_be_free(call, target, 400)
-    check_bucket_name(target.name)
+    check_bucket_name(target.name, call.era)
     call.store.catalog.rename_bucket(bucket, target)
     return text_reply(_finish(call, message.action, target))
 
 
 async def _copy(call: Call, name: str, message: Message) -> Reply:
     source = await call.store.open_bucket(call.bucket_name(name))
-    identity = _bucket_to(call, source.name, message.action)
+    identity = _bucket_to(call, source, message.action)
     fields = decode_value(message.value, message.action, _COPY_KEYS)
     if message.value is None:
         raise AisError(400, "{node}: failed to unmarshal copy-bck (<nil>), err: EOF")
@@ -444,17 +470,17 @@ async def _existing_or_clone(call: Call, name: BucketName, source: Bucket) -> Bu
         return existing
     if name.provider != "ais" or name.uuid:
         return await call.store.open_bucket(name)
-    check_bucket_name(name.name)
+    check_bucket_name(name.name, call.era)
     props = copy.deepcopy(source.props)
     if source.remote:
         props["provider"] = "ais"
-        props["versioning"] = default_props()["versioning"]
+        props["versioning"] = default_props(call.era)["versioning"]
     return call.store.catalog.create_bucket(name, props)
 
 
 async def _delete_objects(call: Call, name: str, message: Message) -> Reply:
     bucket = await call.store.open_bucket(call.bucket_name(name))
-    access.check(bucket, access.DELETE)
+    access.check(bucket, access.DELETE, call.era)
     return text_reply((await delete_listrange(call, bucket, message.value)).id)
 
 

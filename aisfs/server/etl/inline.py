@@ -59,12 +59,7 @@ def running_etl(call: Call, name: str) -> Etl:
     refuse_when_off(call)
     etl = call.store.etls.running(name)
     if etl is None:
-        shown = name if call.store.era.name == "5.0" else f"etl[{name}]"
-        raise AisError(
-            404,
-            f"{{node}}: {shown} does not exist - try starting new ETL with "
-            f'"{call.store.proxy.url}/v1/etl/init" endpoint',
-        )
+        raise call.era.said.unknown_etl.error(name=name, gateway=call.store.proxy.url)
     return etl
 
 

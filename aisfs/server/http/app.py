@@ -13,6 +13,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -21,6 +22,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from aisfs.server.batch.requests import serve_ml
 from aisfs.server.buckets import requests as buckets
+from aisfs.server.eras import Era, Feature
 from aisfs.server.etl.requests import serve_etl
 from aisfs.server.http.call import Call, decode_json, decode_path
 from aisfs.server.http.errors import AisError, PlainError, no_space, not_implemented
@@ -77,7 +79,7 @@ _ROOT: dict[str, Handler] = {"/favicon.ico": _favicon, "/metrics": serve_metrics
 _OBJECT_ALLOW = "DELETE, GET, HEAD, POST, PUT"
 _BUCKET_ALLOW = "DELETE, GET, HEAD, PATCH, POST"
 _SHARED: dict[str, tuple[Handler, str]] = {
-    "daemon": (cluster.serve_daemon, "GET, POST, PUT"),
+    "daemon": (cluster.serve_daemon, ""),
     "health": (cluster.serve_health, "GET, HEAD"),
     "etl": (serve_etl, "DELETE, GET, POST, PUT"),
     "sort": (_missing("dSort"), "DELETE, GET, POST"),
@@ -100,6 +102,9 @@ _TARGET: dict[str, tuple[Handler, str]] = {
     "buckets": (targets.serve_buckets, _BUCKET_ALLOW),
 }
 _ELSEWHERE = {"s3": "the S3 front end", "ais": "easy URLs", "gs": "easy URLs", "az": "easy URLs"}
+_FEATURES = {"ml": Feature.GET_BATCH}
+"""Paths that not every release has."""
+
 _UNLISTED = {"objects": {"PATCH"}, "buckets": {"PUT"}}
 """Verbs that work although `Allow` does not name them, as in AIS."""
 
@@ -161,16 +166,20 @@ class NodeApp:
         family = parts[2] if len(parts) > 2 and parts[1] == "v1" else ""
         if parts[1] in _ELSEWHERE:
             raise not_implemented(_ELSEWHERE[parts[1]])
-        if family not in self._table:
-            remote = call.remote_addr
+        feature = _FEATURES.get(family)
+        if family not in self._table or (feature is not None and not call.era.has(feature)):
             asked = f"{call.path}?{call.query_text}" if call.query_text else call.path
-            raise AisError(400, f"invalid request URI: '{call.method} {asked}' from {remote}")
+            raise call.era.said.unknown_path.error(
+                method=call.method, path=call.path, asked=asked, remote=call.remote_addr
+            )
         handler, allow = self._table[family]
+        allow = call.era.node_verbs if family == "daemon" else allow
         if call.method == "OPTIONS":
             return Reply(200, [("Allow", allow)])
         if call.method not in allow.split(", ") and call.method not in _UNLISTED.get(family, ()):
             return _not_allowed(allow)
-        if caller := call.header(const.HEADER_CALLER_ID):
+        caller = call.header(const.HEADER_CALLER_ID)
+        if caller and call.era.foreign_caller_refused:
             name = const.HEADER_CALLER_ID
             raise AisError(403, f"unexpected intra-cluster header on pub: '{name}={caller}'")
         if family == "reverse" and self.node.role == "proxy":
@@ -224,7 +233,13 @@ class NodeApp:
             headers.append((const.HEADER_ERROR, header_text(text)))
             return Reply(error.status, headers, content_type=const.JSON_CONTENT_TYPE)
         body = text.encode() + b"\n"
-        return Reply(error.status, headers, body, const.JSON_CONTENT_TYPE)
+        announced = error.headers.get("Content-Length")
+        if announced is None:
+            return Reply(error.status, headers, body, const.JSON_CONTENT_TYPE)
+        fitting = body if len(body) <= int(announced) else b""
+        reply = Reply(error.status, headers, fitting, const.JSON_CONTENT_TYPE)
+        reply.force_close()
+        return reply
 
     def _write_log(self, call: Call, status: int, seconds: float) -> None:
         if not self.store.log.enabled:
@@ -279,7 +294,11 @@ class _Protocol(RequestHandler):
         owner: The uid of the process at the other end, None if unknown.
     """
 
-    __slots__ = ("owner",)
+    __slots__ = ("_era", "owner")
+
+    def __init__(self, manager: web.Server, era: Era, **options: Any) -> None:
+        super().__init__(manager, loop=asyncio.get_running_loop(), **options)
+        self._era = era
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer, here = (transport.get_extra_info(name) for name in ("peername", "sockname"))
@@ -294,7 +313,10 @@ class _Protocol(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         if isinstance(exc, BadHttpMethod):
-            reply = _not_allowed("")
+            refusal = self._era.said.unknown_verb
+            reply = text_reply(refusal.text, refusal.status) if refusal.text else Reply(400)
+            if refusal.status == 405:
+                reply.headers["Allow"] = ""
             reply.force_close()
             return reply
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
@@ -309,13 +331,14 @@ class NodeServer(web.Server):
 
     def __init__(self, store: Store, node: Node) -> None:
         super().__init__(NodeApp(store, node))
+        self._era = store.era
 
     def __call__(self) -> RequestHandler:
         """Return the protocol of a new connection."""
         return _Protocol(
             self,
-            loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]
+            self._era,
+            access_log=None,
             max_line_size=MAX_TARGET,
             max_field_size=MAX_FIELD,
             max_headers=MAX_FIELDS,

@@ -18,11 +18,19 @@ from aisfs.server.http.errors import AisError, PlainError
 from aisfs.server.naming import BucketName, parse_namespace, parse_provider
 
 if TYPE_CHECKING:
+    from aisfs.server.eras import Era
     from aisfs.server.http.faults import Rule
     from aisfs.server.state import Node, Store
 
 MAX_MESSAGE = 32 << 20
 """Bytes of a JSON message; a list of a hundred thousand names fits."""
+
+MISLEADING = "other-object"
+"""Query key that targets refuse, added where the path of a redirect means another object.
+
+AIS 3.17 sends clients there. One that follows to the letter is stopped by it; one that takes
+node, `pid` and `utm` of a redirect and keeps its own path is not.
+"""
 
 _TRUE = {"1", "t", "true", "y", "yes", "on"}
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -103,6 +111,11 @@ class Call:
         self._query: Query | None = None
 
     @property
+    def era(self) -> "Era":
+        """The release that the store answers like."""
+        return self.store.era
+
+    @property
     def query(self) -> Query:
         """The query, by the strict parser.
 
@@ -129,6 +142,37 @@ class Call:
         """Parse the query with Go's rules from here on."""
         self._query = Query(self.query_text, strict=False)
 
+    def unknown_keys(self) -> list[str]:
+        """Return the query keys that the release does not know, if it minds them."""
+        known = self.era.known_keys
+        keys = (pair.partition("=")[0] for pair in self.query_text.split("&") if pair)
+        return [] if known is None else [key for key in keys if key not in known]
+
+    def refuse_unknown_keys(self) -> None:
+        """Refuse query keys that the release does not know.
+
+        AIS 3.17 says so of listings; an object's GET or PUT it answers with an empty 200, having
+        read or stored nothing.
+
+        Raises:
+            AisError: 400.
+        """
+        if self.unknown_keys():
+            raise AisError(400, f"failed to fast-parse [{self.query_text}]")
+
+    def refuse_misled(self) -> None:
+        """Refuse a request that a redirect led to another object than was asked for.
+
+        Raises:
+            AisError: 400.
+        """
+        if f"&{MISLEADING}=" in self.query_text:
+            raise AisError(
+                400,
+                f"{self.path} is not what was asked for: the redirect of AIS 3.17 has the name "
+                "unencoded; take its host and markers, and keep the path of the first request",
+            )
+
     def header(self, name: str) -> str:
         """Return a request header, empty if absent."""
         return self.request.headers.get(name, "")
@@ -139,7 +183,7 @@ class Call:
         Raises:
             AisError: 400 for an unknown provider.
         """
-        provider = parse_provider(self.query.text("provider"))
+        provider = parse_provider(self.query.text("provider"), self.era)
         uuid, namespace = parse_namespace(self.query.text("namespace"))
         return BucketName(name, provider, uuid, namespace)
 

@@ -34,6 +34,7 @@ class Reply(web.Response):
             self.headers.add(name, value)
         if content_type:
             self.headers["Content-Type"] = content_type
+        self._typed = "Content-Type" in self.headers
 
     @property
     def content(self) -> bytes:
@@ -43,6 +44,8 @@ class Reply(web.Response):
     async def _prepare_headers(self) -> None:
         await super()._prepare_headers()
         self.headers.popall("Server", None)
+        if not self._typed and not self.content:
+            self.headers.popall("Content-Type", None)
 
 
 class FileReply(web.StreamResponse):

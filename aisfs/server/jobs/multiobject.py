@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from aisfs.server.eras import Feature
 from aisfs.server.http.call import Call, decode_value
 from aisfs.server.http.errors import AisError, not_implemented
 from aisfs.server.jobs.table import Job
@@ -63,7 +64,8 @@ async def delete_listrange(call: Call, bucket: Bucket, value: Any) -> Job:
     """
     action = const.ACT_DELETE_OBJECTS
     fields = decode_value(value, action, SELECTION_KEYS)
-    check_selection(fields, action)
+    if call.era.has(Feature.TEMPLATE_CHECK):
+        check_selection(fields, action)
 
     async def remove(job: Job) -> None:
         async for names in select_all(call, bucket, fields, action):

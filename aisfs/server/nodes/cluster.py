@@ -19,7 +19,6 @@ from aisfs_sdk import const
 WHAT_REMOTE = "remote"
 HEADER_REMOTE_ALIAS = "Ais-Remote-Ais-Alias"
 HEADER_REMOTE_URL = "Ais-Remote-Ais-Url"
-
 _MEMBERSHIP = {"start-maintenance", "stop-maintenance", "decommission-node", "shutdown-node"}
 _KNOWN = {
     "reset-stats", "rotate-logs", "set-primary", "shutdown-cluster", "decommission-cluster",
@@ -58,7 +57,7 @@ async def serve_daemon(call: Call) -> Reply:
     if answer is None and call.node.role == "target":
         answer = _TARGET_ONLY.get(what)
     if answer is None:
-        raise AisError(400, f"invalid '{call.path}' request: unrecognized 'what={what}' query")
+        raise call.era.said.unknown_what.error(path=call.path, what=what)
     return answer(call)
 
 
@@ -136,14 +135,18 @@ def _refuse_membership(call: Call, message: Message) -> AisError:
 # ---- the map, buckets, configuration ------------------------------------------------------------
 
 
+def _node_json(call: Call, node: Node, flags: int = 0) -> dict[str, Any]:
+    return node.to_json(flags, with_digest=call.era.publishes_digest)
+
+
 def _smap(call: Call) -> Reply:
     store = call.store
-    proxy = store.proxy.to_json(PRIMARY)
+    proxy = _node_json(call, store.proxy, PRIMARY)
     return json_reply(
         {
             "pmap": {store.proxy.id: proxy},
             "proxy_si": proxy,
-            "tmap": {target.id: target.to_json(0) for target in store.targets},
+            "tmap": {target.id: _node_json(call, target) for target in store.targets},
             "uuid": store.uuid,
             "creation_time": store.created,
             "version": str(store.smap_version),
@@ -255,7 +258,7 @@ def _stats(call: Call, node: Node) -> dict[str, Any]:
     }
     uptime = time.monotonic_ns() - call.store.started_ns
     tracker = {"up.ns.time": uptime, "state.flags": CLUSTER_STARTED}
-    return {"snode": node.to_json(0), "tracker": tracker, "capacity": capacity}
+    return {"snode": _node_json(call, node), "tracker": tracker, "capacity": capacity}
 
 
 def _node_stats(call: Call) -> Reply:
@@ -303,7 +306,7 @@ def _target_ips(call: Call) -> Reply:
 
 _DAEMON: dict[str, Callable[[Call], Reply]] = {
     "smap": _smap,
-    "snode": lambda call: json_reply(call.node.to_json(0)),
+    "snode": lambda call: json_reply(_node_json(call, call.node)),
     "bmd": _bmd,
     "sysinfo": _sysinfo,
     "node_stats": _node_stats,
@@ -316,7 +319,7 @@ _TARGET_ONLY: dict[str, Callable[[Call], Reply]] = {
 }
 _CLUSTER: dict[str, Callable[[Call], Reply]] = {
     "smap": _smap,
-    "snode": lambda call: json_reply(call.node.to_json(0)),
+    "snode": lambda call: json_reply(_node_json(call, call.node)),
     "bmd": _bmd,
     "sysinfo": _cluster_sysinfo,
     "node_stats": _cluster_stats,

@@ -8,28 +8,35 @@ import copy
 import json
 from typing import Any
 
-from aisfs.server.buckets.props import DEFAULTS
+from aisfs.server.eras import NEWEST, Era
 from aisfs.server.http.call import Query
 from aisfs.server.http.errors import AisError
 from aisfs.server.storage.catalog import Catalog
-from aisfs.server.storage.checksums import CHECKSUM_TYPES
 
 _META = "config"
 _BUCKET_SECTIONS = ("checksum", "lru", "mirror", "versioning")
-_DEFAULT: dict[str, Any] = {
-    **{name: DEFAULTS[name] for name in ("write_policy", "rate_limit", "ec", *_BUCKET_SECTIONS)},
-    "space": {"cleanupwm": 65, "lowwm": 75, "highwm": 90, "out_of_space": 95},
-    "features": "0",
-}
+_SHARED_SECTIONS = {"write_policy", "rate_limit", "ec", *_BUCKET_SECTIONS}
+
+
+def _defaults(era: Era) -> dict[str, Any]:
+    shared = {name: item for name, item in era.bucket_props.items() if name in _SHARED_SECTIONS}
+    return {
+        **copy.deepcopy(shared),
+        "space": {"cleanupwm": 65, "lowwm": 75, "highwm": 90, "out_of_space": 95},
+        "features": "0",
+    }
 
 
 class Config:
     """The configuration. `tree` is what applies now."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, era: Era = NEWEST) -> None:
         self._catalog = catalog
-        self.tree: dict[str, Any] = copy.deepcopy(_DEFAULT)
+        self._era = era
+        self.tree = _defaults(era)
         self._overlay(self.tree, json.loads(catalog.get_meta(_META, "{}")))
+        if self.tree["checksum"]["type"] not in era.checksum_types:  # kept by another release
+            self.tree["checksum"] = _defaults(era)["checksum"]
 
     def _overlay(self, tree: dict[str, Any], changes: dict[str, Any]) -> None:
         for key, value in changes.items():
@@ -84,7 +91,7 @@ class Config:
 
     def reset(self) -> None:
         """Go back to the defaults."""
-        self._apply(copy.deepcopy(_DEFAULT))
+        self._apply(_defaults(self._era))
 
     def _apply(self, tree: dict[str, Any]) -> None:
         space = tree["space"]
@@ -96,8 +103,8 @@ class Config:
                 f"invalid space config: cleanup={clean}%, low={low}%, high={high}%, OOS={full}% "
                 "(expecting: 0 < cleanup < low < high < OOS < 100)",
             )
-        if (kind := tree["checksum"]["type"]) not in CHECKSUM_TYPES:
-            expected = " ".join(CHECKSUM_TYPES)
+        if (kind := tree["checksum"]["type"]) not in self._era.checksum_types:
+            expected = " ".join(self._era.checksum_types)
             raise AisError(400, f'invalid checksum type "{kind}" (expecting [{expected}])')
         if tree["features"] != "0":
             text = f"features={tree['features']}: this store has none of AIS's feature flags"

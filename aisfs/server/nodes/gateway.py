@@ -9,11 +9,12 @@ import time
 
 from aisfs.server.archives.query import check_query
 from aisfs.server.buckets import access
+from aisfs.server.eras import Feature
 from aisfs.server.etl.words import check_copy
-from aisfs.server.http.call import Call
+from aisfs.server.http.call import MISLEADING, Call
 from aisfs.server.http.errors import AisError, PlainError
 from aisfs.server.http.replies import Reply
-from aisfs.server.naming import check_object_name, escape_location
+from aisfs.server.naming import check_object_name
 from aisfs.server.objects import refusals
 from aisfs.server.state import Node
 from aisfs.server.storage.catalog import Bucket
@@ -37,10 +38,18 @@ _POST_PERMISSIONS = {
 }
 
 
+_POST_FEATURES = {
+    const.ACT_CHECK_LOCK: Feature.LOCK_PROBE,
+    const.ACT_MPT_UPLOAD: Feature.MULTIPART,
+    const.ACT_MPT_COMPLETE: Feature.MULTIPART,
+}
+
+
 async def serve_object(call: Call) -> Reply:
     """Check an object request and answer with the redirect to its owner."""
     bucket_part, name = split_object_path(call)
     if call.method in {"GET", "PUT"}:
+        call.refuse_unknown_keys()
         check_query(call)
     else:
         call.use_lenient_query()
@@ -48,16 +57,16 @@ async def serve_object(call: Call) -> Reply:
     if call.method == "POST":
         await _check_post(call, bucket, name)
     else:
-        access.check(bucket, _permission(call))
+        access.check(bucket, _permission(call), call.era)
         if call.method == "PUT" and call.query.text(const.QPARAM_OBJECT_TO):
             _check_copy(call)
-        if call.method != "HEAD":
+        if call.method != "HEAD" and call.era.names.gateway_checks:
             check_object_name(name)
     return redirect(call, _destination(call, bucket, name))
 
 
 def split_object_path(call: Call) -> tuple[str, str]:
-    """Return bucket and object name of `/v1/objects/{bucket}/{object}`.
+    """Return bucket and object name of `/v1/objects/{bucket}/{object}`, as they are stored.
 
     Raises:
         AisError: 400 when a part is missing.
@@ -65,18 +74,21 @@ def split_object_path(call: Call) -> tuple[str, str]:
     parts = call.path.split("/", 4)[1:]
     if len(parts) < 4 or not parts[2] or not parts[3]:
         found = len([part for part in parts if part])
-        raise AisError(400, f"URL '{call.path[1:]}' is too short: expected 4 items, got {found}")
-    return parts[2], parts[3]
+        raise call.era.said.path_short.error(path=call.path[1:], expected=4, found=found)
+    return parts[2], call.era.names.stored(parts[3])
 
 
 def redirect(call: Call, node: Node) -> Reply:
     """Return 301 (GET) or 307 to a node, as AIS forms them."""
-    path, reencoded = escape_location(call.path)
-    markers = [f"pid={call.store.proxy.id}", f"utm={base36(time.time_ns())}"]
+    written = call.era.write_location(call.path)
+    markers = [f"pid={call.store.proxy.id}", f"utm={call.era.redirect_time(time.time_ns())}"]
     pairs = [pair for pair in call.query_text.split("&") if pair] + markers
-    if reencoded:
+    if written.sorted_query:
         pairs.sort()
-    location = node.url + call.store.trust.vouch(call, f"{path}?{'&'.join(pairs)}")
+    if written.misleads:
+        pairs.append(f"{MISLEADING}=1")
+    target = f"{written.path}?{'&'.join(pairs)}"
+    location = node.url + call.store.trust.vouch(call, target)
     headers = [("Location", location)]
     if call.method == "GET":
         page = f'<a href="{html.escape(location)}">Moved Permanently</a>.\n\n'
@@ -88,15 +100,6 @@ def redirect(call: Call, node: Node) -> Reply:
         reply = Reply(307, headers)
     _decide_connection(call, reply)
     return reply
-
-
-def base36(number: int) -> str:
-    """Return a number in base 36, lower case: `utm` since AIS 4.1, times in synthetic ETags."""
-    digits = ""
-    while number:
-        number, digit = divmod(number, 36)
-        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
-    return digits or "0"
 
 
 def _decide_connection(call: Call, reply: Reply) -> None:
@@ -112,6 +115,8 @@ def _decide_connection(call: Call, reply: Reply) -> None:
 def _permission(call: Call) -> int:
     if call.method == "PUT" and call.query.text(const.QPARAM_APPEND_TYPE):
         return access.APPEND
+    if call.method == "PATCH" and not call.era.patch_permission:
+        return 0
     return _PERMISSIONS[call.method]
 
 
@@ -134,22 +139,20 @@ def _check_copy(call: Call) -> None:
 
 async def _check_post(call: Call, bucket: Bucket, name: str) -> None:
     message = await call.message()
+    feature = _POST_FEATURES.get(message.action)
     permission = _POST_PERMISSIONS.get(message.action)
-    if permission is None:
-        raise _unknown_post()
-    access.check(bucket, permission)
-    check_object_name(name)
+    if permission is None or (feature is not None and not call.era.has(feature)):
+        raise _unknown_post(call, bucket, name)
+    access.check(bucket, permission, call.era)
+    if call.era.names.gateway_checks:
+        check_object_name(name)
     if message.action == const.ACT_RENAME_OBJECT:
         refusals.refuse_remote_rename(bucket)
-        check_object_name(message.name)
+        check_object_name(message.name, call.era)
         if message.name == name:
-            raise AisError(400, f"cannot rename {bucket.name.uri}/{name} to self, nothing to do")
+            raise call.era.said.renamed_to_itself.error(uri=f"{bucket.name.uri}/{name}")
 
 
-def _unknown_post() -> AisError:
+def _unknown_post(call: Call, bucket: Bucket, name: str) -> AisError:
     """Return AIS's (misleading) answer to an unknown action on an object."""
-    return AisError(
-        400,
-        "bucket name is invalid: may only contain letters, numbers, "
-        "dashes (-), underscores (_), and dots (.)",
-    )
+    return call.era.said.unknown_post.error(bucket=bucket.name.name, name=name)

@@ -8,11 +8,12 @@ from aiohttp import web
 
 from aisfs.server.archives.query import check_query
 from aisfs.server.archives.shards import get_from_shard, put_into_shard
+from aisfs.server.eras import Feature
 from aisfs.server.etl.inline import copy_transformed, get_transformed
 from aisfs.server.http.call import Call, parse_message
-from aisfs.server.http.errors import AisError
+from aisfs.server.http.errors import AisError, not_implemented
 from aisfs.server.http.replies import Reply
-from aisfs.server.naming import check_object_name
+from aisfs.server.naming import check_name_length, check_object_name
 from aisfs.server.nodes.gateway import split_object_path
 from aisfs.server.objects.appends import (
     abort_multipart,
@@ -35,20 +36,23 @@ from aisfs.server.remote.jobs import blob_download
 from aisfs.server.storage.catalog import Bucket
 from aisfs_sdk import const
 
-_READS = {"GET", "HEAD"}
-
 
 async def serve_object(call: Call) -> web.StreamResponse:
     """Answer an object request at a target."""
     bucket_part, name = split_object_path(call)
-    if call.method not in _READS:
-        _require_markers(call)
+    call.refuse_misled()
+    if call.method in {"GET", "PUT"}:
+        call.refuse_unknown_keys()
+    elif not call.era.targets_parse_strictly:
+        call.use_lenient_query()
+    await _require_markers(call)
     bucket = await call.store.open_bucket(call.bucket_name(bucket_part))
     if call.method == "GET":
         return await _get(call, bucket, name)
     if call.method == "HEAD":
         return await head_object(call, bucket, name)
-    check_object_name(name)
+    check_object_name(name, call.era)
+    check_name_length(name, call.era)
     if call.method == "PUT":
         return await _put(call, bucket, name)
     if call.method == "POST":
@@ -60,7 +64,7 @@ async def serve_object(call: Call) -> web.StreamResponse:
 
 async def serve_bucket_post(call: Call, bucket_part: str) -> Reply:
     """Answer `POST /v1/objects/{bucket}` that a gateway sent here: a blob download."""
-    _require_markers(call)
+    await _require_markers(call)
     bucket = await call.store.open_bucket(call.bucket_name(bucket_part))
     message = await call.message()
     if message.action == const.ACT_BLOB_DOWNLOAD:
@@ -68,10 +72,20 @@ async def serve_bucket_post(call: Call, bucket_part: str) -> Reply:
     raise AisError(400, f'invalid action "{message.action}"')
 
 
-def _require_markers(call: Call) -> None:
-    query = call.query
-    if not query.text(const.QPARAM_PROXY_ID) or not query.text(const.QPARAM_UNIX_TIME):
-        raise AisError(400, f"{{node}}: {call.method}(obj) is expected to be redirected")
+async def _require_markers(call: Call) -> None:
+    """Refuse what a gateway should have redirected.
+
+    Raises:
+        AisError: 400.
+    """
+    if all(call.query.text(key) for key in call.era.markers.get(call.method, ())):
+        return
+    said = call.era.said
+    if call.method == "POST":
+        action = (await call.message()).action
+        raise said.unmarked_post.error(method=call.method, action=action)
+    refusal = said.unmarked_put if call.method == "PUT" else said.unmarked
+    raise refusal.error(method=call.method)
 
 
 async def _get(call: Call, bucket: Bucket, name: str) -> web.StreamResponse:
@@ -97,6 +111,8 @@ async def _put(call: Call, bucket: Bucket, name: str) -> Reply:
     if query.text(const.QPARAM_APPEND_TYPE):
         return await append_object(call, bucket, name)
     if query.text(const.QPARAM_UPLOAD_ID):
+        if not call.era.has(Feature.MULTIPART):
+            raise not_implemented("multipart upload (AIS 3.17 makes the part the whole object)")
         return await put_part(call, bucket, name)
     return await put_object(call, bucket, name)
 
@@ -118,8 +134,8 @@ async def _post(call: Call, bucket: Bucket, name: str) -> Reply:
 async def _delete(call: Call, bucket: Bucket, name: str) -> Reply:
     data = await call.body()
     if data:
-        message = parse_message(data, "DELETE", "*ais.actMsgExt")
-        if message.action == const.ACT_MPT_ABORT:
+        message = parse_message(data, "DELETE", call.era.said.target_body)
+        if message.action == const.ACT_MPT_ABORT and call.era.has(Feature.MULTIPART):
             return abort_multipart(call, bucket, name)
         if message.action == const.ACT_EVICT_OBJECTS:
             return evict_object(call, bucket, name)

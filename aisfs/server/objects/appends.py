@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from aisfs.server.eras import Feature
 from aisfs.server.http.call import Call, Message
 from aisfs.server.http.errors import AisError
 from aisfs.server.http.replies import Reply, text_reply
@@ -84,10 +85,10 @@ def _work_name(handle: str) -> str:
 
 
 async def _start_append(call: Call, bucket: Bucket, name: str) -> Append:
-    """Begin with the object's present bytes, if there are any."""
+    """Begin with the object's present bytes, if there are any and the release keeps them."""
     writer = call.store.blobs.create_work()
     record = await bring_if_any(call, bucket, name)
-    if record is not None:
+    if record is not None and call.era.has(Feature.APPEND_CONTINUES):
         # A link, so that the bytes stay readable when the object is replaced meanwhile.
         source = call.store.blobs.link_work(record.blob)
         try:
@@ -102,15 +103,12 @@ async def _start_append(call: Call, bucket: Bucket, name: str) -> Append:
 async def _flush(call: Call, bucket: Bucket, name: str, handle: str) -> Reply:
     """Turn the collected bytes into the object."""
     if not handle:
-        raise AisError(
-            400,
-            "failed to finalize append-file operation: empty source in the "
-            "{partialCksum:<nil> nodeID: workFQN:} handle",
-        )
+        raise call.era.said.flush_without_handle.error()
     uploads = call.store.uploads
     work = _work_name(handle)
+    flushed = Reply(200, [(const.HEADER_APPEND_HANDLE, "")] * call.era.flush_returns_handle)
     if work in uploads.flushed:
-        return Reply()
+        return flushed
     append = _open_append(call, bucket, name, handle)
     if append is None:
         raise AisError(400, f'invalid APPEND handle: "{handle}"')
@@ -126,19 +124,17 @@ async def _flush(call: Call, bucket: Bucket, name: str, handle: str) -> Reply:
     uploads.appends.pop(work, None)
     uploads.flushed.add(work)
     append.writer.discard()
-    return Reply()
+    return flushed
 
 
 def _verify_flush(intake: Intake) -> None:
-    try:
-        intake.verify("")
-    except AisError as error:
+    if intake.mismatch():
         raise AisError(
             500,
             f"BAD DATA CHECKSUM: ({intake.kind}[{intake.checksum}] != "
             f"{intake.announced}[{_short(intake.expected)}])",
-            error.tcode,
-        ) from error
+            "ErrBadCksum",
+        )
 
 
 def _short(value: str) -> str:

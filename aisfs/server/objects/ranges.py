@@ -1,5 +1,6 @@
-"""The `Range` header as AIS 5.0 reads it, and its refusals."""
+"""The `Range` header as AIS reads it, and its refusals."""
 
+from aisfs.server.eras import NEWEST, Era
 from aisfs.server.http.errors import AisError
 
 _MAX = 2**63 - 1
@@ -9,7 +10,7 @@ def _invalid(text: str, reason: str) -> AisError:
     return AisError(416, f'read range "{text}" is invalid{reason}')
 
 
-def parse_range(header: str, size: int, uri: str) -> tuple[int, int] | None:
+def parse_range(header: str, size: int, uri: str, era: Era = NEWEST) -> tuple[int, int] | None:
     """Return offset and length to read, or None for the whole object.
 
     `bytes=` without a range means the whole object (real 5.0 servers cut the connection and keep
@@ -19,6 +20,7 @@ def parse_range(header: str, size: int, uri: str) -> tuple[int, int] | None:
         header: Value of `Range`, empty if absent.
         size: Size of the object in bytes.
         uri: The object, for messages.
+        era: In whose words a range outside the object is refused.
 
     Raises:
         AisError: 416, with `Content-Range` only when the range lies outside the object.
@@ -35,10 +37,10 @@ def parse_range(header: str, size: int, uri: str) -> tuple[int, int] | None:
         raise AisError(416, f"cannot multi-range read {uri} - operation not supported", "ErrUnsupp")
     if "-" not in specs[0]:
         raise _invalid(header, " (-)")
-    return _parse_one(specs[0], size)
+    return _parse_one(specs[0], size, era)
 
 
-def _parse_one(spec: str, size: int) -> tuple[int, int]:
+def _parse_one(spec: str, size: int, era: Era) -> tuple[int, int]:
     start_text, _, end_text = (part.strip() for part in spec.partition("-"))
     if not start_text:
         return _suffix(spec, end_text, size)
@@ -47,12 +49,9 @@ def _parse_one(spec: str, size: int) -> tuple[int, int]:
     if end_text and end < start:
         raise _invalid(spec, " (end)")
     if start >= size:
-        raise AisError(
-            416,
-            f"size={size}: not satisfiable range [{spec}]",
-            "ErrRangeNotSatisfiable",
-            headers={"Content-Range": f"bytes */{size}"},
-        )
+        error = era.said.range_outside.error(size=size, range=spec)
+        error.headers["Content-Range"] = f"bytes */{size}"
+        raise error
     return start, min(end, size - 1) - start + 1
 
 

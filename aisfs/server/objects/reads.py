@@ -9,13 +9,15 @@ from email.utils import formatdate
 
 from aiohttp import web
 
+from aisfs.server.eras import Era, Feature
 from aisfs.server.http.call import Call
 from aisfs.server.http.errors import AisError, not_implemented
 from aisfs.server.http.replies import SMALL_BODY, FileReply, Reply, header_text, read_at
 from aisfs.server.naming import decode_name, encode_name
-from aisfs.server.nodes.gateway import base36
 from aisfs.server.objects.ranges import parse_range
 from aisfs.server.objects.refusals import object_missing
+from aisfs.server.releases.content_types import SNIFFED, sniff
+from aisfs.server.releases.locations import base36
 from aisfs.server.remote.copies import bring
 from aisfs.server.storage.catalog import Bucket, Record
 from aisfs.server.storage.checksums import digest
@@ -36,7 +38,9 @@ def find_object(call: Call, bucket: Bucket, name: str) -> Record:
     """
     record = call.store.catalog.get(bucket, encode_name(name))
     if record is None or call.store.owner(bucket, name) is not call.node:
-        raise object_missing(bucket, name)
+        said, uri = call.era.said, f"{bucket.name.uri}/{name}"
+        other = {"HEAD": said.head_missing, "PATCH": said.patch_missing}.get(call.method)
+        raise other.error(uri=uri) if other is not None else object_missing(bucket, name)
     return record
 
 
@@ -45,25 +49,31 @@ async def get_object(call: Call, bucket: Bucket, name: str) -> web.StreamRespons
     uri = f"{bucket.name.uri}/{name}"
     refuse_transforms(call)
     record = await bring_object(call, bucket, name)
-    span = parse_range(call.header("Range"), record.size, uri)
+    span = parse_range(call.header("Range"), record.size, uri, call.era)
     offset, length = span or (0, record.size)
     fd = call.store.blobs.open(record.blob)
     try:
-        headers = attribute_headers(record)
+        headers = attribute_headers(record, call.era)
         if span is not None and bucket.props["checksum"]["enable_read_range"]:
             data = await call.store.in_thread(read_at, fd, offset, length)
             value = digest(record.checksum_type, data)
             headers = [pair for pair in headers if pair[0] != const.HEADER_CHECKSUM_VALUE]
             headers.append((const.HEADER_CHECKSUM_VALUE, value))
-        headers.append(("Content-Type", const.OCTET_STREAM))
+        headers += content_type(call, lambda: read_at(fd, offset, min(length, SNIFFED)))
         if span is not None:
             content_range = f"bytes {offset}-{offset + length - 1}/{record.size}"
             headers += [("Accept-Ranges", "bytes"), ("Content-Range", content_range)]
         call.store.catalog.touch(bucket, record.name)
-        status = 200 if span is None else 206
+        status = 200 if span is None else call.era.range_status
         return await send_file(call, fd, (status, headers), (offset, length))
     finally:
         os.close(fd)
+
+
+def content_type(call: Call, read: Callable[[], bytes]) -> list[tuple[str, str]]:
+    """Return the header that tells the type of bytes; `read` returns the first of them."""
+    kind = sniff(read()) if call.era.sniffs_types else const.OCTET_STREAM
+    return [("Content-Type", kind)] if kind else []
 
 
 async def send_file(
@@ -120,13 +130,14 @@ def refuse_transforms(call: Call) -> None:
         raise AisError(400, "etl_pipeline without etl_name: name the first transformer")
 
 
-def attribute_headers(record: Record) -> list[tuple[str, str]]:
+def attribute_headers(record: Record, era: Era) -> list[tuple[str, str]]:
     """Return the headers that GET, HEAD and PUT replies have in common."""
     headers = [(const.HEADER_ATIME, str(record.atime)), *_checksum_headers(record)]
     headers += custom_headers(record)
     if record.version:
         headers.append((const.HEADER_VERSION, record.version))
-    if etag := record.custom.get("ETag"):
+    etag = record.custom.get("ETag")
+    if etag and era.etag_from_custom:
         headers.append((const.HEADER_ETAG, header_text(etag)))
     return headers
 
@@ -158,10 +169,11 @@ async def head_object(call: Call, bucket: Bucket, name: str) -> Reply:
             await _check_latest(call, bucket, name)
     record = find_object(call, bucket, name)
     if presence == _OUTSIDE:
-        raise AisError(400, f"{bucket.name.uri}/{name} is present (vs requested 'flt-outside'(5))")
+        raise call.era.said.is_present.error(uri=f"{bucket.name.uri}/{name}")
     if presence in _EXISTENCE_ONLY:
         return Reply()
-    if props := call.query.text(const.QPARAM_PROPS):
+    props = call.query.text(const.QPARAM_PROPS)
+    if props and call.era.has(Feature.HEAD_PROPS):
         headers = [(const.HEADER_PRESENT, "true")]
         for prop in props.split(","):
             headers += _prop_headers(call, record, prop)
@@ -189,7 +201,9 @@ async def _head_absent(call: Call, bucket: Bucket, name: str, presence: int) -> 
         for prop in props.split(","):
             headers += _prop_headers(call, record, prop)
     else:
-        headers = [pair for pair in attribute_headers(record) if pair[0] != const.HEADER_ATIME]
+        headers = [
+            pair for pair in attribute_headers(record, call.era) if pair[0] != const.HEADER_ATIME
+        ]
         headers += [
             *_bucket_headers(bucket),
             (const.HEADER_MIRROR_COPIES, "0"),
@@ -228,7 +242,7 @@ def _presence(call: Call) -> int:
 
 def _full_headers(call: Call, bucket: Bucket, record: Record) -> list[tuple[str, str]]:
     return [
-        *attribute_headers(record),
+        *attribute_headers(record, call.era),
         *_bucket_headers(bucket),
         (const.HEADER_LOCATION_PROPS, f"{call.node.label}:{call.store.disk_label()}"),
         (const.HEADER_MIRROR_COPIES, str(record.copies)),

@@ -1,15 +1,16 @@
 """Refusals that several handlers share."""
 
+from aisfs.server.eras import NEWEST, Era
 from aisfs.server.http.errors import AisError
 from aisfs.server.naming import BucketName
 from aisfs.server.storage.catalog import Bucket
 from aisfs_sdk import const
 
 
-def not_remote(action: str, bucket: BucketName) -> AisError:
+def not_remote(action: str, bucket: BucketName, era: Era = NEWEST) -> AisError:
     """Return the refusal of a cloud-only action on an ais bucket."""
     shown = "evict-remote-bck" if action.startswith("evict") else action
-    return AisError(400, f"{shown}: expecting remote bucket (have {bucket.uri})", "ErrNotRemoteBck")
+    return era.said.not_remote.error(action=shown, uri=bucket.uri, bucket=bucket.name)
 
 
 def object_missing(bucket: Bucket, name: str) -> AisError:

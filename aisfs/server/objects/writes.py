@@ -11,17 +11,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 
+from aisfs.server.eras import Era
 from aisfs.server.http.call import Call, Message
 from aisfs.server.http.errors import AisError, PlainError, no_space
 from aisfs.server.http.replies import Reply
 from aisfs.server.http.streams import to_its_end
-from aisfs.server.naming import check_object_name, encode_name, parse_uname
+from aisfs.server.naming import check_name_length, check_object_name, encode_name, parse_uname
 from aisfs.server.objects.reads import attribute_headers, bring_object, find_object
 from aisfs.server.objects.refusals import not_remote, refuse_remote_rename
 from aisfs.server.remote.copies import commit, delete
 from aisfs.server.storage.blobs import RESERVE, BlobWriter, unlink_quietly
 from aisfs.server.storage.catalog import Bucket, Record
-from aisfs.server.storage.checksums import CHECKSUM_TYPES, Hasher, new_hasher
+from aisfs.server.storage.checksums import Hasher, new_hasher
 from aisfs_sdk import const
 
 PIECE = 4 << 20
@@ -30,8 +31,6 @@ PIECE = 4 << 20
 INLINE = 256 << 10
 """Bodies up to this are hashed and written on the loop; that takes less than 0.3 ms."""
 
-MAX_CUSTOM = 2048
-"""AIS 5.0: bytes of all custom keys and values together."""
 
 _RESERVED = "\x01"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -58,21 +57,14 @@ class Intake:
         """Value of the bucket's own checksum, empty for type `none`."""
         return self._hashers[self.kind].hexdigest()
 
-    def verify(self, uri: str) -> None:
-        """Compare with what the client announced.
-
-        Raises:
-            AisError: 500 ErrBadCksum.
-        """
+    def mismatch(self) -> dict[str, str]:
+        """Return kind, expected and found value if they are not what the client announced."""
         if not self.announced:
-            return
+            return {}
         found = self._hashers[self.announced].hexdigest()
-        if found != self.expected:
-            raise AisError(
-                500,
-                f"BAD DATA CHECKSUM: {self.announced}({self.expected} != {found}) (context: {uri})",
-                "ErrBadCksum",
-            )
+        if found == self.expected:
+            return {}
+        return {"kind": self.announced, "expected": self.expected, "found": found}
 
 
 def announced_checksum(call: Call) -> tuple[str, str]:
@@ -83,10 +75,11 @@ def announced_checksum(call: Call) -> tuple[str, str]:
     """
     kind = call.header(const.HEADER_CHECKSUM_TYPE)
     value = call.header(const.HEADER_CHECKSUM_VALUE)
-    if kind and value and kind not in CHECKSUM_TYPES:
-        expected = " ".join(CHECKSUM_TYPES)
+    wanted = kind and (value or not call.era.type_alone_ignored)
+    if wanted and kind not in call.era.checksum_types:
+        expected = " ".join(call.era.checksum_types)
         raise AisError(400, f'invalid checksum type "{kind}" (expecting [{expected}])')
-    return (kind, value) if kind and value and kind != "none" else ("", "")
+    return (kind, value) if wanted and kind != "none" else ("", "")
 
 
 async def receive(call: Call, writer: BlobWriter, length: int | None) -> None:
@@ -203,17 +196,17 @@ async def put_object(call: Call, bucket: Bucket, name: str) -> Reply:
     ):
         return Reply()
     given = _custom_from_headers(call)
-    check_custom({**(old.custom if old else {}), **given})
+    check_custom(call.era, {**(old.custom if old else {}), **given})
     intake = Intake(bucket, kind, value)
     writer = call.store.blobs.create(intake.hashers)
     await receive(call, writer, call.request.content_length)
     try:
-        intake.verify(f"{bucket.name.uri}/{name}")
+        _verify(call, intake, bucket, name, is_new=old is None)
         still_there(call, bucket)
         if old is not None or not call.query.flag(const.QPARAM_SKIP_VERSION):
             old = catalog.get(bucket, key)
         custom = {**(old.custom if old else {}), **given}
-        check_custom(custom)
+        check_custom(call.era, custom)
         record = new_record(bucket, key, writer, intake.checksum, (old, custom))
         announced = call.header(const.HEADER_VERSION)
         if announced.isascii() and announced.isdigit() and len(announced) < 19 and record.version:
@@ -223,7 +216,32 @@ async def put_object(call: Call, bucket: Bucket, name: str) -> Reply:
     except BaseException:
         writer.discard()
         raise
-    return Reply(200, attribute_headers(record))
+    return _put_reply(call, record.size, attribute_headers(record, call.era))
+
+
+def _verify(call: Call, intake: Intake, bucket: Bucket, name: str, *, is_new: bool) -> None:
+    """Compare a body with the checksum that the client announced.
+
+    Raises:
+        AisError: 500 ErrBadCksum.
+    """
+    if mismatch := intake.mismatch():
+        raise call.era.said.bad_checksum.error(
+            **mismatch,
+            uri=f"{bucket.name.uri}/{name}",
+            bucket=bucket.name.name,
+            name=name,
+            load="(-)" if is_new else "",
+        )
+
+
+def _put_reply(call: Call, size: int, headers: list[tuple[str, str]]) -> Reply:
+    """Return the reply to a PUT; AIS 3.17 announces the object in it and sends none."""
+    if not call.era.put_announces_body or not size:
+        return Reply(200, headers)
+    reply = Reply(200, [*headers, ("Content-Length", str(size))])
+    reply.force_close()
+    return reply
 
 
 def still_there(call: Call, bucket: Bucket) -> None:
@@ -281,7 +299,7 @@ def evict_object(call: Call, bucket: Bucket, name: str) -> Reply:
         AisError: 400 for an ais bucket, 404 when there is no copy.
     """
     if not bucket.remote:
-        raise not_remote(const.ACT_EVICT_OBJECTS, bucket.name)
+        raise not_remote(const.ACT_EVICT_OBJECTS, bucket.name, call.era)
     owned = call.store.owner(bucket, name) is call.node
     if not owned or not call.store.catalog.delete(bucket, [encode_name(name)]):
         raise AisError(404, f"{bucket.name.uri}/{name} doesn't exist")
@@ -301,10 +319,11 @@ def _custom_from_headers(call: Call) -> dict[str, str]:
     return custom
 
 
-def check_custom(custom: dict[str, str], where: str = "") -> None:
-    """Refuse custom metadata that AIS 5.0 does not store.
+def check_custom(era: Era, custom: dict[str, str], where: str = "") -> None:
+    """Refuse custom metadata that a release does not store, or loses the object with.
 
     Args:
+        era: The release.
         custom: All keys the object would have.
         where: Put before the message.
 
@@ -312,7 +331,7 @@ def check_custom(custom: dict[str, str], where: str = "") -> None:
         AisError: 400.
     """
     for key, value in custom.items():
-        if not key:
+        if not key and not era.empty_custom_keys:
             raise AisError(400, f'{where}custom metadata: empty key (value="{value}")')
         if _RESERVED in key + value:
             shown = f'"{key}"="{value}"'.replace(_RESERVED, "\\x01")
@@ -321,10 +340,10 @@ def check_custom(custom: dict[str, str], where: str = "") -> None:
                 f"{where}custom metadata '{shown}': key or value contains reserved symbol",
             )
     size = sum(len(encode_name(key + value)) for key, value in custom.items())
-    if size > MAX_CUSTOM:
+    if size > era.custom_limit:
         raise AisError(
             400,
-            f"{where}custom metadata: total size {size} exceeds max {MAX_CUSTOM} bytes",
+            f"{where}custom metadata: total size {size} exceeds max {era.custom_limit} bytes",
         )
 
 
@@ -337,7 +356,7 @@ async def patch_object(call: Call, bucket: Bucket, name: str) -> Reply:
         return Reply()
     keep = {} if call.query.flag(const.QPARAM_NEW_CUSTOM) else record.custom
     custom = {**keep, **given}
-    check_custom(custom, f"{bucket.name.uri}/{name}: ")
+    check_custom(call.era, custom, f"{bucket.name.uri}/{name}: ")
     call.store.catalog.put(bucket, replace(record, custom=custom), fresh=False)
     return Reply()
 
@@ -362,6 +381,10 @@ def _custom_from_message(message: Message) -> dict[str, str]:
 
 def rename_object(call: Call, bucket: Bucket, name: str, new_name: str) -> Reply:
     """Move an object to a new name, replacing what is there; atomic, and nothing is ever lost."""
+    check_object_name(new_name, call.era)
+    check_name_length(new_name, call.era)
+    if call.era.names.stored(new_name) != new_name:
+        raise AisError(400, f'invalid object name "{new_name}": no request could reach it')
     check_object_name(new_name)
     refuse_remote_rename(bucket)
     record = find_object(call, bucket, name)

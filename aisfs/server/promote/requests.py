@@ -88,7 +88,7 @@ async def _open_or_create(call: Call, identity: BucketName) -> Bucket:
     if known is not None or identity.uuid or identity.provider != "ais":
         return known or await call.store.open_bucket(identity)
     check_bucket_name(identity.name)
-    return call.store.catalog.create_bucket(identity, default_props())
+    return call.store.catalog.create_bucket(identity, default_props(call.era))
 
 
 async def _in_transaction(call: Call, name: str, function: Any, *arguments: Any) -> Any:

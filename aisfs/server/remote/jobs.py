@@ -61,7 +61,7 @@ async def prefetch(call: Call, bucket: Bucket, value: Any) -> Job:
     """
     action = const.ACT_PREFETCH_OBJECTS
     if not bucket.remote:
-        raise not_remote(action, bucket.name)
+        raise not_remote(action, bucket.name, call.era)
     fields = _selected(decode_value(value, action, _PREFETCH_KEYS), action)
     threshold = fields.get("blob-threshold", 0)
     if isinstance(threshold, int) and 0 < threshold < MIN_BLOB_THRESHOLD:
@@ -105,7 +105,7 @@ async def evict(call: Call, bucket: Bucket, value: Any) -> Job:
     """
     action = const.ACT_EVICT_OBJECTS
     if not bucket.remote:
-        raise not_remote(action, bucket.name)
+        raise not_remote(action, bucket.name, call.era)
     fields = _selected(decode_value(value, action, SELECTION_KEYS), action)
 
     async def drop(job: Job) -> None:
@@ -124,7 +124,7 @@ def start_blob_download(call: Call, bucket: Bucket, name: str, value: Any) -> Jo
     """
     action = const.ACT_BLOB_DOWNLOAD
     if not bucket.remote:
-        raise not_remote(action, bucket.name)
+        raise not_remote(action, bucket.name, call.era)
     check_object_name(name)
     fields = decode_value(value, action, _BLOB_KEYS)
 

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from aisfs.server.buckets.props import default_props
+from aisfs.server.eras import NEWEST, Era
 from aisfs.server.http.errors import AisError
-from aisfs.server.naming import BACKENDS, PROVIDERS, BucketName, check_bucket_name
+from aisfs.server.naming import BACKENDS, BucketName, check_bucket_name
 from aisfs.server.remote.cluster import DEFUNCT, Cluster, ClusterOrigin
 from aisfs.server.remote.directory import DirectoryOrigin
 from aisfs.server.remote.origin import Origin
@@ -42,7 +43,7 @@ def parse_remote(text: str) -> tuple[BucketName, Path] | Cluster:
     scheme, separator, name = what.partition("://")
     if not equals or not separator or not where:
         raise ValueError(f"{text}: expecting aws://BUCKET=DIRECTORY or ais://@ALIAS=URL")
-    provider = PROVIDERS.get(scheme, "")
+    provider = NEWEST.providers.get(scheme, "")
     if provider == "ais":
         alias = name.removeprefix("@")
         if alias == name or not _ALIAS.fullmatch(alias):
@@ -51,7 +52,7 @@ def parse_remote(text: str) -> tuple[BucketName, Path] | Cluster:
             raise ValueError(f"{text}: {where} is no URL of an AIS cluster")
         return Cluster(alias, where, configured=True)
     if provider not in BACKENDS:
-        known = ", ".join(f"{word}://" for word in PROVIDERS if word)
+        known = ", ".join(f"{word}://" for word in NEWEST.providers if word)
         raise ValueError(f"{text}: unknown provider {scheme}:// (one of {known})")
     try:
         check_bucket_name(name)
@@ -71,7 +72,8 @@ class Remotes:
         fetches: The fetch that runs for an object; all who want it wait for the same.
     """
 
-    def __init__(self, catalog: Catalog, uuid: str) -> None:
+    def __init__(self, catalog: Catalog, uuid: str, era: Era = NEWEST) -> None:
+        self._era = era
         self._catalog = catalog
         self._own_uuid = uuid
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="remote")
@@ -150,15 +152,10 @@ class Remotes:
             await self.learn()
             cluster = self._cluster(name.uuid)
         if cluster is None:
-            raise AisError(
-                404,
-                f"{{node}}: failed to HEAD remote bucket {name.uri}, "
-                f'err: {{node}}: remote cluster "{name.uuid}" does not exist',
-                "ErrFailedTo",
-                at_target=True,
-                url_path=f"/v1/buckets/{name.name}",
-                method="HEAD",
-            )
+            error = self._era.said.unknown_cluster.error(uri=name.uri, cluster=name.uuid)
+            error.at_target, error.method = True, "HEAD"
+            error.url_path = f"/v1/buckets/{name.name}"
+            raise error
         if not cluster.uuid:
             await self.run(cluster.smap)
             self._save()
@@ -235,7 +232,7 @@ class Remotes:
 
     def add(self, name: BucketName) -> Bucket:
         """Note a bucket that exists at its origin."""
-        props = default_props()
+        props = default_props(self._era)
         props["provider"] = name.provider
         props["versioning"]["enabled"] = False
         return self._catalog.create_bucket(name, props)
