@@ -88,11 +88,16 @@ def foreign_bytecode(function: Callable[..., Any]) -> str:
     if code is None:
         return ""
     raw = code.co_code
-    if "RESUME" in dis.opmap:  # since 3.11
-        first = {"RESUME", "MAKE_CELL", "COPY_FREE_VARS", "RETURN_GENERATOR"}
-        if dis.opname[raw[0]] not in first:
-            return f"it begins with {dis.opname[raw[0]]}"
-        found = {instruction.opcode for instruction in dis.get_instructions(code)}
+    if "RESUME" in dis.opmap:  # since 3.11: all code begins with it, after some preparation
+        prologue = {"MAKE_CELL", "COPY_FREE_VARS", "RETURN_GENERATOR", "POP_TOP"}
+        try:
+            instructions = list(dis.get_instructions(code))
+        except IndexError:  # a number that means nothing here
+            return "its names do not fit"
+        names = (step.opname for step in instructions if step.opname not in prologue)
+        if (first := next(names, "")) != "RESUME":
+            return f"it begins with {first}"
+        found = {step.opcode for step in instructions}
     else:
         found = set(raw[::2])
     unknown = sorted(found - set(dis.opmap.values()))
