@@ -27,14 +27,12 @@ class Feature(Enum):
     TEMPLATE_CHECK = "3.22", "refusing a bad template at once, not in the job"
     SUMMARY_IN_STEPS = "3.22", "a bucket's summary by HEAD with bsumm_remote, in two steps"
     ARCHIVE_FLAGS = "3.22", "creating and replacing shards by adding a member (Ais-Pine)"
-    LZ4 = "3.22", "archives packed with lz4"
     LOCK_PROBE = "3.29", "asking whether an object is locked"
     GET_BATCH = "3.30", "reading many objects in one request"
     MULTIPART = "4.0", "multipart upload"
     HEAD_PROPS = "4.2", "selected properties of an object (props)"
     APPEND_CONTINUES = "5.0", "appending to what an object holds"
-    NODE_STATUS = "3.23", "node_status and node_stats, before status and stats"
-    SOFTWARE_VERSION = "5.0", "the questions software_version, cii and backends"
+    NODE_STATE = "3.22", "the state of a node with its health (cii)"
 
 
 _PROVIDERS = {
@@ -95,7 +93,7 @@ class Era:
             of objects.
         patch_permission: Whether changing custom metadata needs a permission.
         publishes_digest: Whether the cluster map carries `id_digest`.
-        failed_status: HTTP status of the status of a job that failed.
+        questions: Values of `what` of other releases (empty: none) with those of AIS 5.0.
     """
 
     name: str
@@ -103,6 +101,7 @@ class Era:
     providers: Mapping[str, str]
     bucket_props: Mapping[str, Any]
     markers: Mapping[str, tuple[str, ...]]
+    questions: Mapping[str, str]
     said: Wordings = WORDINGS_5_0
     names: NameRules = NAMES_5_0
     checksum_types: tuple[str, ...] = (
@@ -135,7 +134,6 @@ class Era:
     list_value_optional: bool = False
     patch_permission: bool = True
     publishes_digest: bool = True
-    failed_status: int = 200
 
     def has(self, feature: Feature) -> bool:
         """Tell whether the release can do something."""
@@ -153,6 +151,7 @@ _RECENT = Era(
     providers={**_PROVIDERS, "oci": "oci", "oc": "oci"},
     bucket_props=PROPS_5_0,
     markers={**_ALL_MARKED, "PATCH": _BOTH_MARKERS},
+    questions={},
 )
 _OF_2023 = Era(
     "3.17",
@@ -190,7 +189,14 @@ _OF_2023 = Era(
     list_value_optional=True,
     patch_permission=False,
     publishes_digest=False,
-    failed_status=400,
+    questions={
+        "status": "node_status",
+        "stats": "node_stats",
+        "node_status": "",
+        "node_stats": "",
+        "software_version": "",
+        "backends": "",
+    },
 )
 ERAS = {era.name: era for era in (_OF_2023, _RECENT)}
 NEWEST = ERAS["5.0"]

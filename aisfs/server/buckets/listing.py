@@ -254,7 +254,7 @@ def build_page(
         entries = _entries(rows, request, locate, bytes.decode, mirrored)
     except UnicodeDecodeError:
         entries = _entries(rows, request, locate, raw_text(request), mirrored)
-    return encode_page(request, entries, more=bool(rows) and len(rows) == request.limit)
+    return encode_page(request, entries, more=bool(rows) and len(rows) >= request.limit)
 
 
 def encode_page(request: ListRequest, entries: list[Any], *, more: bool, token: Any = "") -> bytes:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from aisfs.server.eras import Feature
 from aisfs.server.http.call import Call, Message
 from aisfs.server.http.errors import AisError, not_implemented
 from aisfs.server.http.replies import Reply, json_reply, text_reply
@@ -39,7 +40,7 @@ def uptime_headers(call: Call) -> list[tuple[str, str]]:
 
 async def serve_health(call: Call) -> Reply:
     """Answer `/v1/health`: the process serves, so the node is healthy."""
-    if call.query.flag("cii"):
+    if call.query.flag("cii") and call.era.has(Feature.NODE_STATE):
         return json_reply(cluster_info(call))
     return Reply(200, uptime_headers(call) if call.node.role == "proxy" else ())
 
@@ -53,7 +54,7 @@ async def serve_daemon(call: Call) -> Reply:
     what = call.query.text(const.QPARAM_WHAT)
     if what == WHAT_REMOTE and call.node.role == "target":
         return await _attached(call, [])
-    answer = _DAEMON.get(what)
+    answer = _DAEMON.get(call.era.questions.get(what, what))
     if answer is None and call.node.role == "target":
         answer = _TARGET_ONLY.get(what)
     if answer is None:
@@ -76,7 +77,7 @@ async def serve_cluster(call: Call) -> Reply:
         return await _attached(call, None)
     if what in job_queries.QUERIES:
         return job_queries.QUERIES[what](call, job_queries.read_query(await call.body()))
-    answer = _CLUSTER.get(what)
+    answer = _CLUSTER.get(call.era.questions.get(what, what))
     if answer is None:
         raise AisError(400, f"unexpected query [what={what}]")
     return answer(call)
