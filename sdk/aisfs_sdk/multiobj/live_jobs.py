@@ -3,7 +3,7 @@
 Clusters after 2023 add a copy or transform of a group to a job that still lives for the same two
 buckets, up to a minute after its work, and then use the *first* request's options: a dry run
 writes, objects get another's new names (seen on 5.0). So such a job has to have had the same
-options, or it is waited for and ended before.
+options, or the request is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 
 from aisfs_sdk import errors
 from aisfs_sdk.eras import Feature
-from aisfs_sdk.job import Clock, Job
+from aisfs_sdk.job import Job
 
 if TYPE_CHECKING:
     from aisfs_sdk.bucket_base import BucketBase
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 256
-_STOP_S = 60.0
 _OF_THE_REQUEST = frozenset(("objnames", "template", "coer", "tobck"))
 """What a request brings along itself, whichever job serves it."""
 
@@ -35,22 +34,20 @@ _options: weakref.WeakKeyDictionary[RequestClient, dict[str, bytes]] = weakref.W
 _lock = threading.Lock()
 
 
-def make_way(
+def refuse_joining(
     client: RequestClient, kind: str, source: BucketBase, to_bck: BucketBase, value: dict[str, Any]
 ) -> None:
-    """Wait for and end a live job that would serve a request with other options.
+    """Refuse a request that a live job would serve with other options.
 
     Args:
-        client: sends the questions.
+        client: sends the question.
         kind: of the job.
         source: bucket that is read.
         to_bck: bucket that is written.
         value: of the request's message.
 
     Raises:
-        Timeout: the job was still at work after 5 minutes.
-        AISError: the cluster refused to stop it.
-        requests.RequestException: the network failed.
+        ConflictError: there is such a job, or one whose options are not known here.
     """
     if not client.era.has(Feature.BUCKET_INFO):
         return
@@ -62,13 +59,13 @@ def make_way(
     for job_id in sorted(_live(found, source, to_bck)):
         if _options.get(client, {}).get(job_id) == _fingerprint(value):
             continue
-        job = Job(client, job_id, kind)
-        log.info("%r has other options: it is waited for and ended first", job)
-        job.wait_for_idle()
-        job.abort()
-        clock = Clock(_STOP_S, verbose=False, job=job)
-        while not job.get_details().all_finished:
-            clock.sleep(f"{job!r} to stop")
+        # Neither waited for nor stopped: each question keeps an idle job alive, and one that was
+        # stopped while it idled goes on taking requests, and loses them.
+        msg = (
+            f"the job {job_id} from {source.uri} to {to_bck.uri} still lives and would serve this "
+            "with its own options: try again when it has ended, a minute after its last work"
+        )
+        raise errors.ConflictError(0, msg, kind)
 
 
 def remember(client: RequestClient, job_id: str, value: dict[str, Any]) -> None:
@@ -91,7 +88,7 @@ def _live(found: AggregatedJobSnap, source: BucketBase, to_bck: BucketBase) -> s
     return {
         snap.id
         for snap in found.list_snapshots()
-        if not (snap.ended or snap.aborted)
+        if not snap.ended
         and (snap.source_bck.name, snap.source_bck.provider) == buckets[0]
         and (snap.dest_bck.name, snap.dest_bck.provider) == buckets[1]
     }

@@ -9,7 +9,7 @@ from aisfs_sdk import const
 from aisfs_sdk.copy_messages import CopyOptions, Transform
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.etl_const import DEFAULT_ETL_TIMEOUT
-from aisfs_sdk.multiobj.live_jobs import make_way, remember
+from aisfs_sdk.multiobj.live_jobs import refuse_joining, remember
 from aisfs_sdk.multiobj.object_names import ObjectNames
 from aisfs_sdk.multiobj.object_range import ObjectRange
 from aisfs_sdk.multiobj.object_template import ObjectTemplate
@@ -172,8 +172,8 @@ class ObjectGroup:
     ) -> str:
         """Copy the objects into another bucket, which is made if it is an AIS bucket.
 
-        A job that still lives for the same buckets, with other options, is waited for and ended
-        first: newer clusters would use its options.
+        While a job still lives for the same buckets, which it does for a minute after its work,
+        newer clusters would use its options; requests with other options are refused then.
 
         AIS: POST /v1/buckets/NAME, action "copy-listrange".
 
@@ -191,6 +191,7 @@ class ObjectGroup:
             Id of the job.
 
         Raises:
+            ConflictError: a job with other options lives for the same buckets.
             UnsupportedError: the cluster is too old for one of the options.
             ValueError, AISError, requests.RequestException: see `delete`.
         """
@@ -217,8 +218,8 @@ class ObjectGroup:
     ) -> str:
         """Send the objects through a transformer, and the results into another bucket.
 
-        A job that still lives for the same buckets, with other options, is waited for and ended
-        first: newer clusters would use its options.
+        While a job still lives for the same buckets, which it does for a minute after its work,
+        newer clusters would use its options; requests with other options are refused then.
 
         AIS: POST /v1/buckets/NAME, action "etl-listrange".
 
@@ -241,6 +242,7 @@ class ObjectGroup:
 
         Raises:
             ErrETLNotFound: there is no such transformer.
+            ConflictError: a job with other options lives for the same buckets.
             UnsupportedError: the cluster runs no transformers, or is too old for an option.
             ValueError, AISError, requests.RequestException: see `delete`.
         """
@@ -318,7 +320,7 @@ class ObjectGroup:
     def _send_apart(self, action: str, to_bck: Bucket, value: dict[str, Any]) -> str:
         """Send a copy or transform, so that no job with other options serves it."""
         client = self.bck.bound_client
-        make_way(client, action, self.bck, to_bck, value)
+        refuse_joining(client, action, self.bck, to_bck, value)
         job_id = self._send(const.HTTP_METHOD_POST, action, value)
         remember(client, job_id, value)
         return job_id
