@@ -8,11 +8,13 @@ import msgspec
 import requests
 
 from aisfs_sdk import const, errors
+from aisfs_sdk.enums import LogSeverity, NodeFilter
+from aisfs_sdk.eras import Feature
 from aisfs_sdk.etl_const import ETL_STAGE_RUNNING
 from aisfs_sdk.etl_types import ETLInfo, decode_infos
 from aisfs_sdk.job_types import JobStatus, decode_snapshots
 from aisfs_sdk.namespace import Namespace
-from aisfs_sdk.request_client import JSON_HEADERS, Call, RequestClient
+from aisfs_sdk.request_client import JSON_HEADERS, Answer, Call, RequestClient
 from aisfs_sdk.smap import Smap, parse_smap
 from aisfs_sdk.types import ActionMsg, BucketModel, decode_buckets, encode_message
 from aisfs_sdk.urls import query_string
@@ -221,6 +223,47 @@ class Cluster:
         kept = [info for info in found if wanted is None or info.stage in wanted]
         return sorted(kept, key=lambda info: info.id)
 
+    def get_performance(self) -> dict[str, dict[str, Any]]:
+        """Return the status of every target: counters, capacity, versions, as AIS writes them.
+
+        AIS: GET /v1/reverse/daemon?what=node_status, for each target.
+
+        Raises:
+            AISError: the cluster refused or failed it.
+            requests.RequestException: the network failed.
+        """
+        new = self._client.era.has(Feature.NODE_STATUS)
+        what = const.WHAT_NODE_STATUS if new else const.WHAT_STATUS
+        return {
+            node_id: msgspec.json.decode(self._ask_node(node_id, what).content)
+            for node_id in self._map().tmap
+        }
+
+    def get_node_log(self, node_id: str, severity: LogSeverity = LogSeverity.INFO) -> str:
+        """Return the log that a node writes at the moment.
+
+        AIS: GET /v1/reverse/daemon?what=log.
+
+        Args:
+            node_id: of a target or gateway.
+            severity: which of its logs.
+
+        Raises:
+            AISError: there is no such node, or the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+        """
+        found = self._ask_node(node_id, const.WHAT_LOG, f"&severity={severity.value}")
+        return found.content.decode(const.UTF_ENCODING, "replace")
+
+    def get_cluster_logs(
+        self, severity: LogSeverity = LogSeverity.INFO, role: NodeFilter = NodeFilter.ALL
+    ) -> dict[str, str]:
+        """Return the logs of all nodes of a role; arguments and errors: see `get_node_log`."""
+        smap = self._map()
+        nodes = {} if role is NodeFilter.PROXY else dict(smap.tmap)
+        nodes |= {} if role is NodeFilter.TARGET else smap.pmap
+        return {node_id: self.get_node_log(node_id, severity) for node_id in nodes}
+
     def is_aistore_running(self) -> bool:
         """Tell whether the cluster is ready; never raises.
 
@@ -256,6 +299,13 @@ class Cluster:
         call = Call(const.HTTP_METHOD_GET, path, f"{const.QPARAM_WHAT}={what}", what)
         call.headers, call.body = JSON_HEADERS, encode_message(message)
         return self._decoded(call, self._client.send(call).content, decode)
+
+    def _ask_node(self, node_id: str, what: str, more: str = "") -> Answer:
+        path = f"{_V1}{const.URL_PATH_REVERSE}/{const.URL_PATH_DAEMON}"
+        call = Call(const.HTTP_METHOD_GET, path, f"{const.QPARAM_WHAT}={what}{more}")
+        call.subject = f"{what} of node {node_id}"
+        call.headers = {const.HEADER_NODE_ID: node_id}
+        return self._client.send(call)
 
     def _jobs_on(self, job_kind: str, target_id: str) -> set[str]:
         """Return the ids of a target's jobs: clusters ignore the node that a question names."""

@@ -1,7 +1,10 @@
+import json
+
 import pytest
 
 from aisfs_sdk import Bucket, Client, errors
-from tests.sdk.wire import Wire, http
+from aisfs_sdk.enums import LogSeverity, NodeFilter
+from tests.sdk.wire import Reply, Request, Wire, http
 from tests.support.store import free_port
 
 
@@ -61,3 +64,27 @@ def test_what_is_not_ais() -> None:
 def test_cloud_buckets_of_a_cluster_without_clouds(client: Client) -> None:
     with pytest.raises(errors.AISError):
         client.cluster().list_buckets("aws")
+
+
+def test_nodes_are_asked_through_the_gateway() -> None:
+    smap = json.dumps(
+        {"tmap": {"t1": {}, "t2": {}}, "pmap": {"p1": {}}, "proxy_si": {}, "version": "1"}
+    ).encode()
+
+    def answer(request: Request) -> Reply:
+        if "what=smap" in request.target:
+            return http(200, smap)
+        node = request.headers["ais-node-id"]
+        if "what=log" in request.target:
+            return http(200, f"log of {node}".encode())
+        return http(200, json.dumps({"snode": node}).encode())
+
+    with Wire(answer) as wire:
+        cluster = Client(wire.endpoint).cluster()
+        assert cluster.get_cluster_logs(LogSeverity.ERROR, NodeFilter.PROXY) == {"p1": "log of p1"}
+        assert wire.requests[-1].target == "/v1/reverse/daemon?what=log&severity=error"
+        assert set(cluster.get_cluster_logs(role=NodeFilter.TARGET)) == {"t1", "t2"}
+    with Wire(answer, release=b'{"ais_version":"3.17."}') as wire:
+        found = Client(wire.endpoint).cluster().get_performance()
+        assert found == {"t1": {"snode": "t1"}, "t2": {"snode": "t2"}}
+        assert wire.requests[-1].target == "/v1/reverse/daemon?what=status"
