@@ -505,8 +505,6 @@ def _told_as_fs_error(doing: str) -> Iterator[None]:
         raise IoFailure(f"{doing}: {error}") from error
     except (ValueError, errors.InvalidBckProvider, errors.InvalidObjectRangeIndex) as error:
         raise Invalid(f"{doing}: {error}") from error
-    except errors.JobInfoNotFound as error:
-        raise NotFound(f"{doing}: {error}") from error
     except (OSError, errors.UnexpectedHTTPStatusCode) as error:
         raise IoFailure(f"{doing}: {error}") from error
 
@@ -516,6 +514,7 @@ _BY_CLASS: tuple[tuple[type[errors.AISError], type[FsError]], ...] = (
     (errors.ErrBckNotFound, NotFound),
     (errors.ErrObjNotFound, NotFound),
     (errors.ErrETLNotFound, NotFound),
+    (errors.JobInfoNotFound, NotFound),
     (errors.ErrBckAlreadyExists, Exists),
     (errors.ErrETLAlreadyExists, Exists),
     (errors.ConflictError, Busy),

@@ -27,7 +27,6 @@ replies to control calls) stays a `requests` exception. Both are made in `reques
     └── NotAISError                something answers at the endpoint, but it is not AIS
 
     InvalidURLException            refused here: no URL of a bucket or object
-    NoTargetError                  the cluster has no target that could own an object
     InvalidBckProvider             refused here: the call makes no sense for this provider
     Timeout                        a wait for a job was longer than its caller allowed
     InvalidObjectRangeIndex        refused here: malformed range of object names
@@ -177,10 +176,6 @@ class NotAISError(AISError):
 
 class InvalidURLException(ValueError):
     """A text is no URL of a bucket or object."""
-
-
-class NoTargetError(ValueError):
-    """The cluster has no target that could own an object."""
 
 
 class InvalidBckProvider(Exception):

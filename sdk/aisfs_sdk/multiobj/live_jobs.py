@@ -1,7 +1,7 @@
 """Keeps a request from being served with the options of another one.
 
 Clusters after 2023 add a copy or transform of a group to a job that still lives for the same two
-buckets, up to a minute after its work, and then use the *first* request's options: a dry run
+buckets, up to some minutes after its work, and then use the *first* request's options: a dry run
 writes, objects get another's new names (seen on 5.0). So such a job has to have had the same
 options, or the request is refused.
 """
@@ -63,7 +63,7 @@ def refuse_joining(
         # stopped while it idled goes on taking requests, and loses them.
         msg = (
             f"the job {job_id} from {source.uri} to {to_bck.uri} still lives and would serve this "
-            "with its own options: try again when it has ended, a minute after its last work"
+            "with its own options: try again when it has ended, minutes after its last work"
         )
         raise errors.ConflictError(0, msg, kind)
 

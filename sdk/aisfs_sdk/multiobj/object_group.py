@@ -172,7 +172,7 @@ class ObjectGroup:
     ) -> str:
         """Copy the objects into another bucket, which is made if it is an AIS bucket.
 
-        While a job still lives for the same buckets, which it does for a minute after its work,
+        While a job still lives for the same buckets, which it does for minutes after its work,
         newer clusters would use its options; requests with other options are refused then.
 
         AIS: POST /v1/buckets/NAME, action "copy-listrange".
@@ -218,7 +218,7 @@ class ObjectGroup:
     ) -> str:
         """Send the objects through a transformer, and the results into another bucket.
 
-        While a job still lives for the same buckets, which it does for a minute after its work,
+        While a job still lives for the same buckets, which it does for minutes after its work,
         newer clusters would use its options; requests with other options are refused then.
 
         AIS: POST /v1/buckets/NAME, action "etl-listrange".
