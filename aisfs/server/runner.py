@@ -227,8 +227,9 @@ async def _run(options: Options, root: Path) -> None:
         await _wait(store, stop)
         await _stop(servers)
     finally:
-        store.remotes.close()
+        store.remotes.interrupt()
         await store.jobs.stop()
+        store.remotes.close()
         await store.etls.close(store.jobs)
         store.workers.shutdown()
         store.catalog.close()

@@ -17,8 +17,9 @@ from tests.server import replay, wire
 from tests.support.store import StoreProcess
 
 SECTIONS = (
-    "path", "method", "msg", "reverse", "config", "evict", "prefetch", "evictbck", "promote",
-    "attach", "remote", "detach", "rem", "mirror", "rechunk", "action", "member",
+    "path", "method", "msg", "reverse", "config", "rename", "copybck", "evict", "prefetch",
+    "evictbck", "promote", "attach", "remote", "detach", "rem", "mirror", "rechunk", "action",
+    "member",
 )  # fmt: skip
 _JOB = re.compile(r"<JOB ([^>]+)>")
 _IDS = re.compile(r"(x[a]?-[\w-]*)\[[\w-]{9}\]")
@@ -91,6 +92,12 @@ class StorageReplay:
         """Make objects in a bucket of the store."""
         for number in range(count):
             self.put(bucket, f"o{number}", body)
+
+    def make(self, bucket: str, *names: str) -> None:
+        """Make a bucket of the store with some objects."""
+        self.store.create_bucket(bucket)
+        for name in names:  # sizes as in the recorded counters
+            self.put(bucket, name, "x" * SIZES.get(name.partition("/")[0], 500))
 
     def put(self, bucket: str, name: str, body: str = "x") -> None:
         """Make an object in a bucket of the store."""
@@ -227,8 +234,10 @@ def _forget_places(expected: Any, actual: Any) -> None:
 
 # ---- what the recording left out ----------------------------------------------------------------
 
-ONLY_STATUS = {"rem.list.buckets.all", "rem.summary", "mirror.again"}
+ONLY_STATUS = {"rem.list.buckets.all", "rem.summary", "mirror.again", "rename.list.now"}
 """Bodies that hold what else there was in the recorded cluster."""
+
+SIZES = {"k": 1, "img": 900}
 
 AT_ORIGIN = {"rem.create.direct"}
 
@@ -279,6 +288,10 @@ def _fill_big(play: StorageReplay) -> None:
 
 
 SETUPS: list[tuple[str, Callable[[StorageReplay], None]]] = [
+    ("rename", lambda play: play.make("pj-old", "k")),
+    ("rename", lambda play: play.make("pj-taken")),
+    ("copybck", lambda play: play.make("pj-src", "d", "img/a.jpg", "img/b.jpg", "txt/c.txt")),
+    ("copybck", lambda play: play.make("pj-dst")),
     ("evict.aisbck", _new_bucket("pj-m")),
     ("evictbck.aisbck", lambda play: play.fill("pj-m", 31)),
     ("rem.create", _attach),
@@ -293,6 +306,11 @@ SETUPS: list[tuple[str, Callable[[StorageReplay], None]]] = [
 ]
 
 FACTS: dict[str, Callable[[StorageReplay], dict[str, Any]]] = {
+    "rename.names": lambda play: {"names": play.names("pj-new")},
+    **{
+        f"copybck.{case}": lambda play: {"names": play.names("pj-dst")}
+        for case in ("names", "prefix.names", "ext.names")
+    },
     "evictbck.aisbck.left": lambda play: {"left": len(play.names("pj-m"))},
     "promote.keep.content": _promoted_text,
     "promote.ovw.content": _promoted_text,

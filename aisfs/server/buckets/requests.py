@@ -432,9 +432,13 @@ async def _rename(call: Call, name: str, message: Message) -> Reply:
     bucket = await call.store.open_bucket(call.bucket_name(name))
     if bucket.remote:
         raise AisError(400, f"can only rename AIS ('ais://') bucket (\"{bucket.name.uri}\" is not)")
+    if parse_uname(call.query.text(const.QPARAM_BUCKET_TO) or "/-/-/")[0] == bucket.name:
+        uri = bucket.name.uri
+        raise AisError(400, f'cannot rename bucket "{uri}" to itself ("{uri}")')
     target = _bucket_to(call, bucket, message.action)
     if target.uuid or target.provider != "ais":
-        raise AisError(400, f"can only rename to AIS ('ais://') bucket (\"{target.uri}\" is not)")
+        text = f"can only rename to AIS ('ais://') bucket (\"{target.uri}\" is remote)"
+        raise AisError(400, text)
     access.check(bucket, access.MOVE_BUCKET, call.era)
     _must_be_free(call, target, 400)
     check_bucket_name(target.name, call.era)

@@ -156,7 +156,8 @@ class Naming:
         if prepend:
             check_object_name(f"{prepend}x")
             if fields.get("synchronize"):
-                raise AisError(400, "prepend option is incompatible with synchronize")
+                text = f'prepend option ("{prepend}") is incompatible with the request to '
+                raise AisError(400, f"{text}synchronize buckets")
         if not all(isinstance(text, str) for text in mapping.values()):
             raise AisError(400, "{node}: failed to unmarshal ext: expecting text")
         pairs = tuple((old, new.removeprefix(".")) for old, new in mapping.items())

@@ -101,10 +101,14 @@ class Remotes:
         name, path = parsed
         self._directories[name] = DirectoryOrigin(name, path)
 
-    def close(self) -> None:
-        """Break off what runs and wait for its threads."""
+    def interrupt(self) -> None:
+        """Break the connections to other clusters, so that nobody waits for their answers."""
         for cluster in self.clusters.values():
             cluster.exchange.close()
+
+    def close(self) -> None:
+        """Break off what runs and wait for its threads."""
+        self.interrupt()
         self._threads.shutdown(cancel_futures=True)
         for origin in self._directories.values():
             origin.close()
