@@ -222,6 +222,7 @@ async def _run(options: Options, root: Path) -> None:
             _import(store, options.import_from)
         servers = await _listen(store, Listening(options.host, options.port, context))
         save_ports(store)
+        store.node_log.start()
         sys.stdout.write(f"ready {store.proxy.url}\n")
         sys.stdout.flush()
         await _wait(store, stop)

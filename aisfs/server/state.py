@@ -20,6 +20,7 @@ from aisfs.server.http.request_log import RequestLog
 from aisfs.server.jobs.table import Jobs
 from aisfs.server.naming import BACKENDS, BucketName
 from aisfs.server.nodes.config import Config
+from aisfs.server.nodes.log import NodeLog
 from aisfs.server.objects.uploads import Uploads
 from aisfs.server.promote.sources import Roots
 from aisfs.server.remote.registry import Remotes
@@ -105,6 +106,7 @@ class Store:
     config: Config
     promote_roots: Roots = field(default_factory=Roots)
     metrics: Metrics = field(default_factory=Metrics)
+    node_log: NodeLog = field(default_factory=NodeLog)
     uploads: Uploads = field(default_factory=Uploads)
     shard_locks: WeakValueDictionary[tuple[int, bytes], asyncio.Lock] = field(
         default_factory=WeakValueDictionary

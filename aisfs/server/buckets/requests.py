@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from aisfs.server.archives.job import archive_objects
-from aisfs.server.buckets import access
+from aisfs.server.buckets import access, inventory
 from aisfs.server.buckets.listing import list_objects
 from aisfs.server.buckets.props import InvalidPropsError, changed, default_props
 from aisfs.server.eras import Feature
@@ -52,9 +52,7 @@ _EXISTENCE_ONLY = {"1", "3"}
 """Values of `presence` that ask for no attributes."""
 
 
-_NOT_BUILT = {
-    "ec-encode", "create-nbi", "destroy-nbi",
-}  # fmt: skip
+_NOT_BUILT = {"ec-encode"}
 _SUMMARY_KEYS: dict[str, type | tuple[type, ...]] = {
     "uuid": str,
     "prefix": str,
@@ -127,6 +125,8 @@ async def _get(call: Call, name: str) -> Reply:
     message = parse_message(data, "GET") if data or not name else whole
     if message.action == const.ACT_SUMMARY_BCK:
         return await _summary(call, name, message.value)
+    if message.action == inventory.SHOW:
+        return await inventory.show_inventories(call, name)
     if message.action != const.ACT_LIST:
         raise AisError(400, f'invalid action "{message.action}"')
     if not name:
@@ -518,8 +518,10 @@ _ACTIONS: dict[tuple[str, str], Handler] = {
     ("POST", const.ACT_PREFETCH_OBJECTS): _prefetch,
     ("POST", "make-n-copies"): _make_copies,
     ("POST", "rechunk"): _rechunk,
+    ("POST", inventory.CREATE): inventory.create_inventory,
     ("PUT", const.ACT_ARCHIVE_OBJECTS): _archive,
     ("DELETE", const.ACT_DESTROY_BCK): _destroy,
+    ("DELETE", inventory.DESTROY): inventory.destroy_inventory,
     ("DELETE", const.ACT_EVICT_REMOTE_BCK): _evict_bucket,
     ("DELETE", const.ACT_EVICT_OBJECTS): _evict,
     ("DELETE", const.ACT_DELETE_OBJECTS): _delete_objects,

@@ -14,6 +14,7 @@ from aisfs.server.http.call import Call, Message
 from aisfs.server.http.errors import AisError, not_implemented
 from aisfs.server.http.replies import Reply, json_reply, text_reply
 from aisfs.server.jobs import requests as job_queries
+from aisfs.server.nodes.log import answer_log
 from aisfs.server.state import Node
 from aisfs_sdk import const
 
@@ -314,6 +315,7 @@ _DAEMON: dict[str, Callable[[Call], Reply]] = {
     "node_status": _node_status,
     "software_version": lambda call: text_reply(call.store.era.version),
     "config": _config,
+    "log": answer_log,
 }
 _TARGET_ONLY: dict[str, Callable[[Call], Reply]] = {
     "mountpaths": lambda call: json_reply(_mountpaths_of(call)),
