@@ -511,7 +511,7 @@ def test_a_filesystem_is_the_model(rounds: Callable[[int, int], int]) -> None:
         run_state_machine_as_test(
             functools.partial(Machine, store),  # type: ignore[arg-type]
             settings=settings(
-                max_examples=rounds(45, 2000),
+                max_examples=rounds(45, 300),
                 stateful_step_count=rounds(50, 80),
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
