@@ -1,0 +1,83 @@
+"""One SDK's side of the comparison: `sdk_worker.py ours|newest|oldest TASK ENDPOINT BUCKET`.
+
+Runs under the interpreter of an environment that has that SDK, prints the seconds that the task
+took as one line of JSON. Each SDK is used as its documents say is fastest: pieces of 1 MiB for
+large objects, one client for all threads, the batch interface where there is one.
+"""
+
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from typing import Any
+
+PIECE = 1 << 20
+SMALL = [f"small/{number:05}" for number in range(2000)]
+SMALL_BODY = bytes(range(256)) * 256
+THREADS = 8
+
+
+class Tasks:
+    """What is measured, in the words of one SDK."""
+
+    def __init__(self, flavour: str, endpoint: str, name: str) -> None:
+        self.flavour = flavour
+        module = import_module("aisfs_sdk" if flavour == "ours" else "aistore.sdk")
+        self.client: Any = module.Client(endpoint)
+        self.bucket = self.client.bucket(name)
+
+    def _reader(self, name: str, **options: Any) -> Any:
+        item = self.bucket.object(name)
+        return item.get_reader(**options) if self.flavour == "newest" else item.get(**options)
+
+    def _put(self, name: str, body: bytes) -> None:
+        item = self.bucket.object(name)
+        (item.get_writer() if self.flavour == "newest" else item).put_content(body)
+
+    def get_large(self) -> None:
+        """Read the large object to its end."""
+        if self.flavour == "ours":
+            buffer = memoryview(bytearray(4 << 20))
+            with self._reader("big") as reader:
+                count = 0
+                while got := reader.readinto(buffer):
+                    count += got
+        else:
+            count = sum(len(piece) for piece in self._reader("big", chunk_size=PIECE))
+        assert count >= PIECE
+
+    def get_small(self) -> None:
+        """Read many small objects."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            sizes = pool.map(lambda name: len(self._reader(name).read_all()), SMALL)
+            assert set(sizes) == {len(SMALL_BODY)}
+
+    def put_small(self) -> None:
+        """Write many small objects."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(lambda name: self._put(f"new/{name}", SMALL_BODY), SMALL))
+
+    def list_names(self) -> None:
+        """List everything with size, version, checksum."""
+        found = self.bucket.list_all_objects(props="name,size,version,checksum")
+        assert len(found) > 10_000
+
+    def get_batch(self) -> None:
+        """Read many small objects in one request."""
+        batch = self.client.batch(SMALL, bucket=self.bucket)
+        assert sum(len(data) for _, data in batch.get()) == len(SMALL) * len(SMALL_BODY)
+
+
+def main() -> None:
+    """Run the task that the arguments name."""
+    flavour, task, endpoint, name = sys.argv[1:]
+    tasks = Tasks(flavour, endpoint, name)
+    tasks.bucket.head()  # connections and what a client asks once
+    start = time.perf_counter()
+    getattr(tasks, task)()
+    print(json.dumps(time.perf_counter() - start))
+
+
+if __name__ == "__main__":
+    main()
