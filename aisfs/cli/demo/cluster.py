@@ -43,6 +43,7 @@ def cluster(here: Place, objects: Mapping[str, bytes]) -> Iterator[dict[str, str
     """
     endpoint = os.environ.get("AIS_ENDPOINT", "")
     more: dict[str, str] = {}
+    token: str | None = None
     with contextlib.ExitStack() as stack:
         if endpoint:
             bucket = f"aisfs-demo-{secrets.token_hex(4)}"
@@ -50,8 +51,11 @@ def cluster(here: Place, objects: Mapping[str, bytes]) -> Iterator[dict[str, str
         else:
             bucket = _BUCKET
             endpoint = stack.enter_context(_embedded_store(here))
-            more = {"CLOUD": CLOUD}
-        stack.enter_context(_filled_bucket(endpoint, bucket, objects, keep=here.keep))
+            file = _store(here) / "token"
+            token = file.read_text("utf-8").strip()
+            more = {"CLOUD": CLOUD, "AIS_AUTHN_TOKEN": "", "AIS_AUTHN_TOKEN_FILE": str(file)}
+        client = stack.enter_context(contextlib.closing(Client(endpoint, token=token)))
+        stack.enter_context(_filled_bucket(client, bucket, objects, keep=here.keep))
         yield _environment(here, endpoint, bucket) | more
 
 
@@ -61,7 +65,13 @@ def _embedded_store(here: Place) -> Iterator[str]:
     log = here.path / "store.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(  # noqa: S603 - our own program
-            [*_SERVE, str(here.path / "store"), "--remote", f"aws://{CLOUD}={_cloud(here)}"],
+            [
+                *_SERVE,
+                str(_store(here)),
+                "--require-token",
+                "--remote",
+                f"aws://{CLOUD}={_cloud(here)}",
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -81,6 +91,10 @@ def _embedded_store(here: Place) -> Iterator[str]:
             process.returncode = 0  # goes on without us
         else:
             _end(process)
+
+
+def _store(here: Place) -> Path:
+    return here.path / "store"
 
 
 def _cloud(here: Place) -> Path:
@@ -103,10 +117,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _filled_bucket(
-    endpoint: str, name: str, objects: Mapping[str, bytes], *, keep: bool
+    client: Client, name: str, objects: Mapping[str, bytes], *, keep: bool
 ) -> Iterator[None]:
     """Put the objects into a new bucket, as any client of the cluster would."""
-    client = Client(endpoint)
     bucket = client.bucket(name)
     try:
         bucket.create()
@@ -114,12 +127,13 @@ def _filled_bucket(
             bucket.object(object_name).put_content(content)
         yield
     except (AISError, requests.RequestException) as error:
-        raise Failure(f"the cluster at {endpoint} refuses the demo: {error}") from None
+        raise Failure(
+            f"the cluster at {client.cluster().client.endpoint} refuses the demo: {error}"
+        ) from None
     finally:
         if not keep:
             with contextlib.suppress(AISError, requests.RequestException):
                 bucket.delete(missing_ok=True)
-        client.close()
 
 
 def _environment(here: Place, endpoint: str, bucket: str) -> dict[str, str]:
