@@ -10,23 +10,23 @@ from typing import Any
 
 from aisfs.server.archives.listing import Row
 from aisfs.server.buckets import access
-from aisfs.server.buckets.listing import (
-    COLUMNS,
-    FLAG_CACHED,
-    FLAG_DIFF,
-    FLAG_NOT_CACHED,
+from aisfs.server.buckets.entries import (
     Filler,
     JsonEntry,
-    ListRequest,
     Locate,
     MsgpackEntry,
     encode_page,
-    list_objects,
-    locator,
-    parse_request,
     raw_text,
-    with_encoding,
 )
+from aisfs.server.buckets.list_request import (
+    FLAG_CACHED,
+    FLAG_DIFF,
+    FLAG_NOT_CACHED,
+    ListRequest,
+    parse_request,
+)
+from aisfs.server.buckets.listing import list_objects, locator, with_encoding
+from aisfs.server.buckets.rows import COLUMNS
 from aisfs.server.http.call import Call
 from aisfs.server.http.replies import JSON_TYPE, Reply
 from aisfs.server.naming import encode_name
