@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, Final
 
 from aisfs.server.releases.bucket_props import PROPS_3_17, PROPS_5_0
+from aisfs.server.releases.jobs import JOBS_3_17, JOBS_5_0, JobRules
 from aisfs.server.releases.locations import WriteLocation, base36, encoded_path, raw_path
 from aisfs.server.releases.names import (
     NAMES_3_17,
@@ -58,6 +59,7 @@ class Era:
         version: What the cluster says of itself; the dot is part of AIS's answer.
         said: Its refusals.
         names: Its rules for the names of buckets and objects.
+        jobs: What its jobs are like.
         providers: Values of `provider` with what they mean.
         checksum_types: Names of checksums, in the order of its messages.
         type_alone_ignored: Whether a checksum's type without a value is ignored; else it fails.
@@ -93,6 +95,8 @@ class Era:
             of objects.
         patch_permission: Whether changing custom metadata needs a permission.
         publishes_digest: Whether the cluster map carries `id_digest`.
+        map_time: What follows the second in the cluster map's time of creation.
+        fuller_figures: Whether capacities have totals, labels and details of file systems.
         questions: Values of `what` of other releases (empty: none) with those of AIS 5.0.
     """
 
@@ -104,6 +108,7 @@ class Era:
     questions: Mapping[str, str]
     said: Wordings = WORDINGS_5_0
     names: NameRules = NAMES_5_0
+    jobs: JobRules = JOBS_5_0
     checksum_types: tuple[str, ...] = (
         "crc32c", "md5", "sha256", "sha512", "xxhash", "xxhash2", "none",
     )  # fmt: skip
@@ -134,6 +139,8 @@ class Era:
     list_value_optional: bool = False
     patch_permission: bool = True
     publishes_digest: bool = True
+    map_time: str = ""
+    fuller_figures: bool = True
 
     def has(self, feature: Feature) -> bool:
         """Tell whether the release can do something."""
@@ -158,6 +165,7 @@ _OF_2023 = Era(
     "3.17.",
     said=WORDINGS_3_17,
     names=NAMES_3_17,
+    jobs=JOBS_3_17,
     providers={**_PROVIDERS, "hdfs": "hdfs", "ht": "ht"},
     checksum_types=("crc32c", "md5", "sha256", "sha512", "xxhash", "none"),
     type_alone_ignored=False,
@@ -189,6 +197,8 @@ _OF_2023 = Era(
     list_value_optional=True,
     patch_permission=False,
     publishes_digest=False,
+    map_time=".000000001 +0000 UTC m=+1.000000001",
+    fuller_figures=False,
     questions={
         "status": "node_status",
         "stats": "node_stats",

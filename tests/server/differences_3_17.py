@@ -138,4 +138,92 @@ DIFFERENCES: dict[str, str] = {
     "direct/ctl-POST-_v1_buckets_po-direct-provider=ais": "a target refuses all bucket requests",
     "direct/ctl-DELETE-_v1_buckets_po-a-provider=ais": "a target refuses all bucket requests",
 }  # fmt: skip
-JOB_DIFFERENCES: dict[str, str] = {}
+
+_AT_ONCE = "a bucket has its new name at once, and only that"
+_ENDED = "jobs end with their work; 3.17's idle for a minute, and know no status while they do"
+_TOLD = "each job has a status, so that every client can wait for it"
+_OWN_JOB = "each request is a job of its own, so it counts its own work only"
+_STILL_COPYING = "a copy has ended when its work is done; 3.17 copies for 16 s and refuses another"
+_BUSY = "3.17 was too busy to answer in time"
+_MIME = "an archive is what its extension says; 3.17 makes one of another kind, or unreadable"
+_TWICE = "3.17 sends the refusal twice"
+_ROOT = "only what is below --promote-root may be promoted"
+_CONFIG = "the configuration holds what this store obeys, not all that AIS has"
+_NODE_CONFIG = "nodes have no configuration of their own: 501"
+_COUNTERS = "AIS's own counters and disks, which are not here"
+_NO_CODING = "erasure coding is not built: 501"
+_TEMPLATES = "templates with `@` and `%d` are not built: they are prefixes"
+
+JOB_DIFFERENCES: dict[str, str] = {
+    "what.target_ips.cluster": "targets have one network, not three",
+    "what.cluster_config.cluster": _CONFIG,
+    "what.config.daemon": _CONFIG,
+    "config.get": _CONFIG,
+    "what.metrics.daemon": _COUNTERS,
+    "what.metrics.target": _COUNTERS,
+    "what.disk.target": _COUNTERS,
+    "what.status.target": "no rebalance has run that it could tell of",
+    "reverse.ok": "no rebalance has run that it could tell of",
+    "metrics.prometheus": "this store tells its metrics in both releases",
+    "metrics.prometheus.target": "this store tells its metrics in both releases",
+    "config.set.badvalue": "the error is of the same type as elsewhere",
+    "config.set.node": _NODE_CONFIG,
+    "config.set.node.msg": _NODE_CONFIG,
+    "stats.reset": "there are no such counters to reset: 501",
+    "start.resilver.status": "3.17 does not notice its end",
+    "start.resilver.snaps": "objects that were looked at are counted",
+    "start.unknownkey": "the unknown key is named in lower case",
+    "start.rebalance.early": "nothing moves between targets, so it ends at once",
+    "start.rebalance.took": "nothing moves between targets, so it ends at once",
+    "status_all": "the recorded cluster had other jobs",
+    "status_all.active": "the resilver has ended",
+    **{f"idle.{case}": _ENDED for case in (
+        "running", "running.kind", "running.display", "running.later", "active", "timing",
+    )},
+    "idle.status": _TOLD,
+    "idle.status.kind": _TOLD,
+    "idle.reused": _OWN_JOB,
+    "stop.status": _TOLD,
+    "stop.snaps": _OWN_JOB,
+    **{f"stop.long.{case}": _STILL_COPYING for case in ("status", "snaps", "copied")},
+    "rename.old.now": _AT_ONCE,
+    "rename.old.get.now": _AT_ONCE,
+    "copybck.status": _STILL_COPYING,
+    "copybck.prefix": _STILL_COPYING,
+    "copybck.prefix.names": _STILL_COPYING,
+    "copybck.ext.names": _STILL_COPYING,
+    "copybck.nomatch": _STILL_COPYING,
+    "copybck.badprovider": _STILL_COPYING,
+    **{f"select.{case}.got": _TEMPLATES for case in ("at", "atpad", "fmt")},
+    **{f"select.{case}": _BUSY for case in (
+        "equal", "missing", "unclosed", "nested", "atliteral", "percent", "noprefix",
+    )},
+    "archive.make.tar.snaps": "the snapshot was taken before its end",
+    "archive.range.snaps": _OWN_JOB,
+    "archive.missing.snaps": "bytes of objects are counted, not of members with their heads",
+    "archive.nothing.snaps": "what was not there is not counted",
+    "archive.append.dup": _BUSY,
+    "archive.replace": _BUSY,
+    "archive.mime.plain": "refused for its MIME type; 3.17 tripped over the job before",
+    **{f"archive.mime.{case}": _MIME for case in ("type", "noext", "other")},
+    **{f"archive.mime.{case}.got": _MIME for case in ("type", "noext", "other")},
+    "archive.noname": _TWICE,
+    "archive.sameb": _TWICE,
+    "archive.dstmissing": _TWICE,
+    **{f"promote.elsewhere.{case}": _ROOT for case in (
+        "file", "file.got", "dir", "dir.status", "dir.got",
+    )},
+    "promote.missing": "404, as in 5.0; 3.17 answers 400 to what is missing",
+    "promote.relative": "the error has a type",
+    "promote.empty": "the error has a type",
+    "promote.dotdot": "paths with `..` are refused",
+    "promote.dotdot.got": "paths with `..` are refused",
+    "promote.name.differs": "two sources that contradict each other are refused",
+    "promote.name.only": "the source may stand in either place",
+    "promote.name.only.got": "the source may stand in either place",
+    **{f"ec{case}": _NO_CODING for case in (
+        "", ".object", ".toomany", ".novalue", ".zero", ".notenabled", ".status", ".snaps",
+        ".headobj", ".again", ".force", ".change",
+    )},
+}  # fmt: skip
+"""Of the recording about jobs, storage and nodes."""

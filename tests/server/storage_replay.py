@@ -9,7 +9,7 @@ import gzip
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,19 @@ _REMOTE = "namespace=%40<REMOTE>"
 _CHECKED_HEADERS = ("Hdr-Error", "Ais-Present", "Content-Range", "Ais-Mirror-Copies")
 
 
-def load_rows() -> list[dict[str, Any]]:
+def load_rows(
+    name: str = "storage-5.0", wanted: Collection[str] = SECTIONS
+) -> list[dict[str, Any]]:
     """Return the recorded rows of the sections that are compared."""
-    with gzip.open(replay.RECORDED / "storage-5.0.jsonl.gz", "rt", encoding="utf-8") as file:
+    with gzip.open(replay.RECORDED / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    return [row for row in rows if row["case"].split(".")[0] in SECTIONS]
+    return [row for row in rows if section_of(row) in wanted]
+
+
+def section_of(row: dict[str, Any]) -> str:
+    """Return the section of a recorded row."""
+    name: str = row["case"].split(".")[0]
+    return name.partition("?")[0]
 
 
 def shapes(text: str) -> str:
@@ -58,7 +66,7 @@ class StorageReplay:
 
     def run(self) -> None:
         """Play everything."""
-        for row in load_rows():
+        for row in self.rows():
             case = row["case"]
             refilled = case not in {"promote.unknownkey", "promote.nobck", "promote.withobj"}
             if (
@@ -67,11 +75,37 @@ class StorageReplay:
                 and row.get("request", {}).get("method") == "POST"
             ):
                 _fill_sources(self, case)
-            for start, setup in SETUPS:
+            for start, setup in self.setups():
                 if start == case:
                     setup(self)
             facts = row.get("facts")
             self.differences[case] = self._play(row) if facts is None else self._check(case, facts)
+
+    # ---- what another recording has otherwise ------------------------------------------------
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return what is to be played."""
+        return load_rows()
+
+    def setups(self) -> "list[Setup]":
+        """Return what is made before which case."""
+        return SETUPS
+
+    def look(self, case: str) -> "Look | None":
+        """Return what finds out the facts of a case."""
+        return FACTS.get(case)
+
+    def facts(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Return what of recorded facts is compared."""
+        return facts
+
+    def endpoint(self, row: dict[str, Any]) -> str:
+        """Return the node that a request goes to."""
+        return self.origin.endpoint if row["case"] in AT_ORIGIN else self.store.endpoint
+
+    def shapes(self, text: str) -> str:
+        """Return a recorded text with the placeholders of the other recording."""
+        return shapes(text)
 
     # ---- set-ups and looks ------------------------------------------------------------------
 
@@ -138,8 +172,9 @@ class StorageReplay:
         if row["case"].startswith("promote."):
             token = (self.store.data / "token").read_text().strip()
             headers.append(("Authorization", f"Bearer {token}"))
-        endpoint = self.origin.endpoint if row["case"] in AT_ORIGIN else self.store.endpoint
-        answers = wire.hops(endpoint, request["method"], self._fill(request["path"]), headers, body)
+        answers = wire.hops(
+            self.endpoint(row), request["method"], self._fill(request["path"]), headers, body
+        )
         answer = answers[-1]
         if [one["status"] for one in row["hops"]] != [one.status for one in answers]:
             return f"status {hop['status']} != {answer.status} {answer.body!r}"
@@ -152,16 +187,17 @@ class StorageReplay:
                 return found
         if not recorded or row["case"] in ONLY_STATUS:
             return ""
-        return self._body_differs(recorded, answer.body.decode())
+        return self.body_differs(row["case"], recorded, answer.body.decode())
 
     def _header_differs(self, expected: dict[str, Any], answer: wire.Answer, name: str) -> str:
-        left, right = shapes(str(expected.get(name, ""))), answer.get(name)
+        left, right = self.shapes(str(expected.get(name, ""))), answer.get(name)
         if name == "Hdr-Error" and left and right:
             return replay.value_differs(json.loads(left), json.loads(right), name)
         return f"{name}: {left} != {right}" if replay.text_differs(left, right) else ""
 
-    def _body_differs(self, recorded: str, text: str) -> str:
-        recorded = shapes(recorded).replace(PROMOTE_ROOT, str(self.root))
+    def body_differs(self, case: str, recorded: str, text: str) -> str:
+        """Return how a body differs from the recorded one."""
+        recorded = self.shapes(recorded).replace(PROMOTE_ROOT, str(self.root))
         recorded = recorded.replace("<DIR>", str(self.root.parent))
         try:
             expected, actual = json.loads(recorded), json.loads(text)
@@ -177,10 +213,11 @@ class StorageReplay:
     def _check(self, case: str, facts: dict[str, Any]) -> str:
         if case.startswith("promote.") and case.endswith(".got"):
             return self._promoted_differs(facts)
-        look = FACTS.get(case)
+        look = self.look(case)
         if look is None:
             return f"nobody looks for {facts}"
         found = look(self)
+        facts = self.facts(facts)
         return "" if found == facts else f"{facts} != {found}"
 
     def _promoted_differs(self, facts: dict[str, Any]) -> str:
@@ -287,7 +324,10 @@ def _fill_big(play: StorageReplay) -> None:
     play.put("pj-s", "big")
 
 
-SETUPS: list[tuple[str, Callable[[StorageReplay], None]]] = [
+Setup = tuple[str, Callable[[StorageReplay], None]]
+Look = Callable[[StorageReplay], dict[str, Any]]
+
+SETUPS: list[Setup] = [
     ("rename", lambda play: play.make("pj-old", "k")),
     ("rename", lambda play: play.make("pj-taken")),
     ("copybck", lambda play: play.make("pj-src", "d", "img/a.jpg", "img/b.jpg", "txt/c.txt")),
@@ -305,7 +345,7 @@ SETUPS: list[tuple[str, Callable[[StorageReplay], None]]] = [
     ("rem.delete.list", lambda play: play.delete_at_origin("r4")),
 ]
 
-FACTS: dict[str, Callable[[StorageReplay], dict[str, Any]]] = {
+FACTS: dict[str, Look] = {
     "rename.names": lambda play: {"names": play.names("pj-new")},
     **{
         f"copybck.{case}": lambda play: {"names": play.names("pj-dst")}
@@ -348,4 +388,4 @@ FACTS: dict[str, Callable[[StorageReplay], dict[str, Any]]] = {
 
 def sections(rows: list[dict[str, Any]]) -> Iterator[str]:
     """Yield the sections that the rows are of."""
-    yield from dict.fromkeys(row["case"].split(".")[0] for row in rows)
+    yield from dict.fromkeys(map(section_of, rows))

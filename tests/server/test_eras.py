@@ -78,3 +78,65 @@ def test_small_pages_lose_no_name_and_directories_have_no_slash(old: StoreProces
     expected = [(name, 64) for name in names if "/" not in name]
     expected += [(f"n{n}", 256) for n in range(5)]
     assert shown == sorted(expected)
+
+
+@pytest.mark.parametrize("value", [{}, {"objnames": []}, {"template": ""}, None])
+def test_a_deletion_that_selects_nothing_fails_and_deletes_nothing(
+    old: StoreProcess, value: object
+) -> None:
+    assert put(old, "stays", b"x").status == 200
+    body = json.dumps({"action": "delete-listrange", "value": value}).encode()
+    job = wire.follow(old.endpoint, "DELETE", "/v1/buckets/b?provider=ais", [], body)
+    assert "empty range template" in wire.wait_for_job(old.endpoint, job.body.decode())["err"]
+    assert get(old, "stays").body == b"x"
+
+
+def test_a_failed_job_stays_failed_when_the_store_restarts() -> None:
+    store = StoreProcess(extra=("--compat", "3.17"))
+    with store:
+        store.create_bucket("b")
+        body = b'{"action":"delete-listrange","value":{}}'
+        target = "/v1/buckets/b?provider=ais"
+        job = wire.follow(store.endpoint, "DELETE", target, [], body).body.decode()
+        before = wire.wait_for_job(store.endpoint, job)
+        store.restart()
+        assert wire.wait_for_job(store.endpoint, job) == before
+
+
+@pytest.mark.parametrize("release", ["3.17", "5.0"])
+def test_every_job_can_be_waited_for_by_status_and_by_snapshots(release: str) -> None:
+    """As clients of 2023 do, whatever the kind."""
+    to = {"tobck": {"name": "c", "provider": "ais"}}
+    some: dict[str, object] = {"objnames": ["o", "nope"]}
+    requests: list[tuple[str, str, str, object]] = [
+        ("POST", "b?provider=ais&bck_to=ais%2F%40%23%2Fc%2F", "copy-bck", {}),
+        ("POST", "b?provider=ais", "copy-listrange", {**some, **to}),
+        ("PUT", "b?provider=ais", "archive", {**some, **to, "archname": "a.tar"}),
+        ("POST", "b?provider=ais", "make-n-copies", 2),
+        ("DELETE", "b?provider=ais", "delete-listrange", some),
+        ("POST", "b?provider=ais&bck_to=ais%2F%40%23%2Fd%2F", "move-bck", None),
+    ]
+    with StoreProcess(extra=("--compat", release)) as store:
+        store.create_bucket("b")
+        store.create_bucket("c")
+        assert put(store, "o", b"x").status == 200
+        jobs = [
+            wire.follow(
+                store.endpoint,
+                method,
+                f"/v1/buckets/{target}",
+                [],
+                json.dumps({"action": action, "value": value}).encode(),
+            ).body.decode()
+            for method, target, action, value in requests
+        ]
+        start = b'{"action":"start","value":{"Kind":"lru"}}'
+        jobs.append(wire.follow(store.endpoint, "PUT", "/v1/cluster", [], start).body.decode())
+        for job in jobs:
+            assert not wire.wait_for_job(store.endpoint, job)["aborted"]
+            query = json.dumps({"ID": job}).encode()
+            target = "/v1/cluster?what=qryxstats"
+            found = json.loads(wire.follow(store.endpoint, "GET", target, [], query).body)
+            snaps = [snap for items in found.values() for snap in items]
+            assert snaps, job
+            assert all(snap["is_idle"] and snap["id"] == job for snap in snaps)

@@ -132,6 +132,8 @@ def wait_for_job(endpoint: str, job: str) -> dict[str, Any]:
     while time.monotonic() < deadline:
         query = json.dumps({"ID": job}).encode()
         answer = follow(endpoint, "GET", "/v1/cluster?what=status", [], query)
+        if answer.status == 400 and job.encode() in answer.body:  # 3.17: it failed
+            return {"err": json.loads(answer.body)["message"], "end_time": 1, "aborted": False}
         assert answer.status == 200, answer
         status: dict[str, Any] = json.loads(answer.body)
         if status["end_time"]:

@@ -16,9 +16,15 @@ from aisfs.server.batch.items import open_object
 from aisfs.server.buckets import access
 from aisfs.server.http.call import Call, decode_value
 from aisfs.server.http.errors import AisError
-from aisfs.server.jobs.multiobject import SELECTION_KEYS, bucket_from_json, check_names, select_all
+from aisfs.server.jobs.multiobject import (
+    SELECTION_KEYS,
+    bucket_from_json,
+    check_names,
+    select_all,
+    whole_if_empty,
+)
 from aisfs.server.jobs.table import Job
-from aisfs.server.naming import check_object_name, decode_name
+from aisfs.server.naming import check_object_name, decode_name, encode_name
 from aisfs.server.remote.copies import bring_all
 from aisfs.server.storage.blobs import BlobWriter
 from aisfs.server.storage.catalog import Bucket
@@ -42,15 +48,15 @@ async def archive_objects(call: Call, bucket: Bucket, value: Any) -> Job:
         AisError: 400 for an unknown extension or no destination, 404 if that does not exist.
     """
     action = const.ACT_ARCHIVE_OBJECTS
-    fields = decode_value(value, action, _KEYS)
+    fields = decode_value(value, action, call.era.jobs.keys(action, _KEYS))
     target = await call.store.open_bucket(bucket_from_json(fields.get("tobck")))
     access.check(target, access.PUT)
     name = fields.get("archname", "")
     check_object_name(name)
-    kind = _kind(name, fields.get("mime", ""))
-    check_names({"template": "", **fields}, action)
-    if fields.get("objnames") is None and fields.get("template") is None:
-        fields["template"] = ""
+    kind = _kind(call, name, fields.get("mime", ""))
+    _check_append(call, target, name, fields)
+    fields = whole_if_empty(fields)
+    check_names(fields, action)
 
     async def archive(job: Job) -> None:
         names = [name async for batch in select_all(call, bucket, fields, action) for name in batch]
@@ -75,8 +81,19 @@ async def archive_objects(call: Call, bucket: Bucket, value: Any) -> Job:
     return call.store.jobs.start(action, target.name, archive, bucket.name)
 
 
-def _kind(name: str, mime: str) -> str:
+def _check_append(call: Call, target: Bucket, name: str, fields: dict[str, Any]) -> None:
+    if not (fields.get("aate") and call.era.jobs.append_needs_shard):
+        return
+    if call.store.catalog.get(target, encode_name(name)) is None:
+        uri = f"{target.name.uri}/{name}"
+        raise AisError(400, f"{{node}}: {uri} doesn't exist - cannot APPEND", at_target=True)
+
+
+def _kind(call: Call, name: str, mime: str) -> str:
     kind = formats.kind_by_name(name)
+    lz4 = kind and name.endswith(".lz4")
+    if not call.era.jobs.archives_lz4 and (lz4 or not kind):
+        raise call.era.said.unknown_mime.error(mime=name)
     if not kind:
         base = name.rpartition("/")[2]
         suffix = base[base.rfind(".") :] if "." in base else ""
@@ -106,6 +123,7 @@ class _Source:
         """Forget what was counted, before the archive is built anew."""
         self._job.objects = self._job.size = 0
         self._job.error = ""
+        self._job.failed = False
 
     def entries(self) -> Iterator[Entry]:
         """Yield an entry per object; missing ones of a list are noted in the job.
@@ -135,7 +153,9 @@ class _Source:
     def _note_missing(self, name: str) -> None:
         if self._fields.get("objnames") is not None:
             label = self._call.store.owner(self._bucket, name).label
-            self._job.note_error(f"{label}: {self._bucket.name.uri}/{name} does not exist")
+            self._job.note_error(
+                f"{label}: {self._bucket.name.uri}/{name} does not exist", missing=True
+            )
 
     def _member_name(self, name: str) -> str:
         if self._fields.get("bnonly"):

@@ -29,7 +29,7 @@ async def serve_buckets(call: Call) -> Reply:
         return await _get(call, name)
     message = await call.message()
     handler = _ACTIONS.get((call.method, message.action))
-    if handler is not None:
+    if handler is not None and message.action not in call.era.jobs.absent_kinds:
         return await handler(call, name, message)
     if message.action in _NOT_BUILT:
         raise not_implemented(message.action)

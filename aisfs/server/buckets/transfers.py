@@ -47,8 +47,9 @@ async def rename(call: Call, name: str, message: Message) -> Reply:
     if bucket.remote:
         raise AisError(400, f"can only rename AIS ('ais://') bucket (\"{bucket.name.uri}\" is not)")
     if parse_uname(call.query.text(const.QPARAM_BUCKET_TO) or "/-/-/")[0] == bucket.name:
-        uri = bucket.name.uri
-        raise AisError(400, f'cannot rename bucket "{uri}" to itself ("{uri}")')
+        raise call.era.said.bucket_to_itself.error(
+            uri=bucket.name.uri, number=access.bucket_number(bucket)
+        )
     target = _bucket_to(call, bucket, message.action)
     if target.uuid or target.provider != "ais":
         text = f"can only rename to AIS ('ais://') bucket (\"{target.uri}\" is remote)"
@@ -64,7 +65,9 @@ async def copy_bucket(call: Call, name: str, message: Message) -> Reply:
     """Copy the objects of a bucket, or those below a prefix, into another."""
     source = await call.store.open_bucket(call.bucket_name(name))
     identity = _bucket_to(call, source, message.action)
-    fields = decode_value(message.value, message.action, _COPY_KEYS)
+    fields = decode_value(
+        message.value, message.action, call.era.jobs.keys(message.action, _COPY_KEYS)
+    )
     if message.value is None:
         raise AisError(400, "{node}: failed to unmarshal copy-bck (<nil>), err: EOF")
     naming = Naming.of(fields)

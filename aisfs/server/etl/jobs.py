@@ -315,7 +315,7 @@ class _Worker:
                 if self.named:
                     label = self.call.store.owner(self.recipe.source, name).label
                     text = object_missing(self.recipe.source, name).message
-                    self.job.note_error(text.replace("{node}", label))
+                    self.job.note_error(text.replace("{node}", label), missing=True)
                 return
             size = await self._transform(record, name)
         except AisError as error:

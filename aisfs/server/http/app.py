@@ -196,12 +196,7 @@ class NodeApp:
             raise AisError(400, "missing node ID")
         nodes = {node.id: node for node in (self.store.proxy, *self.store.targets)}
         if wanted not in nodes:
-            raise AisError(
-                404,
-                f"{{node}}: cannot forward request to node node {wanted} "
-                f"not present in Smap v{self.store.smap_version}",
-                "errNodeNotFound",
-            )
+            raise call.era.said.unknown_hop.error(target=wanted, version=self.store.smap_version)
         call.node = nodes[wanted]
         return await NodeApp(self.store, call.node)._route(call)
 

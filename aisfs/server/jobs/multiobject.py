@@ -63,11 +63,14 @@ async def delete_listrange(call: Call, bucket: Bucket, value: Any) -> Job:
         AisError: 400 for a selection that is none.
     """
     action = const.ACT_DELETE_OBJECTS
-    fields = decode_value(value, action, SELECTION_KEYS)
+    fields = decode_selection(call, value, action)
+    nothing = call.era.jobs.empty_selects_none and not _selects(fields)
     if call.era.has(Feature.TEMPLATE_CHECK):
         check_selection(fields, action)
 
     async def remove(job: Job) -> None:
+        if nothing:
+            raise AisError(400, "empty range template")
         async for names in select_all(call, bucket, fields, action):
             if bucket.remote:
                 await _delete_remote(call, job, bucket, fields, names)
@@ -120,12 +123,13 @@ async def copy_listrange(
         AisError: 400 without a destination, 501 for options that are not built.
     """
     action = const.ACT_COPY_OBJECTS
-    fields = decode_value(value, action, _COPY_KEYS)
+    fields = decode_value(value, action, call.era.jobs.keys(action, _COPY_KEYS))
     if fields.get("id"):
         raise not_implemented("copy-listrange with id")
     naming = Naming.of(fields)
     target = await open_bucket(bucket_from_json(fields.get("tobck")))
     copier = Copier(call, bucket, None if fields.get("dry_run") else target, naming, fields)
+    fields = whole_if_empty(fields)
     check_names(fields, action)
 
     async def copy(job: Job) -> None:
@@ -229,7 +233,7 @@ class Copier:
                 raise
             if self._fields.get("objnames"):
                 label = store.owner(self._source, shown).label
-                job.note_error(error.message.replace("{node}", label))
+                job.note_error(error.message.replace("{node}", label), missing=True)
             return None
 
     async def _put(self, pairs: list[tuple[Record, bytes]]) -> None:
@@ -266,7 +270,7 @@ def note_missing(call: Call, job: Job, bucket: Bucket, fields: dict[str, Any], n
         return
     shown = decode_name(name)
     label = call.store.owner(bucket, shown).label
-    job.note_error(f"{label}: {bucket.name.uri}/{shown} does not exist")
+    job.note_error(f"{label}: {bucket.name.uri}/{shown} does not exist", missing=True)
 
 
 def bucket_from_json(value: Any) -> BucketName:
@@ -284,6 +288,32 @@ def bucket_from_json(value: Any) -> BucketName:
         str(namespace.get("uuid") or ""),
         str(namespace.get("name") or ""),
     )
+
+
+def decode_selection(call: Call, value: Any, action: str) -> dict[str, Any]:
+    """Return the keys of a bare selection.
+
+    Raises:
+        AisError: 400 for an unknown key or a wrong type.
+    """
+    try:
+        return decode_value(value, action, call.era.jobs.keys(action, SELECTION_KEYS))
+    except AisError as error:
+        if call.era.said.bad_selection:  # found out at a target
+            error.message = call.era.said.bad_selection.replace("{action}", action) + error.message
+            error.at_target = True
+        raise
+
+
+def whole_if_empty(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the selection of the whole bucket for an empty one; copying takes nothing away."""
+    if _selects(fields):
+        return fields
+    return {**fields, "objnames": None, "template": ""}
+
+
+def _selects(fields: dict[str, Any]) -> bool:
+    return bool(fields.get("objnames") or fields.get("template"))
 
 
 def check_names(fields: dict[str, Any], action: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from aisfs.server.buckets import access
 from aisfs.server.http.call import Call, Message, decode_json, decode_value, fold_keys
 from aisfs.server.http.errors import AisError
 from aisfs.server.http.replies import Reply, json_reply, text_reply
@@ -47,10 +48,10 @@ Starter = Callable[[Call, dict[str, Any]], Job]
 _NEVER = "0001-01-01T00:00:00Z"
 
 
-def _kind(text: str) -> str:
+def _kind(call: Call, text: str) -> str:
     """Return the kind of a name or display name, empty for an unknown one."""
     kind = DISPLAY_NAMES.get(text, text)
-    return kind if kind in KINDS else ""
+    return kind if kind in KINDS - call.era.jobs.absent_kinds else ""
 
 
 def _bucket(value: Any) -> BucketName | None:
@@ -85,17 +86,20 @@ async def start_job(call: Call, message: Message) -> Reply:
     """Start a job of a kind that has no request of its own."""
     fields = decode_value(message.value, message.action, _START_KEYS)
     given = fields.get("kind", "")
-    kind, bucket = _kind(given), _bucket(fields.get("bck"))
+    kind, bucket = _kind(call, given), _bucket(fields.get("bck"))
     shown = f"[{random_id()}]" + (f"-{bucket.uri}" if bucket else "")
+    mark = call.era.jobs.mark
     if not kind:
-        raise AisError(400, f'invalid xaction (job) kind "": xa-{shown}')
+        error = call.era.said.unknown_kind.error(shown=shown)
+        error.at_target = call.era.jobs.targets_know_kinds
+        raise error
     if kind in _ELSEWHERE:
         raise AisError(
-            400, f'initiating "xa-{kind}{shown}" must be done via a separate documented API'
+            400, f'initiating "{mark}-{kind}{shown}" must be done via a separate documented API'
         )
     if kind == "put-copies":
         raise AisError(
-            400, f'cannot start "xa-{kind}{shown}" (is driven by PUTs into a mirrored bucket)'
+            400, f'cannot start "{mark}-{kind}{shown}" (is driven by PUTs into a mirrored bucket)'
         )
     if kind in _NEED_BUCKET and bucket is None:
         raise AisError(400, f'xaction "{kind}" requires a bucket to start')
@@ -107,14 +111,16 @@ async def start_job(call: Call, message: Message) -> Reply:
     starter = _STARTERS.get(kind)
     if starter is not None:
         return text_reply(starter(call, fields).id)
-    raise AisError(501, f"cannot start xaction {kind} - operation not supported", "ErrUnsupp")
+    raise call.era.said.unsupported_start.error(kind=kind)
 
 
 def _refuse_local(call: Call, kind: str, bucket: BucketName | None) -> None:
     """Refuse to fetch into an ais bucket."""
     if kind == "prefetch-listrange" and bucket is not None:
-        uri = call.store.find_bucket(bucket).name.uri
-        raise AisError(400, f"can only prefetch Cloud and remote AIS buckets (have {uri})")
+        found = call.store.find_bucket(bucket)
+        raise call.era.said.prefetch_local.error(
+            uri=found.name.uri, number=access.bucket_number(found)
+        )
     if kind == "blob-download" and bucket is not None:
         raise AisError(
             400, f"{kind}: expecting remote bucket (have {bucket.uri})", "ErrNotRemoteBck"
@@ -123,6 +129,8 @@ def _refuse_local(call: Call, kind: str, bucket: BucketName | None) -> None:
 
 def _check_node(call: Call, node: str) -> None:
     """Refuse a resilver of no target in particular, or of one that does not exist."""
+    if not node and call.era.jobs.start_everywhere:
+        return
     if not node:
         raise AisError(
             501,
@@ -130,11 +138,7 @@ def _check_node(call: Call, node: str) -> None:
             "ErrUnsupp",
         )
     if node not in {target.id for target in call.store.targets}:
-        raise AisError(
-            400,
-            f"{{node}}: cannot resilver node {node} not present in <nil>",
-            "errNodeNotFound",
-        )
+        raise call.era.said.resilver_nowhere.error(target=node)
 
 
 def _start_lru(call: Call, fields: dict[str, Any]) -> Job:
@@ -144,7 +148,7 @@ def _start_lru(call: Call, fields: dict[str, Any]) -> Job:
 
 
 def _start_resilver(call: Call, fields: dict[str, Any]) -> Job:
-    return resilver(call, fields["daemonid"])
+    return resilver(call, fields.get("daemonid", ""))
 
 
 def _start_rebalance(call: Call, _: dict[str, Any]) -> Job:
@@ -193,7 +197,9 @@ _STARTERS: dict[str, Starter] = {
 async def stop_jobs(call: Call, message: Message) -> Reply:
     """Abort a job by id, or all of a kind (and bucket). What does not run is no error."""
     fields = decode_value(message.value, message.action, _START_KEYS)
-    job_id, kind = fields.get("id", ""), _kind(fields.get("kind", ""))
+    job_id, kind = fields.get("id", ""), _kind(call, fields.get("kind", ""))
+    if not job_id and not kind and call.era.jobs.unknown_kind_stops and fields.get("kind"):
+        return Reply()
     if not job_id and not kind:
         raise AisError(
             400, "cannot stop xaction given 'xa-[]' - expecting a valid kind and/or UUID"
@@ -217,11 +223,12 @@ def read_query(data: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _status_json(job: Job) -> dict[str, Any]:
+def _status_json(call: Call, job: Job) -> dict[str, Any]:
+    told = job.failed or job.aborted or call.era.jobs.tells_missing
     return {
         "kind": job.kind,
         "uuid": job.id,
-        "err": job.error,
+        "err": job.error if told else "",
         "end_time": job.end_ns,
         "aborted": job.aborted,
     }
@@ -229,36 +236,46 @@ def _status_json(job: Job) -> dict[str, Any]:
 
 def _status(call: Call, query: dict[str, Any]) -> Reply:
     job_id, given = str(query.get("id") or ""), str(query.get("kind") or "")
-    kind = _kind(given)
+    kind = _kind(call, given)
     if not job_id and not kind:
         raise AisError(400, "invalid x-")
     found = call.store.jobs.find({job_id} if job_id else None, "" if job_id else kind)
     if not found:
-        nobody = f"nl [{call.store.proxy.id}(*), x-{kind}]"
-        what = f"x-[{job_id}]" if job_id else nobody
-        raise AisError(404, f"{{node}}: {what} does not exist", "ErrNotFound")
+        refusal = call.era.said.unknown_job if job_id else call.era.said.never_ran
+        raise refusal.error(job=job_id, kind=kind, proxy=call.store.proxy.id)
     job = next((job for job in found if job.running), found[-1])
     if given and job.kind != kind:
         raise AisError(400, f"kind mismatch: x-{given}[{job_id}], expected kind={job.kind}")
-    return json_reply(_status_json(job))
+    if job.failed and not job.aborted and not job.running and call.era.jobs.failure_refuses:
+        raise AisError(400, _failure(call, job))
+    return json_reply(_status_json(call, job))
+
+
+def _failure(call: Call, job: Job) -> str:
+    """Return how AIS 3.17 tells why a job failed; clients find the id in it."""
+    clock = _time(job.end_ns).partition("T")[2][:15]
+    reason = f"{job.error} (cnt={len(call.store.targets)})"
+    return f"nl-{job.kind}[{job.id}]-{clock}-{reason}: {reason}"
 
 
 def _status_all(call: Call, query: dict[str, Any]) -> Reply:
     found = call.store.jobs.find(kind=str(query.get("kind") or ""))
     if query.get("show_active"):
         found = [job for job in found if job.running]
-    return json_reply([_status_json(job) for job in found] or None)
+    return json_reply([_status_json(call, job) for job in found] or None)
 
 
 def _running_all(call: Call, query: dict[str, Any]) -> Reply:
-    found = call.store.jobs.find(kind=_kind(str(query.get("kind") or "")))
+    found = call.store.jobs.find(kind=_kind(call, str(query.get("kind") or "")))
     return json_reply([f"{job.kind}[{job.id}]" for job in found if job.running])
 
 
 def _snapshots(call: Call, query: dict[str, Any]) -> Reply:
     job_id, given = str(query.get("id") or ""), str(query.get("kind") or "")
+    if "," in job_id and not call.era.jobs.several_ids:
+        raise AisError(400, f'invalid UUID "{job_id}"', at_target=True, url_path="/v1/xactions")
     ids = set(job_id.split(",")) if job_id else None
-    found = call.store.jobs.find(ids, _kind(given), _bucket(query.get("bck")))
+    found = call.store.jobs.find(ids, _kind(call, given), _bucket(query.get("bck")))
     if job_id and not found:
         shown = f"x-{given}[{job_id}]" if given else f"x-[{job_id}]"
         raise AisError(404, f'"{shown}" not found')
@@ -266,12 +283,16 @@ def _snapshots(call: Call, query: dict[str, Any]) -> Reply:
     if active is not None:
         found = [job for job in found if job.running == bool(active)]
     first, *others = call.store.targets
-    snapshots: dict[str, Any] = {first.id: [_snapshot(job) for job in found]}
+    snapshots: dict[str, Any] = {first.id: [_snapshot(call, job) for job in found]}
     snapshots.update({target.id: [] for target in others})
     return json_reply(snapshots)
 
 
-def _snapshot(job: Job) -> dict[str, Any]:
+def _snapshot(call: Call, job: Job) -> dict[str, Any]:
+    errors = {
+        "abort-err": job.error if job.aborted else "",
+        "err": "" if job.aborted else job.error,
+    }
     stats = dict.fromkeys(("out-objs", "out-bytes", "in-objs", "in-bytes"), "0")
     bucket = job.bucket.to_json()
     return {
@@ -283,8 +304,7 @@ def _snapshot(job: Job) -> dict[str, Any]:
         "dst-bck": bucket if job.source else NO_BUCKET.to_json(),
         "id": job.id,
         "kind": job.kind,
-        "abort-err": job.error if job.aborted else "",
-        "err": "" if job.aborted else job.error,
+        **(errors if call.era.jobs.tells_errors else {}),
         "glob.id": "0",
         "stats": {"loc-objs": str(job.objects), "loc-bytes": str(job.size), **stats},
         "aborted": job.aborted,

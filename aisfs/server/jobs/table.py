@@ -50,6 +50,7 @@ class Job:
         size: Their bytes.
         aborted: Whether it was stopped before its end.
         error: What went wrong, empty if nothing did.
+        failed: Whether that is more than names of a list that were not there.
         transformers: Names of the transformers that it uses.
     """
 
@@ -63,6 +64,7 @@ class Job:
     size: int = 0
     aborted: bool = False
     error: str = ""
+    failed: bool = False
     transformers: frozenset[str] = frozenset()
     _more: int = 0
 
@@ -71,8 +73,14 @@ class Job:
         """Whether it has not ended."""
         return not self.end_ns
 
-    def note_error(self, text: str) -> None:
-        """Remember what went wrong with one object; the job goes on."""
+    def note_error(self, text: str, *, missing: bool = False) -> None:
+        """Remember what went wrong with one object; the job goes on.
+
+        Args:
+            text: What happened.
+            missing: Whether it was only that a list named an object that is not there.
+        """
+        self.failed = self.failed or not missing
         if not self.error:
             self.error = text
             return
@@ -97,14 +105,16 @@ class Jobs:
         self._db = db
         self._tasks: dict[str, asyncio.Task[None]] = {}
         db.execute(_SCHEMA)
+        if "failed" not in {row[1] for row in db.execute("PRAGMA table_info(jobs)")}:
+            db.execute("ALTER TABLE jobs ADD COLUMN failed INTEGER NOT NULL DEFAULT 0")
         db.execute(
             "UPDATE jobs SET ended=?, aborted=1, error='aborted: the store was restarted'"
             " WHERE ended=0",
             (time.time_ns(),),
         )
         rows = db.execute(
-            "SELECT id, kind, bucket, source, started, ended, objects, size, aborted, error"
-            " FROM jobs ORDER BY number"
+            "SELECT id, kind, bucket, source, started, ended, objects, size, aborted, error,"
+            " failed FROM jobs ORDER BY number"
         )
         self._jobs = {row[0]: _job(*row) for row in rows}
 
@@ -176,8 +186,9 @@ class Jobs:
         """Write a job's state."""
         try:
             self._db.execute(
-                "UPDATE jobs SET ended=?, objects=?, size=?, aborted=?, error=? WHERE id=?",
-                (job.end_ns, job.objects, job.size, job.aborted, job.error, job.id),
+                "UPDATE jobs SET ended=?, objects=?, size=?, aborted=?, error=?, failed=?"
+                " WHERE id=?",
+                (*_state(job), job.id),
             )
         except sqlite3.Error as error:  # a full disk: the job is known until the next start
             _log.warning("cannot record job %s[%s]: %s", job.kind, job.id, error)
@@ -218,6 +229,10 @@ def _new_id(kind: str) -> str:
     return _PREFIXES.get(kind, "") + secrets.choice(string.ascii_letters) + tail
 
 
+def _state(job: Job) -> tuple[object, ...]:
+    return (job.end_ns, job.objects, job.size, job.aborted, job.error, job.failed)
+
+
 def _dump(name: BucketName | None) -> str:
     if name is None:
         return ""
@@ -231,7 +246,7 @@ def _load(text: str) -> BucketName | None:
 def _job(
     job_id: str, kind: str, bucket: str, source: str, started: int, ended: int, *rest: object
 ) -> Job:
-    objects, size, aborted, error = rest
+    objects, size, aborted, error, failed = rest
     return Job(
         job_id,
         kind,
@@ -243,4 +258,5 @@ def _job(
         int(str(size)),
         bool(aborted),
         str(error),
+        bool(failed),
     )

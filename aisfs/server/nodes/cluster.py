@@ -49,7 +49,9 @@ async def serve_health(call: Call) -> Reply:
 async def serve_daemon(call: Call) -> Reply:
     """Answer `/v1/daemon` of one node."""
     if call.method == "POST":
-        raise AisError(400, f"invalid request URI: 'POST {call.path}' from {call.remote_addr}")
+        raise call.era.said.unknown_path.error(
+            path=call.path, method="POST", asked=call.path, remote=call.remote_addr
+        )
     if call.method != "GET":
         raise not_implemented(f"{call.method} {call.path}")
     what = call.query.text(const.QPARAM_WHAT)
@@ -126,11 +128,8 @@ def _refuse_membership(call: Call, message: Message) -> AisError:
     if node in {item.id for item in (call.store.proxy, *call.store.targets)}:
         return not_implemented(message.action)
     colon = ":" if message.action == "stop-maintenance" else ""
-    return AisError(
-        404,
-        f"{{node}}: {message.action}{colon} node {node} not present in "
-        f"Smap v{call.store.smap_version}",
-        "errNodeNotFound",
+    return call.era.said.unknown_member.error(
+        action=message.action, colon=colon, member=node, version=call.store.smap_version
     )
 
 
@@ -150,7 +149,7 @@ def _smap(call: Call) -> Reply:
             "proxy_si": proxy,
             "tmap": {target.id: _node_json(call, target) for target in store.targets},
             "uuid": store.uuid,
-            "creation_time": store.created,
+            "creation_time": store.created + call.era.map_time,
             "version": str(store.smap_version),
         }
     )
@@ -238,6 +237,13 @@ def _cluster_sysinfo(call: Call) -> Reply:
 
 
 def _stats(call: Call, node: Node) -> dict[str, Any]:
+    uptime = time.monotonic_ns() - call.store.started_ns
+    tracker = {"up.ns.time": uptime, "state.flags": CLUSTER_STARTED}
+    capacity = _capacity(call, node) if call.era.fuller_figures else _old_capacity(call, node)
+    return {"snode": _node_json(call, node), "tracker": tracker, "capacity": capacity}
+
+
+def _capacity(call: Call, node: Node) -> dict[str, Any]:
     used, total = _share(call) if node.role == "target" else (0, 0)
     percent = _percent(used, total)
     path = str(call.store.blobs.root)
@@ -249,7 +255,7 @@ def _stats(call: Call, node: Node) -> dict[str, Any]:
         "avail": str(total - used),
         "pct_used": percent,
     }
-    capacity = {
+    return {
         "mountpaths": {path: mountpath} if node.role == "target" else None,
         "cs_err": "",
         "total_used": str(used),
@@ -258,9 +264,23 @@ def _stats(call: Call, node: Node) -> dict[str, Any]:
         "pct_avg": percent,
         "pct_min": percent,
     }
-    uptime = time.monotonic_ns() - call.store.started_ns
-    tracker = {"up.ns.time": uptime, "state.flags": CLUSTER_STARTED}
-    return {"snode": _node_json(call, node), "tracker": tracker, "capacity": capacity}
+
+
+def _old_capacity(call: Call, node: Node) -> dict[str, Any]:
+    """Return the capacity of a node as AIS 3.17 tells it."""
+    if node.role == "proxy":
+        return {"Mountpaths": None, "pct_max": 0, "pct_avg": 0, "cs_err": ""}
+    used, total = _share(call)
+    percent = _percent(used, total)
+    mountpath = {
+        "used": str(used),
+        "avail": str(total - used),
+        "pct_used": percent,
+        "disks": [],
+        "fs": "embedded",
+    }
+    paths = {str(call.store.blobs.root): mountpath}
+    return {"Mountpaths": paths, "pct_max": percent, "pct_avg": percent, "cs_err": ""}
 
 
 def _node_stats(call: Call) -> Reply:
@@ -280,11 +300,12 @@ def _node_status(call: Call) -> Reply:
         "build_time": "",
         "k8s_pod_name": "",
     }
+    state = {"cluster": cluster_info(call)} if call.era.has(Feature.NODE_STATE) else {}
     return json_reply(
         {
             **head,
             **_stats(call, call.node),
-            "cluster": cluster_info(call),
+            **state,
             "sys_info": _node_sysinfo(call, call.node),
             "smap_version": str(call.store.smap_version),
         }

@@ -70,9 +70,7 @@ class Config:
                 raise AisError(400, f'unknown property "{key}"')
             if query.flag("transient"):
                 section = path[0] if path else last
-                raise AisError(
-                    400, f"{section} (cluster-scoped) configuration cannot be changed transiently"
-                )
+                raise self._era.said.not_transient.error(section=section)
             place[last] = _parsed(place[last], text)
         self._apply(tree)
 

@@ -49,9 +49,7 @@ async def promote(call: Call, name: str, message: Message) -> Reply:
     text = _source_text(message, fields)
     call.store.promote_roots.check_text(text)
     if (node := fields.get("tid")) and node not in {item.id for item in call.store.targets}:
-        version = call.store.smap_version
-        shown = f"promote failure: node {node} not present in Smap v{version}"
-        raise AisError(400, f"{{node}}: {shown}", "errNodeNotFound")
+        raise call.era.said.unknown_promoter.error(target=node, version=call.store.smap_version)
     bucket = await _open_or_create(call, call.bucket_name(name))
     access.check(bucket, access.PROMOTE)
     source = await _in_transaction(call, name, open_source, call.store.promote_roots, text)
@@ -146,6 +144,8 @@ class _Promotion:
 
     def _object_name(self, path: str) -> str:
         prefix: str = self.fields.get("obj", "")
+        if prefix and self.call.era.jobs.promotes_below:
+            prefix = prefix.removesuffix("/") + "/"
         if path:
             return prefix + path
         base = self.source.text.rpartition("/")[2]

@@ -147,6 +147,43 @@ class Wordings:
     shard_missing: Refusal = Refusal(404, "{node}: {uri} does not exist", "ErrNotFound")
     shard_unknown: Refusal = Refusal(404, "[fs-path] {uri}: object does not exist", "PathError")
 
+    # Jobs and nodes.
+    unknown_kind: Refusal = Refusal(400, 'invalid xaction (job) kind "": xa-{shown}')
+    unsupported_start: Refusal = Refusal(
+        501, "cannot start xaction {kind} - operation not supported", "ErrUnsupp"
+    )
+    prefetch_local: Refusal = Refusal(
+        400, "can only prefetch Cloud and remote AIS buckets (have {uri})"
+    )
+    resilver_nowhere: Refusal = Refusal(
+        400, "{node}: cannot resilver node {target} not present in <nil>", "errNodeNotFound"
+    )
+    unknown_job: Refusal = Refusal(404, "{node}: x-[{job}] does not exist", "ErrNotFound")
+    never_ran: Refusal = Refusal(
+        404, "{node}: nl [{proxy}(*), x-{kind}] does not exist", "ErrNotFound"
+    )
+    unknown_member: Refusal = Refusal(
+        404,
+        "{node}: {action}{colon} node {member} not present in Smap v{version}",
+        "errNodeNotFound",
+    )
+    unknown_hop: Refusal = Refusal(
+        404,
+        "{node}: cannot forward request to node node {target} not present in Smap v{version}",
+        "errNodeNotFound",
+    )
+    unknown_promoter: Refusal = Refusal(
+        400,
+        "{node}: promote failure: node {target} not present in Smap v{version}",
+        "errNodeNotFound",
+    )
+    not_transient: Refusal = Refusal(
+        400, "{section} (cluster-scoped) configuration cannot be changed transiently"
+    )
+    bucket_to_itself: Refusal = Refusal(400, 'cannot rename bucket "{uri}" to itself ("{uri}")')
+    bad_selection: str = ""
+    """What stands before the refusal of a selection's key."""
+
 
 WORDINGS_5_0: Final = Wordings()
 WORDINGS_3_17: Final = Wordings(
@@ -258,4 +295,26 @@ WORDINGS_3_17: Final = Wordings(
     unknown_mime=Refusal(400, 'unknown mime type "{mime}"', "ErrUnknownMime"),
     shard_missing=Refusal(404, "{uri}: no such file or directory", "PathError"),
     shard_unknown=Refusal(400, "{uri}: no such file or directory", "PathError"),
+    unknown_kind=Refusal(400, '{node}: unknown xaction kind ""'),
+    unsupported_start=Refusal(
+        400, "cannot start xaction {kind} - operation not supported", "ErrUnsupp"
+    ),
+    prefetch_local=Refusal(400, 'bucket "{uri}({number:#x})": can only prefetch remote buckets'),
+    resilver_nowhere=Refusal(400, "cannot resilver <nil>: node must exist and be a target"),
+    unknown_job=Refusal(404, "x-[{job}] not found ({proxy}(*))"),
+    never_ran=Refusal(404, "nl not found: {proxy}(*), x-{kind}"),
+    unknown_member=Refusal(404, "{node}: node {member} does not exist", "ErrNotFound"),
+    unknown_hop=Refusal(
+        404,
+        "{node}: cannot rproxy node {target} (not present in the Smap v{version})",
+        "errNodeNotFound",
+    ),
+    unknown_promoter=Refusal(
+        400,
+        "{node}: promote failure node {target} (not present in the Smap v{version})",
+        "errNodeNotFound",
+    ),
+    not_transient=Refusal(400, "{section} configuration can only be globally updated"),
+    bucket_to_itself=Refusal(400, 'cannot rename bucket "{uri}({number:#x})" to itself ("{uri}")'),
+    bad_selection='{node} failed to "{action}" List/Range: ',
 )

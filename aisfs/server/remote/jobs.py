@@ -13,6 +13,7 @@ from aisfs.server.http.replies import Reply, text_reply
 from aisfs.server.jobs.multiobject import (
     SELECTION_KEYS,
     check_selection,
+    decode_selection,
     drop_records,
     select,
     select_all,
@@ -62,7 +63,9 @@ async def prefetch(call: Call, bucket: Bucket, value: Any) -> Job:
     action = const.ACT_PREFETCH_OBJECTS
     if not bucket.remote:
         raise not_remote(action, bucket.name, call.era)
-    fields = _selected(decode_value(value, action, _PREFETCH_KEYS), action)
+    fields = _selected(
+        decode_value(value, action, call.era.jobs.keys(action, _PREFETCH_KEYS)), action
+    )
     threshold = fields.get("blob-threshold", 0)
     if isinstance(threshold, int) and 0 < threshold < MIN_BLOB_THRESHOLD:
         raise AisError(400, f"blob-threshold ({threshold}) is below the minimum, 1MiB")
@@ -90,7 +93,7 @@ async def _prefetch(
             raise
         if fields.get("objnames"):
             message = error.message.replace("{node}", store.owner(bucket, name).label)
-            job.note_error(f"{error.tcode}: {message}")
+            job.note_error(f"{error.tcode}: {message}", missing=True)
         return
     if before is None or before.blob != record.blob:
         job.objects += 1
@@ -106,7 +109,7 @@ async def evict(call: Call, bucket: Bucket, value: Any) -> Job:
     action = const.ACT_EVICT_OBJECTS
     if not bucket.remote:
         raise not_remote(action, bucket.name, call.era)
-    fields = _selected(decode_value(value, action, SELECTION_KEYS), action)
+    fields = _selected(decode_selection(call, value, action), action)
 
     async def drop(job: Job) -> None:
         for names in select(call, bucket, fields, action):

@@ -87,7 +87,7 @@ async def _set_copies(call: Call, bucket: Bucket, record: Record, count: int) ->
 
 
 def resilver(call: Call, node: str) -> Job:
-    """Start checking every object of a target against its record, and repairing what it can."""
+    """Start checking every object of a target (empty: all) and repairing what can be."""
     store = call.store
 
     async def run(job: Job) -> None:
@@ -97,7 +97,7 @@ def resilver(call: Call, node: str) -> Job:
                 after = records[-1].name
                 for record in records:
                     name = decode_name(record.name)
-                    if store.owner(bucket, name).id == node:
+                    if node in {"", store.owner(bucket, name).id}:
                         await _check(call, job, bucket, record)
                 await step(call, job)
 
