@@ -2,7 +2,7 @@
 
 An `Era` is a table of facts: each is asked at the one place that it is about, and nothing else
 of the store compares releases. The defaults are those of AIS 5.0. Where a real release answers
-success and loses data, all eras refuse; `docs/embedded-store.md` lists those places.
+success and loses data, all eras refuse; `docs/embedded-store-differences.md` lists those places.
 """
 
 from collections.abc import Mapping

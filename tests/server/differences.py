@@ -113,12 +113,12 @@ _GONE = "a copy that `latest-ver` found gone at its origin is dropped; AIS 5.0 g
 _MISNAMED = "only evict-listrange evicts; AIS 5.0 deletes at the origin for any other action"
 _COPY_UP = "a copy into a remote bucket is complete at its origin; AIS 5.0 loses a share"
 
-_AT_ONCE = "a bucket has its new name at once, and only that"
+_RENAMED = "a bucket has its new name at once, and only that"
 
 STORAGE_DIFFERENCES: dict[str, str] = {
-    "rename.old.now": _AT_ONCE,
-    "rename.old.get.now": _AT_ONCE,
-    "rename.snaps": f"{_AT_ONCE}, no object is moved",
+    "rename.old.now": _RENAMED,
+    "rename.old.get.now": _RENAMED,
+    "rename.snaps": f"{_RENAMED}, no object is moved",
     "copybck.ext.names": "synchronize deletes what vanished at a remote origin, and nothing else",
     "reverse.ok": "no rebalance has run that it could tell of",
     "config.get": "the configuration holds what this store obeys, not all that AIS has",
