@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long", action="store_true", help="repeat tests marked long in full, without time limit"
     )
+    parser.addoption("--evidence", metavar="FILE", help="write what tests/sdk showed of the SDK")
 
 
 def pytest_configure(config: pytest.Config) -> None:

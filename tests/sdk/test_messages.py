@@ -15,6 +15,7 @@ import pytest
 
 from aisfs_sdk import Bucket, Client, Namespace, ObjectRange, errors, etl_templates
 from aisfs_sdk.etl import seconds, validate_etl_name
+from tests.sdk import evidence
 from tests.sdk.wire import Reply, Request, Wire, http
 
 OLD, NEW = b'{"ais_version":"3.17."}', b'{"ais_version":"5.0."}'
@@ -27,7 +28,10 @@ JOB = {"ID": "j", "Kind": "", "DaemonID": "", "Bck": None, "Buckets": None}
 def sent(
     verb: Callable[[Client, Bucket], Any], release: bytes = OLD, reply: Reply | None = None
 ) -> list[tuple[str, str, dict[str, str], Any]]:
-    """Return method, path, query and body of each request but questions about live jobs."""
+    """Return method, path, query and body of each request but questions about live jobs.
+
+    Whoever compares all of it has shown the requests of the members that the verb calls.
+    """
 
     def answer(request: Request) -> Reply:
         if "what=qryxstats" in request.target:
@@ -36,7 +40,8 @@ def sent(
 
     with Wire(answer, release=release) as wire:
         client = Client(wire.endpoint)
-        verb(client, client.bucket("b"))
+        with evidence.request():
+            verb(client, client.bucket("b"))
         return [_taken_apart(one) for one in wire.requests if "qryxstats" not in one.target]
 
 
