@@ -18,6 +18,11 @@ from aisfs.server.releases.names import (
     NAMES_5_0,
     NameRules,
 )
+from aisfs.server.releases.transformers import (
+    TRANSFORMERS_3_17,
+    TRANSFORMERS_5_0,
+    TransformerRules,
+)
 from aisfs.server.releases.wordings import WORDINGS_3_17, WORDINGS_5_0, Wordings
 
 
@@ -60,6 +65,7 @@ class Era:
         said: Its refusals.
         names: Its rules for the names of buckets and objects.
         jobs: What its jobs are like.
+        transformers: How it talks with transformers, and about them.
         providers: Values of `provider` with what they mean.
         checksum_types: Names of checksums, in the order of its messages.
         type_alone_ignored: Whether a checksum's type without a value is ignored; else it fails.
@@ -109,6 +115,7 @@ class Era:
     said: Wordings = WORDINGS_5_0
     names: NameRules = NAMES_5_0
     jobs: JobRules = JOBS_5_0
+    transformers: TransformerRules = TRANSFORMERS_5_0
     checksum_types: tuple[str, ...] = (
         "crc32c", "md5", "sha256", "sha512", "xxhash", "xxhash2", "none",
     )  # fmt: skip
@@ -166,6 +173,7 @@ _OF_2023 = Era(
     said=WORDINGS_3_17,
     names=NAMES_3_17,
     jobs=JOBS_3_17,
+    transformers=TRANSFORMERS_3_17,
     providers={**_PROVIDERS, "hdfs": "hdfs", "ht": "ht"},
     checksum_types=("crc32c", "md5", "sha256", "sha512", "xxhash", "none"),
     type_alone_ignored=False,

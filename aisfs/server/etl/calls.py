@@ -123,9 +123,8 @@ async def transformed(call: Call, work: Work) -> AsyncIterator[Result]:
     Raises:
         AisError: the process answered with an error, hangs, or is gone; with AIS's words.
     """
-    new = call.store.era.name == "5.0"
     path = None
-    if new and not work.as_body:
+    if call.era.transformers.reads_files and not work.as_body:
         path = shown_file(call, work.record)
     try:
         opener = _websocket if work.etl.definition.kind == "ws" else _http
@@ -203,7 +202,7 @@ async def _send(
     file = None
     if as_body:
         headers["Content-Length"] = str(work.record.size)
-        if call.store.era.name != "5.0":
+        if call.era.transformers.names_type:
             headers["Content-Type"] = const.OCTET_STREAM
         file = os.fdopen(call.store.blobs.open(work.record.blob), "rb")
     elif method == "PUT":

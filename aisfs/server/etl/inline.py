@@ -158,7 +158,7 @@ def _redirect(call: Call, etl: Etl, bucket: Bucket, record: Record) -> Reply:
     query = []
     if args := call.query.text(const.QPARAM_ETL_ARGS):
         query.append(f"{const.QPARAM_ETL_ARGS}={quote_plus(args)}")
-    if call.store.era.name == "5.0":
+    if call.era.transformers.reads_files:
         path = shown_file(call, record)
         lease_s = max(MIN_LEASE_S, etl.definition.object_s)
         asyncio.get_running_loop().call_later(lease_s, unlink_quietly, path)
@@ -242,7 +242,10 @@ async def copy_transformed(call: Call, bucket: Bucket, name: str) -> Reply:
     transfer_id, transfer = random_id(), Transfer(target_name, set())
     pipeline = read_pipeline(call)
     destination = ""
-    if call.store.owner(target, target_object) is not call.node and call.store.era.name == "5.0":
+    if (
+        call.store.owner(target, target_object) is not call.node
+        and call.era.transformers.direct_put
+    ):
         destination = destination_url(call, target, target_object, transfer_id)
     work = Work(
         etl,

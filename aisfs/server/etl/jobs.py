@@ -96,7 +96,7 @@ class Recipe:
 
 def _keys(call: Call, *, selection: bool) -> Kinds:
     """Return the keys that the release takes; it refuses others."""
-    new = call.store.era.name == "5.0"
+    new = call.era.transformers.newer_keys
     keys = {**_KEYS, **(_NEW_KEYS if new else {})}
     if selection:
         given = {key: kind for key, kind in SELECTION_KEYS.items() if new or key not in _SINCE_2024}
@@ -127,7 +127,7 @@ async def transform_bucket(call: Call, name: str, message: Message, open_bucket:
     fields = decode_value(message.value, message.action, _keys(call, selection=False))
     identity, _ = parse_uname(text)
     dry = bool(fields.get("dry_run"))
-    if identity == source.name and not (dry and call.store.era.name == "5.0"):
+    if identity == source.name and not (dry and call.era.transformers.dry_onto_itself):
         raise AisError(400, f'cannot {message.action} bucket "{source.name.uri}" onto itself')
     etl, pipeline = _stages(call, name, fields)
     target = None if dry else await open_bucket(identity)
@@ -172,9 +172,13 @@ def _stages(call: Call, bucket: str, fields: dict[str, Any]) -> tuple[Etl, tuple
 
 
 def _stage(call: Call, bucket: str, name: str) -> Etl:
-    new = call.store.era.name == "5.0"
+    new = call.era.transformers.missing_job_refused
     if not name:
-        text = 'ETL name "" is empty' if new else "ETL name can't be empty"
+        text = (
+            'ETL name "" is empty'
+            if call.era.transformers.newer_words
+            else "ETL name can't be empty"
+        )
         raise AisError(404 if new else 400, text)
     etl = call.store.etls.find(name)
     if etl is None and new:
@@ -349,7 +353,7 @@ class _Worker:
             self.call.store.owner(recipe.source, name),
             self.call.store.owner(target, result_name),
         )
-        if owners[0] is not owners[1] and self.call.store.era.name == "5.0":
+        if owners[0] is not owners[1] and self.call.era.transformers.direct_put:
             work.destination = destination_url(self.call, target, result_name, self.job.id)
         size, _ = await transform_into(self.call, work, target, result_name, self.transfer)
         return size

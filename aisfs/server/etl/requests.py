@@ -68,22 +68,22 @@ async def _init(call: Call) -> Reply:
 
     After a failed start the name stays taken, as Aborted, with 5.0; with 3.17 nothing stays.
     """
-    new = call.store.era.name == "5.0"
+    rules = call.era.transformers
     fields = fold_keys(decode_json(await call.body(), "invalid etl.InitMsg: ETLSpecMsg error: "))
     if not isinstance(fields, dict):
         raise AisError(400, "invalid etl.InitMsg: ETLSpecMsg error: readObjectStart: expect {")
-    definition = read_definition(fields, new=new)
+    definition = read_definition(fields, new=rules.newer_definitions)
     etls = call.store.etls
     if etls.find(definition.name) is not None:
-        raise _taken(definition.name, new=new)
+        raise _taken(definition.name, new=rules.newer_words)
     await call.store.in_thread(choose_interpreter, definition)
     if etls.find(definition.name) is not None:
-        raise _taken(definition.name, new=new)
+        raise _taken(definition.name, new=rules.newer_words)
     etl = etls.define(definition)
     try:
         await _start(call, etl)
     except BaseException:
-        if not new:
+        if not rules.keeps_failed:
             await etls.delete(etl, call.store.jobs)
         raise
     return text_reply(etl.job.id if etl.job else "")
@@ -109,7 +109,7 @@ async def _change(call: Call, parts: list[str]) -> Reply:
     if len(parts) == 1:
         raise AisError(400, f"URL '{call.path[1:]}' is too short: expected 4 items, got 3")
     if len(parts) > 2 or parts[1] not in {const.ACT_START, "stop"}:
-        if call.store.era.name != "5.0":
+        if not call.era.transformers.newer_words:
             raise bad_path(call)
         raise AisError(400, f'invalid action "invalid operation: {parts[1]}"')
     etl = _find(call, parts[0])
@@ -127,7 +127,7 @@ async def _change(call: Call, parts: list[str]) -> Reply:
 
 
 def _list(call: Call) -> list[dict[str, Any]]:
-    if call.store.era.name == "5.0":
+    if call.era.transformers.lists_stopped:
         return [_info(etl) for etl in call.store.etls.all()]
     running = [etl for etl in call.store.etls.all() if etl.stage == RUNNING]
     return [_old_info(etl) for etl in running]
@@ -171,7 +171,7 @@ def _look(call: Call, parts: list[str]) -> Reply:
     etl = call.store.etls.running(name)
     if etl is None:
         error = missing(call, name, at_target=True)
-        if call.store.era.name != "5.0" and parts[1] == "logs":
+        if parts[1] == "logs" and not call.era.transformers.missing_logs_refused:
             error.status = 400
         raise error
     # One process serves all targets, so each of them says the same of it.
@@ -181,7 +181,7 @@ def _look(call: Call, parts: list[str]) -> Reply:
 
 def _details(call: Call, name: str) -> Reply:
     etl = _find(call, name)
-    if call.store.era.name != "5.0":
+    if not call.era.transformers.shows_details:
         return json_reply(etl.definition.view)
     if etl.stage != RUNNING:
         raise missing(call, name, at_target=True, url_path=f"/v1/etl/{name}/details")

@@ -40,7 +40,7 @@ WRITE_TRANSFORMED = "3"
 def object_url(call: Call, etl: str) -> str:
     """Return the base of `AIS_TARGET_URL`, to which the secret is added."""
     base = f"{call.store.targets[0].url}/v1/etl/{OBJECT_ROUTE}"
-    return f"{base}/{etl}" if call.store.era.name == "5.0" else base
+    return f"{base}/{etl}" if call.era.transformers.named_objects else base
 
 
 def destination_url(call: Call, target: Bucket, name: str, transfer_id: str) -> str:

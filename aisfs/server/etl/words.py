@@ -19,14 +19,14 @@ def refuse_when_off(call: Call, status: int = 501) -> None:
     """
     if call.store.etls.allowed:
         return
-    if call.store.era.name == "5.0":
+    if call.era.transformers.newer_words:
         raise AisError(status, f"cannot use ETL: {OFF} - operation not supported", "ErrUnsupp")
     raise AisError(400, f"the operation requires Kubernetes: {OFF}")
 
 
 def missing(call: Call, name: str, *, at_target: bool = False, url_path: str = "") -> AisError:
     """Return the 404 for a transformer that does not exist, or is not up."""
-    if call.store.era.name != "5.0":
+    if not call.era.transformers.newer_words:
         text = f"{{node}}: etl[{name}] does not exist"
     elif at_target:
         text = f"{{node}}: {name} does not exist"
@@ -49,7 +49,7 @@ def check_copy(call: Call) -> None:
 
 def bad_path(call: Call) -> AisError:
     """Return the refusal of a path that means nothing."""
-    if call.store.era.name != "5.0":
+    if not call.era.transformers.newer_words:
         return AisError(400, f'{{node}}: empty protocol scheme for URL path "{call.path}"')
     peer = call.request.transport and call.request.transport.get_extra_info("peername")
     shown = f"{peer[0]}:{peer[1]}" if peer else ""
