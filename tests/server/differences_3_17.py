@@ -20,8 +20,35 @@ _RENAME = "refused; AIS 3.17 answers 200 and loses the object"
 _BROKEN_SHARD = "AIS 3.17 loses objects beside a broken archive; here it hides none"
 _APPENDED = "AIS 3.17 corrupts a padded TAR it appends to; here the shard stays sound"
 _NO_CHECKSUM = "an archive that was appended to keeps a checksum here"
+_CACHED = "3.17 marks every name as cached when only names and sizes are asked for"
+_SOURCE = "a copy tells where it came from, as in 5.0"
+_LATEST = "`latest-ver` is obeyed; 3.17 ignores or misreads it"
+_ORIGIN = "told in the words of 5.0, which name the origin"
+_EVICTED = "only evict-listrange evicts; 3.17 deletes at the origin for any other action"
 
 DIFFERENCES: dict[str, str] = {
+    "remote/head-bucket": "a remote bucket has the defaults of this store",
+    "remote/head-bucket-missing": _ORIGIN,
+    "remote/get-bucket-missing": _ORIGIN,
+    "remote/get-missing": _ORIGIN,
+    "remote/head-missing": _ORIGIN,
+    **{f"remote/list-{case}": _CACHED for case in (
+        "before-default", "before-namesize", "before-all", "before-norec", "before-onlyremote",
+        "after-default", "after-all", "after-pages",
+    )},
+    **{f"remote/{case}": _SOURCE for case in (
+        "range-cold", "get-cold", "head-warm", "get-stale", "get-gone-cached",
+    )},
+    "blob/get-header": _SOURCE,
+    "blob/get-header-warm": _SOURCE,
+    **{f"remote/{case}": _LATEST for case in ("head-latest", "head-latest-gone")},
+    "remote/get-latest": _UNKNOWN_KEY,
+    "remote/get-latest-gone": _UNKNOWN_KEY,
+    "remote/evict-object": _EVICTED,
+    "remote/evict-object-head": _EVICTED,
+    "remote/delete": f"{_EVICTED}, so it was still there",
+    "remote/slashname": _SLASH,
+    "blob/ais-header": "the object is there, which 3.17 had lost while renaming",
     **{
         f"general/{verb}-object-query-{kind}": _UNKNOWN_KEY
         for verb in ("get", "put")

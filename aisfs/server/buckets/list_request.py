@@ -86,10 +86,8 @@ def parse_request(value: Any, bucket: Bucket, era: Era = NEWEST) -> ListRequest:
         raise era.said.negative_page.error(size=limit)
     token, start = fields.get("continuation_token", ""), fields.get("start_after", "")
     if start and bucket.remote:
-        raise AisError(
-            400,
-            f"list-objects option --start_after ({start}) not yet supported for remote buckets "
-            f"({bucket.name.uri}({int(bucket.props['bid']):#x}))",
+        raise era.said.remote_start_after.error(
+            start=start, uri=bucket.name.uri, number=int(bucket.props["bid"])
         )
     return ListRequest(
         prefix=prefix,

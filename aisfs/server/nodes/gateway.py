@@ -147,7 +147,7 @@ async def _check_post(call: Call, bucket: Bucket, name: str) -> None:
     if call.era.names.gateway_checks:
         check_object_name(name)
     if message.action == const.ACT_RENAME_OBJECT:
-        refusals.refuse_remote_rename(bucket)
+        refusals.refuse_remote_rename(bucket, call.era)
         check_object_name(message.name, call.era)
         if message.name == name:
             raise call.era.said.renamed_to_itself.error(uri=f"{bucket.name.uri}/{name}")

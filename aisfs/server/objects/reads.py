@@ -99,7 +99,8 @@ async def bring_object(call: Call, bucket: Bucket, name: str) -> Record:
     Raises:
         AisError: 404 when it does not exist or another target owns it; what the origin refuses.
     """
-    if call.header(const.HEADER_BLOB_DOWNLOAD) and not bucket.remote:
+    by_blob = call.header(const.HEADER_BLOB_DOWNLOAD) and call.era.has(Feature.BLOB_DOWNLOAD)
+    if by_blob and not bucket.remote:
         raise AisError(
             400, f"blob-downloader is not supported for local buckets: {bucket.name.uri}"
         )
@@ -187,7 +188,7 @@ async def head_object(call: Call, bucket: Bucket, name: str) -> Reply:
 async def _head_absent(call: Call, bucket: Bucket, name: str, presence: int) -> Reply:
     """Answer HEAD of a remote object that is not here."""
     if presence in _PRESENT_ONLY:
-        raise object_missing(bucket, name)
+        raise call.era.said.head_missing.error(uri=f"{bucket.name.uri}/{name}")
     remotes = call.store.remotes
     found = await remotes.run(remotes.origin(bucket.name).stat, name)
     if presence == _NO_PROPS:

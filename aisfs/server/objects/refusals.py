@@ -18,17 +18,14 @@ def object_missing(bucket: Bucket, name: str) -> AisError:
     return AisError(404, f"{{node}}: {bucket.name.uri}/{name} does not exist", "ErrNotFound")
 
 
-def refuse_remote_rename(bucket: Bucket) -> None:
+def refuse_remote_rename(bucket: Bucket, era: Era) -> None:
     """Refuse to rename an object of a remote bucket.
 
     Raises:
-        AisError: 501 ErrUnsupp.
+        AisError: 501 ErrUnsupp; of 3.17, 400.
     """
     if bucket.remote:
         number = int(bucket.props["bid"])
-        raise AisError(
-            501,
-            f'invalid action "{const.ACT_RENAME_OBJECT}": not supported for remote buckets '
-            f"({bucket.name.uri}({number:#x}))",
-            "ErrUnsupp",
+        raise era.said.remote_rename.error(
+            action=const.ACT_RENAME_OBJECT, uri=bucket.name.uri, number=number
         )

@@ -386,7 +386,7 @@ def rename_object(call: Call, bucket: Bucket, name: str, new_name: str) -> Reply
     if call.era.names.stored(new_name) != new_name:
         raise AisError(400, f'invalid object name "{new_name}": no request could reach it')
     check_object_name(new_name)
-    refuse_remote_rename(bucket)
+    refuse_remote_rename(bucket, call.era)
     record = find_object(call, bucket, name)
     call.store.catalog.rename(bucket, record, encode_name(new_name))
     return Reply()

@@ -133,6 +133,16 @@ class Wordings:
         "BAD DATA CHECKSUM: {kind}({expected} != {found}) (context: {uri})",
         "ErrBadCksum",
     )
+    remote_start_after: Refusal = Refusal(
+        400,
+        "list-objects option --start_after ({start}) not yet supported for remote buckets "
+        "({uri}({number:#x}))",
+    )
+    remote_rename: Refusal = Refusal(
+        501,
+        'invalid action "{action}": not supported for remote buckets ({uri}({number:#x}))',
+        "ErrUnsupp",
+    )
     renamed_to_itself: Refusal = Refusal(400, "cannot rename {uri} to self, nothing to do")
     flush_without_handle: Refusal = Refusal(
         400,
@@ -279,6 +289,14 @@ WORDINGS_3_17: Final = Wordings(
         500,
         "BAD DATA CHECKSUM: {kind}({expected} != {found}) (context: o[{bucket}/{name}{load}])",
         "ErrBadCksum",
+    ),
+    remote_start_after=Refusal(
+        501,
+        "list-objects option --start_after ({start}) not yet supported for remote buckets "
+        "({uri}({number:#x}))",
+    ),
+    remote_rename=Refusal(
+        400, 'invalid action "{action}": not supported for remote buckets ({uri}({number:#x}))'
     ),
     renamed_to_itself=Refusal(400, "the new and the current name are the same"),
     flush_without_handle=Refusal(

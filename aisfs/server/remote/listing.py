@@ -44,7 +44,7 @@ ENTRY_GONE = 2048
 async def list_remote(call: Call, bucket: Bucket, value: Any) -> Reply:
     """Answer one page of a remote bucket."""
     access.check(bucket, access.LIST)
-    request = with_encoding(call, parse_request(value, bucket))
+    request = with_encoding(call, parse_request(value, bucket, call.era))
     if request.flags & FLAG_CACHED:
         return await list_objects(call, bucket, value)
     if request.wants("atime"):
