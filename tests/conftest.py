@@ -68,7 +68,7 @@ def pytest_terminal_summary(
         terminalreporter.write_line(f"{test}: {text} (AISFS_SEED={SEED})")
     if missed := config.stash[not_run.COUNT]:
         reason = mounts.fuse_problem() or "this machine lacks what they need"
-        terminalreporter.write_line(f"{len(missed)} mount tests NOT RUN: {reason}", yellow=True)
+        terminalreporter.write_line(f"{len(missed)} tests NOT RUN: {reason}", yellow=True)
 
 
 @pytest.fixture
