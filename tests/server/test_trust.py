@@ -87,6 +87,7 @@ def test_another_user_with_the_token_is_vouched_for_at_the_target(
     late = target.replace("&x=", "&x=1")
     assert as_stranger(endpoint, "PUT", late, body="z").startswith("HTTP/1.1 401")
     assert as_stranger(endpoint, "PUT", target, body="theirs").startswith("HTTP/1.1 200")
+    assert target.rpartition("&u=")[2] not in store.log_path.read_text()
     assert wire.follow(store.endpoint, "GET", path).body == b"theirs"
 
 

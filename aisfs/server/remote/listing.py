@@ -43,7 +43,7 @@ ENTRY_GONE = 2048
 
 async def list_remote(call: Call, bucket: Bucket, value: Any) -> Reply:
     """Answer one page of a remote bucket."""
-    access.check(bucket, access.LIST)
+    access.check(bucket, access.LIST, call.era)
     request = with_encoding(call, parse_request(value, bucket, call.era))
     if request.flags & FLAG_CACHED:
         return await list_objects(call, bucket, value)
