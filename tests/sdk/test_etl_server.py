@@ -160,6 +160,38 @@ def test_functions_run_on_clusters_that_take_no_code(
         assert body in {made, b"b'abc'"}
 
 
+@pytest.mark.parametrize("comm", ["hpush", "hpull"])
+def test_code_starts_as_clusters_of_now_are_told_and_transforms(comm: str, tmp_path: Path) -> None:
+    message = started(lambda etl: etl.init_code(upper, communication_type=comm))
+    runtime = message["runtime"]
+    (code,) = runtime["env"]
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    boot = runtime["command"]
+    # A recorded start of a class but for the code and what loads it: results come back through
+    # the target that asked.
+    assert message == {
+        "name": "shout-etl", "communication": f"{comm}://", "init_timeout": "5m",
+        "obj_timeout": "45s",
+        "support_direct_put": False,
+        "runtime": {
+            "image": f"aistorage/runtime_python:{version}", "command": boot,
+            "env": [{"name": "ETL_CLASS_PAYLOAD", "value": code["value"]}],
+        },
+    }  # fmt: skip
+    assert boot[:3] == ["python", "-u", "-c"]
+    with (
+        Wire(lambda request: http(200, b"fetched")) as wire,
+        running(message, tmp_path, AIS_TARGET_URL=f"{wire.endpoint}/v1/etl/_object/x") as url,
+    ):
+        if comm == "hpush":
+            assert put(f"{url}/b/o", b"pushed") == (200, b"PUSHED")
+            assert wire.requests == []
+        else:
+            with urllib.request.urlopen(f"{url}/b/o", timeout=20) as reply:
+                assert reply.read() == b"FETCHED"
+            assert [one.target for one in wire.requests] == ["/v1/etl/_object/x/b/o"]
+
+
 def test_what_is_no_server_is_refused() -> None:
     with Wire(lambda request: http(200)) as wire:
         etl = Client(wire.endpoint).etl("shout-etl")
