@@ -167,8 +167,8 @@ def test_code_starts_as_clusters_of_now_are_told_and_transforms(comm: str, tmp_p
     (code,) = runtime["env"]
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     boot = runtime["command"]
-    # A recorded start of a class but for the code and what loads it: results come back through
-    # the target that asked.
+    # The keys of a recorded start of a class. Unlike there, a command brings what loads the code,
+    # and no direct put is claimed: results come back through the target that asked.
     assert message == {
         "name": "shout-etl", "communication": f"{comm}://", "init_timeout": "5m",
         "obj_timeout": "45s",
