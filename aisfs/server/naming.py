@@ -7,6 +7,7 @@ surrogateescape, so that a name that is not UTF-8 survives unchanged (AIS accept
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from aisfs.server.eras import NEWEST, Era
 from aisfs.server.http.errors import AisError
@@ -157,3 +158,20 @@ def encode_name(name: str) -> bytes:
 def decode_name(name: bytes) -> str:
     """Return an object name as text; undo with `encode_name`."""
     return name.decode("utf-8", "surrogateescape")
+
+
+def bucket_in_message(value: Any) -> BucketName | None:
+    """Return the bucket that a part of a JSON message names, None if it names none.
+
+    Raises:
+        AisError: 400 for an unknown provider.
+    """
+    if not isinstance(value, dict) or not value.get("name"):
+        return None
+    namespace = value.get("namespace") or {}
+    return BucketName(
+        str(value["name"]),
+        parse_provider(str(value.get("provider") or "")),
+        str(namespace.get("uuid") or ""),
+        str(namespace.get("name") or ""),
+    )

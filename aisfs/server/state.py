@@ -152,6 +152,15 @@ class Store:
             raise AisError(404, message, "ErrRemoteBckNotFound")
         raise AisError(404, f'bucket "{name.uri}" does not exist', "ErrBckNotFound")
 
+    def check_still_there(self, bucket: Bucket) -> None:
+        """Refuse to commit into a bucket that was destroyed while the bytes came in.
+
+        Raises:
+            AisError: 404.
+        """
+        if self.find_bucket(bucket.name) is not bucket:
+            raise AisError(404, f'bucket "{bucket.name.uri}" does not exist', "ErrBckNotFound")
+
     async def open_bucket(self, name: BucketName) -> Bucket:
         """Return a bucket; a remote one is looked for at its origin and then known here, too.
 

@@ -7,16 +7,10 @@ from typing import Any
 import pytest
 
 from tests.server import samples, wire
+from tests.server.messages import run, send
 from tests.support.store import StoreProcess
 
 MANY = 1 << 13
-
-
-def send(
-    store: StoreProcess, method: str, target: str, action: str, value: Any = None
-) -> wire.Answer:
-    message = json.dumps({"action": action, "value": value}).encode()
-    return wire.follow(store.endpoint, method, target, [], message)
 
 
 def ask(store: StoreProcess, what: str, **query: Any) -> Any:
@@ -36,15 +30,6 @@ def fill(store: StoreProcess, bucket: str, bodies: dict[str, bytes]) -> None:
     for name, body in bodies.items():
         target = f"/v1/objects/{bucket}/{name}?provider=ais"
         assert wire.follow(store.endpoint, "PUT", target, [], body).status == 200
-
-
-def run(
-    store: StoreProcess, method: str, target: str, action: str, value: Any = None
-) -> dict[str, Any]:
-    """Start a job and return its status at its end."""
-    answer = send(store, method, target, action, value)
-    assert answer.status == 200, answer
-    return wire.wait_for_job(store.endpoint, answer.body.decode())
 
 
 def fill_large(store: StoreProcess, bucket: str) -> None:

@@ -11,23 +11,10 @@ import pytest
 from aistore import Client
 
 from tests.server import wire
+from tests.server.messages import run, send
 from tests.support.store import StoreProcess
 
 CLOUD = "provider=aws"
-
-
-def send(
-    store: StoreProcess, method: str, target: str, action: str, value: Any = None
-) -> wire.Answer:
-    message = json.dumps({"action": action, "value": value}).encode()
-    return wire.follow(store.endpoint, method, target, [], message)
-
-
-def run(store: StoreProcess, method: str, target: str, action: str, value: Any) -> dict[str, Any]:
-    """Start a job and return its status at its end."""
-    answer = send(store, method, target, action, value)
-    assert answer.status == 200, answer
-    return wire.wait_for_job(store.endpoint, answer.body.decode())
 
 
 def listed(

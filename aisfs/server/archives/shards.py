@@ -31,7 +31,7 @@ from aisfs.server.objects.reads import (
     content_type,
     send_file,
 )
-from aisfs.server.objects.writes import Intake, blocking_io, check_room, receive, still_there
+from aisfs.server.objects.writes import Intake, blocking_io, check_room, receive
 from aisfs.server.releases.content_types import SNIFFED
 from aisfs.server.remote.copies import commit
 from aisfs.server.storage.blobs import BlobWriter, copy_into, unlink_quietly
@@ -288,7 +288,7 @@ async def _try_replace(
     source = call.store.blobs.open(old.blob) if old is not None else -1
     try:
         await blocking_io(call, _build, writer, build, source)
-        still_there(call, bucket)
+        call.store.check_still_there(bucket)
         now = call.store.catalog.get(bucket, key)
         if (now and now.blob) != (old and old.blob):
             writer.discard()

@@ -80,7 +80,7 @@ async def _redirect(call: Call, rest: list[str]) -> Reply:
     store = call.store
     first = batch.items[0]
     node = store.owner(first.bucket, first.name)
-    work = f"{store.proxy.id[:7]}-{secrets.token_hex(3)}"
+    work = _work_id(call)
     base = call.path.rstrip("/")
     path = encoded_path(f"{base}/gbt-{random_id()}/{work}/{len(store.targets)}").path
     markers = [f"pid={store.proxy.id}", f"utm={base36(time.time_ns())}"]
@@ -118,11 +118,15 @@ async def _parse(call: Call, rest: list[str]) -> Batch:
     )
 
 
+def _work_id(call: Call) -> str:
+    return f"{call.store.proxy.id[:7]}-{secrets.token_hex(3)}"
+
+
 def _kind(call: Call, mime: Any) -> str:
     try:
         return formats.kind_by_mime(str(mime)) if mime else formats.TAR
     except ArchiveError as error:
-        path = f"{call.path.rstrip('/')}/noxid/work/{len(call.store.targets)}"
+        path = f"{call.path.rstrip('/')}/noxid/{_work_id(call)}/{len(call.store.targets)}"
         raise AisError(
             400, error.reason, error.tcode, at_target=True, method="POST", url_path=path
         ) from error

@@ -30,8 +30,9 @@ from aisfs.server.http.call import Call
 from aisfs.server.http.errors import AisError
 from aisfs.server.http.replies import Reply
 from aisfs.server.http.streams import BareStream
-from aisfs.server.naming import check_object_name, decode_name, parse_uname
+from aisfs.server.naming import decode_name
 from aisfs.server.objects.reads import bring_object
+from aisfs.server.objects.writes import open_destination
 from aisfs.server.state import random_id
 from aisfs.server.storage.blobs import unlink_quietly
 from aisfs.server.storage.catalog import Bucket, Record
@@ -229,17 +230,12 @@ async def copy_transformed(call: Call, bucket: Bucket, name: str) -> Reply:
     """Transform an object into another: 204 if the process put the result by itself."""
     refuse_when_off(call)
     etl_name = call.query.text(const.QPARAM_ETL_NAME)
-    text = call.query.text(const.QPARAM_OBJECT_TO)
-    target_name, target_object = parse_uname(text)
-    if not target_object:
-        raise AisError(400, f'parse-uname "{text}": missing object name in "{target_name.uri}"')
-    check_object_name(target_object)
-    target = await call.store.open_bucket(target_name)
+    target, target_object = await open_destination(call)
     etl = running_etl(call, etl_name)
     if etl.definition.kind == "ws":
         raise AisError(404, "{node}: ws:// transformers do not copy single objects", "wrapError")
     record = await bring_object(call, bucket, name)
-    transfer_id, transfer = random_id(), Transfer(target_name, set())
+    transfer_id, transfer = random_id(), Transfer(target.name, set())
     pipeline = read_pipeline(call)
     destination = ""
     if (

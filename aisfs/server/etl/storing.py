@@ -25,7 +25,6 @@ from aisfs.server.objects.writes import (
     Intake,
     check_room,
     new_record,
-    still_there,
 )
 from aisfs.server.remote.copies import commit
 from aisfs.server.storage.blobs import BlobWriter
@@ -116,7 +115,7 @@ async def store_pieces(
     writer = call.store.blobs.create(intake.hashers)
     try:
         await _write(call, writer, pieces)
-        still_there(call, bucket)
+        call.store.check_still_there(bucket)
         if not writer.size and arrived and name in arrived:
             writer.discard()
             return arrived[name]

@@ -32,6 +32,7 @@ from aisfs.server.http.replies import Reply, header_text, json_reply, plain_erro
 from aisfs.server.nodes import bucket_posts, cluster, gateway, targets
 from aisfs.server.peers import owner_of
 from aisfs.server.state import Node, Store
+from aisfs.server.trust import without_signature
 from aisfs_sdk import const
 
 MAX_TARGET = 128 << 10
@@ -46,8 +47,6 @@ LINGER_S = 5.0
 """Seconds for which the rest of an unwanted body is read and dropped before closing."""
 
 _log = logging.getLogger(__name__)
-_SIGNATURE = re.compile(r"((?:^|&)u=)[0-9a-f]+")
-"""What vouches for a redirected request (trust.py), good for ten minutes."""
 _SECRET_PATH = re.compile(r"(/v1/etl/_object/).*", re.DOTALL)
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -246,7 +245,7 @@ class NodeApp:
                 "node": self.node.id,
                 "method": call.method,
                 "path": _without_secret(call.raw_path),
-                "query": _SIGNATURE.sub(r"\1…", call.query_text),
+                "query": without_signature(call.query_text),
                 "status": status,
                 "sent": call.sent,
                 "received": call.request.content.total_bytes,

@@ -17,12 +17,12 @@ from aisfs.server.http.errors import AisError, not_implemented
 from aisfs.server.jobs.table import Job
 from aisfs.server.naming import (
     BucketName,
+    bucket_in_message,
     check_object_name,
     decode_name,
     encode_name,
-    parse_provider,
 )
-from aisfs.server.objects.writes import put_copies, still_there
+from aisfs.server.objects.writes import put_copies
 from aisfs.server.remote.copies import bring, delete
 from aisfs.server.remote.origin import PageRequest
 from aisfs.server.storage.catalog import Bucket, Record
@@ -238,7 +238,7 @@ class Copier:
 
     async def _put(self, pairs: list[tuple[Record, bytes]]) -> None:
         if self._target is not None and pairs:
-            still_there(self._call, self._target)
+            self._call.store.check_still_there(self._target)
             await put_copies(self._call, self._target, pairs)
 
     async def follow_deletions(self, prefix: bytes) -> None:
@@ -279,15 +279,10 @@ def bucket_from_json(value: Any) -> BucketName:
     Raises:
         AisError: 400 when it names none.
     """
-    if not isinstance(value, dict) or not value.get("name"):
+    name = bucket_in_message(value)
+    if name is None:
         raise AisError(400, "bucket name is missing")
-    namespace = value.get("namespace") or {}
-    return BucketName(
-        str(value["name"]),
-        parse_provider(str(value.get("provider") or "")),
-        str(namespace.get("uuid") or ""),
-        str(namespace.get("name") or ""),
-    )
+    return name
 
 
 def decode_selection(call: Call, value: Any, action: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from aisfs.server.http.call import Call, Message, decode_json, decode_value, fol
 from aisfs.server.http.errors import AisError
 from aisfs.server.http.replies import Reply, json_reply, text_reply
 from aisfs.server.jobs.table import Job
-from aisfs.server.naming import NO_BUCKET, BucketName, parse_provider
+from aisfs.server.naming import NO_BUCKET, BucketName, bucket_in_message
 from aisfs.server.remote.jobs import prefetch, start_blob_download
 from aisfs.server.state import random_id
 from aisfs.server.upkeep.eviction import evict_oldest
@@ -54,18 +54,6 @@ def _kind(call: Call, text: str) -> str:
     return kind if kind in KINDS - call.era.jobs.absent_kinds else ""
 
 
-def _bucket(value: Any) -> BucketName | None:
-    if not isinstance(value, dict) or not value.get("name"):
-        return None
-    namespace = value.get("namespace") or {}
-    return BucketName(
-        str(value["name"]),
-        parse_provider(str(value.get("provider") or "")),
-        str(namespace.get("uuid") or ""),
-        str(namespace.get("name") or ""),
-    )
-
-
 # ---- start and stop -----------------------------------------------------------------------------
 
 
@@ -86,7 +74,7 @@ async def start_job(call: Call, message: Message) -> Reply:
     """Start a job of a kind that has no request of its own."""
     fields = decode_value(message.value, message.action, _START_KEYS)
     given = fields.get("kind", "")
-    kind, bucket = _kind(call, given), _bucket(fields.get("bck"))
+    kind, bucket = _kind(call, given), bucket_in_message(fields.get("bck"))
     shown = f"[{random_id()}]" + (f"-{bucket.uri}" if bucket else "")
     mark = call.era.jobs.mark
     if not kind:
@@ -143,7 +131,7 @@ def _check_node(call: Call, node: str) -> None:
 
 def _start_lru(call: Call, fields: dict[str, Any]) -> Job:
     given = [fields.get("bck"), *(fields.get("buckets") or [])]
-    buckets = [name for name in map(_bucket, given) if name is not None]
+    buckets = [name for name in map(bucket_in_message, given) if name is not None]
     return evict_oldest(call, buckets, force=bool(fields.get("force")))
 
 
@@ -168,14 +156,14 @@ def _start_for_bucket(kind: str) -> Starter:
     """Return the start of a job that has nothing to do in this store but to look."""
 
     def start(call: Call, fields: dict[str, Any]) -> Job:
-        name = _bucket(fields.get("bck")) or NO_BUCKET
+        name = bucket_in_message(fields.get("bck")) or NO_BUCKET
         return call.store.jobs.add_finished(kind, call.store.find_bucket(name).name)
 
     return start
 
 
 def _start_cleanup(call: Call, fields: dict[str, Any]) -> Job:
-    bucket = _bucket(fields.get("bck")) or NO_BUCKET
+    bucket = bucket_in_message(fields.get("bck")) or NO_BUCKET
 
     async def sweep(job: Job) -> None:
         blobs = call.store.catalog.garbage()
@@ -205,7 +193,7 @@ async def stop_jobs(call: Call, message: Message) -> Reply:
             400, "cannot stop xaction given 'xa-[]' - expecting a valid kind and/or UUID"
         )
     ids = set(job_id.split(",")) if job_id else None
-    found = call.store.jobs.find(ids, kind, _bucket(fields.get("bck")))
+    found = call.store.jobs.find(ids, kind, bucket_in_message(fields.get("bck")))
     if any(job.kind == "etl-inline" and job.running for job in found):
         call.store.trust.require_token(call)  # the end of this job is the end of a process
     for job in found:
@@ -275,7 +263,7 @@ def _snapshots(call: Call, query: dict[str, Any]) -> Reply:
     if "," in job_id and not call.era.jobs.several_ids:
         raise AisError(400, f'invalid UUID "{job_id}"', at_target=True, url_path="/v1/xactions")
     ids = set(job_id.split(",")) if job_id else None
-    found = call.store.jobs.find(ids, _kind(call, given), _bucket(query.get("bck")))
+    found = call.store.jobs.find(ids, _kind(call, given), bucket_in_message(query.get("bck")))
     if job_id and not found:
         shown = f"x-{given}[{job_id}]" if given else f"x-[{job_id}]"
         raise AisError(404, f'"{shown}" not found')

@@ -22,7 +22,6 @@ from aisfs.server.objects.writes import (
     blocking_io,
     new_record,
     receive,
-    still_there,
 )
 from aisfs.server.remote.copies import commit
 from aisfs.server.state import random_id
@@ -150,7 +149,7 @@ async def _commit(
     chunks: Sequence[int] = (),
 ) -> None:
     """Make finished bytes the object; `chunks` are the sizes of its parts, if it has any."""
-    still_there(call, bucket)
+    call.store.check_still_there(bucket)
     key = encode_name(name)
     old = call.store.catalog.get(bucket, key)
     custom = dict(old.custom) if old and not chunks else {}

@@ -202,7 +202,7 @@ async def put_object(call: Call, bucket: Bucket, name: str) -> Reply:
     await receive(call, writer, call.request.content_length)
     try:
         _verify(call, intake, bucket, name, is_new=old is None)
-        still_there(call, bucket)
+        call.store.check_still_there(bucket)
         if old is not None or not call.query.flag(const.QPARAM_SKIP_VERSION):
             old = catalog.get(bucket, key)
         custom = {**(old.custom if old else {}), **given}
@@ -242,16 +242,6 @@ def _put_reply(call: Call, size: int, headers: list[tuple[str, str]]) -> Reply:
     reply = Reply(200, [*headers, ("Content-Length", str(size))])
     reply.force_close()
     return reply
-
-
-def still_there(call: Call, bucket: Bucket) -> None:
-    """Refuse to commit into a bucket that was destroyed while the body came in.
-
-    Raises:
-        AisError: 404.
-    """
-    if call.store.find_bucket(bucket.name) is not bucket:
-        raise AisError(404, f'bucket "{bucket.name.uri}" does not exist', "ErrBckNotFound")
 
 
 def new_record(
@@ -394,16 +384,25 @@ def rename_object(call: Call, bucket: Bucket, name: str, new_name: str) -> Reply
 
 async def copy_object(call: Call, bucket: Bucket, name: str) -> Reply:
     """Copy an object to the full name in `object_to`; a body is ignored."""
-    text = call.query.text(const.QPARAM_OBJECT_TO)
-    target_name, target_object = parse_uname(text)
-    if not target_object:
-        raise AisError(400, f'parse-uname "{text}": missing object name in "{target_name.uri}"')
-    check_object_name(target_object)
-    target = await call.store.open_bucket(target_name)
+    target, target_object = await open_destination(call)
     record = await bring_object(call, bucket, name)
     if target is not bucket or target_object != name:
         await put_copies(call, target, [(record, encode_name(target_object))])
     return Reply()
+
+
+async def open_destination(call: Call) -> tuple[Bucket, str]:
+    """Return bucket and object name that `object_to` gives as a full name.
+
+    Raises:
+        AisError: 400 without an object name or with an invalid one, 404 for a missing bucket.
+    """
+    text = call.query.text(const.QPARAM_OBJECT_TO)
+    bucket, name = parse_uname(text)
+    if not name:
+        raise AisError(400, f'parse-uname "{text}": missing object name in "{bucket.uri}"')
+    check_object_name(name)
+    return await call.store.open_bucket(bucket), name
 
 
 async def put_copies(call: Call, target: Bucket, pairs: list[tuple[Record, bytes]]) -> None:

@@ -16,7 +16,7 @@ from aisfs.server.http.streams import to_its_end
 from aisfs.server.jobs.multiobject import step
 from aisfs.server.jobs.table import Job
 from aisfs.server.naming import BucketName, check_bucket_name, check_object_name, encode_name
-from aisfs.server.objects.writes import Intake, new_record, still_there
+from aisfs.server.objects.writes import Intake, new_record
 from aisfs.server.promote.sources import Source, open_source
 from aisfs.server.remote.copies import commit, stat
 from aisfs.server.storage.blobs import RESERVE
@@ -168,7 +168,7 @@ class _Promotion:
             if status is None:
                 writer.discard()
                 return -1
-            still_there(call, bucket)
+            call.store.check_still_there(bucket)
             old = call.store.catalog.get(bucket, key)
             record = new_record(bucket, key, writer, intake.checksum, (old, {}))
             writer.close()

@@ -127,7 +127,7 @@ async def _fetch_alone(
             attributes = await store.remotes.run(_download, store, origin, name, writer)
             checksum = hasher.hexdigest()
             _verify(bucket, name, attributes, checksum)
-            _still_known(store, bucket)
+            store.check_still_there(bucket)
             now = time.time_ns()
             version, kind = attributes.version, bucket.checksum_type
             record = Record(
@@ -171,11 +171,6 @@ def _verify(bucket: Bucket, name: str, attributes: Attributes, checksum: str) ->
         )
 
 
-def _still_known(store: Store, bucket: Bucket) -> None:
-    if store.find_bucket(bucket.name) is not bucket:
-        raise AisError(404, f'bucket "{bucket.name.uri}" does not exist', "ErrBckNotFound")
-
-
 # ---- writing through ----------------------------------------------------------------------------
 
 
@@ -194,7 +189,7 @@ async def commit(store: Store, bucket: Bucket, record: Record) -> Record:
     else:
         record = replace(record, copies=1)
     if not bucket.remote:
-        _still_known(store, bucket)
+        store.check_still_there(bucket)
         store.catalog.put(bucket, record)
         return record
     async with store.remotes.lock(bucket, record.name):
@@ -202,7 +197,7 @@ async def commit(store: Store, bucket: Bucket, record: Record) -> Record:
         source = store.blobs.find(record.blob)
         name = decode_name(record.name)
         attributes = await store.remotes.run(origin.write, name, source)
-        _still_known(store, bucket)
+        store.check_still_there(bucket)
         record = replace(record, version=attributes.version, custom=attributes.custom)
         store.catalog.put(bucket, record)
     return record
