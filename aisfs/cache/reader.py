@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.cache.digest import Digest, new_digest
 from aisfs.cache.pages import PAGE_SIZE, Page, PageCache
 from aisfs.errors import Corrupt, FsError, IoFailure
+from aisfs.store.interface import Digest, new_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -250,7 +250,7 @@ class AISStore:
         def work() -> None:
             with deadline(None, cancelled), _told_as_fs_error(doing):
                 try:
-                    reader = obj.get(byte_range=byte_range)
+                    reader = obj.get(byte_range=byte_range, verify=False)  # the sink does
                 except errors.InvalidRequestError as error:
                     if error.status_code == requests.codes.requested_range_not_satisfiable:
                         raise Stale(f"{doing}: the object is shorter now") from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from aisfs.config import BucketName
+from aisfs_sdk.checksums import Digest, new_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +21,14 @@ __all__ = [
     "BucketInfo",
     "BucketName",
     "Capacity",
+    "Digest",
     "Identity",
     "Listing",
     "NameRules",
     "ObjectInfo",
     "ObjectStore",
     "Upload",
+    "new_digest",
 ]
 
 ATTRIBUTES_KEY = "aisfs"

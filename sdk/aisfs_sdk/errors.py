@@ -22,6 +22,7 @@ replies to control calls) stays a `requests` exception. Both are made in `reques
     ├── UnavailableError *         overloaded or starting, also after retries (429, 502, 503, 504)
     ├── JobInfoNotFound            no node knows the job
     ├── IntegrityError             bytes were lost, added or changed on the way
+    │   └── ChecksumError          of a whole object, all of which came
     │   └── ObjectFileReaderMaxResumeError   … also when reading was resumed
     ├── AbortedError               the caller aborted the stream itself
     └── NotAISError                something answers at the endpoint, but it is not AIS
@@ -160,6 +161,10 @@ class UnavailableError(AISError, requests.HTTPError):
 
 class IntegrityError(AISError):
     """Bytes were lost, added or changed on the way; what was received so far may be kept."""
+
+
+class ChecksumError(IntegrityError):
+    """A whole object came in full, and its bytes are not those that the cluster stored."""
 
 
 class ObjectFileReaderMaxResumeError(IntegrityError):

@@ -216,7 +216,7 @@ class Etl:
             kind,
             timeout,
             etl_const.DEFAULT_ETL_OBJ_TIMEOUT,
-            False,
+            True,  # `ETLServer` sends results on
             False,
             **environment,
         )

@@ -41,6 +41,8 @@ class _Resuming(io.RawIOBase):
         while True:
             try:
                 count = self._reader.readinto1(memoryview(buffer))
+            except errors.ChecksumError:
+                raise  # reading on does not mend what was handed out
             except (errors.IntegrityError, requests.RequestException) as error:
                 self._resume(error)
                 continue

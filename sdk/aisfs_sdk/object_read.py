@@ -147,6 +147,7 @@ class ReadableObject:
         archive_config: ArchiveConfig | None = None,
         blob_download_config: BlobDownloadConfig | None = None,
         etl: ETLConfig | None = None,
+        verify: bool = True,
     ) -> ObjectReader:
         """Open the object for reading.
 
@@ -162,6 +163,7 @@ class ReadableObject:
             archive_config: members by name or by pattern, instead of `archpath`.
             blob_download_config: bring a remote object into the cluster in parts.
             etl: transformer with arguments, instead of `etl_name`.
+            verify: compare the checksum of a whole object at its end (not of crc32c).
 
         Returns:
             A reader of the open answer, to be read or closed.
@@ -190,9 +192,10 @@ class ReadableObject:
 
         def open_at(offset: int) -> ObjectReader:
             part = byte_range if not offset else range_behind(asked, offset)
-            return self._open(query, chunk_size, part, None)
+            return self._open(query, chunk_size, part)
 
-        reader = self._open(query, chunk_size, byte_range, blob_download_config)
+        verify = verify and whole
+        reader = self._open(query, chunk_size, byte_range, blob_download_config, verify=verify)
         if whole:
             reader.open_at = open_at
         if writer is not None:
@@ -211,6 +214,7 @@ class ReadableObject:
         *,
         archpath: str = "",
         etl_name: str | None = None,
+        verify: bool = True,
     ) -> ObjectReader:
         """Open the object for reading: `get`, with the arguments that newer releases document.
 
@@ -226,6 +230,7 @@ class ReadableObject:
             archive_config=archive_config,
             blob_download_config=blob_download_config,
             etl=etl,
+            verify=verify,
         )
 
     def get_semantic_url(self) -> str:
@@ -273,7 +278,13 @@ class ReadableObject:
         return call
 
     def _open(
-        self, query: str, chunk_size: int, byte_range: str | None, blob: BlobDownloadConfig | None
+        self,
+        query: str,
+        chunk_size: int,
+        byte_range: str | None,
+        blob: BlobDownloadConfig | None = None,
+        *,
+        verify: bool = False,
     ) -> ObjectReader:
         call = self.call(const.HTTP_METHOD_GET)
         call.streaming = True
@@ -286,7 +297,7 @@ class ReadableObject:
         call.headers = headers
         answer = self.client.send(call)
         asked = None if byte_range is None else parse_range(byte_range)
-        return ObjectReader(answer.raw, str(call), chunk_size, asked)
+        return ObjectReader(answer.raw, str(call), chunk_size, asked, verify=verify)
 
     def _blob_headers(self, blob: BlobDownloadConfig, request: str) -> dict[str, str]:
         """Return the headers that load a remote object in parts, none if the cluster has it.

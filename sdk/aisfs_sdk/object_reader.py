@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Self, cast
 from urllib3 import exceptions as lib
 
 from aisfs_sdk import const, errors
+from aisfs_sdk.checksums import new_digest
 from aisfs_sdk.network_errors import network_error
 from aisfs_sdk.object_attributes import ObjectAttributes
 from aisfs_sdk.object_file import ObjectFileReader
@@ -53,7 +54,8 @@ class ObjectReader:
         open_at: opens the same content again, that many bytes on; None where that cannot be done.
 
     Invariant: bytes are handed out only as long as they can be those that were announced. A body
-    that ends early, or has more than was announced, ends in `IntegrityError`.
+    that ends early, or has more than was announced, ends in `IntegrityError`; a whole object whose
+    bytes do not have the announced checksum, in `ChecksumError` at its end.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class ObjectReader:
         request: str = "",
         chunk_size: int = const.DEFAULT_CHUNK_SIZE,
         byte_range: tuple[int | None, int | None] | None = None,
+        *,
+        verify: bool = False,
     ) -> None:
         """Take over an answer whose body is unread.
 
@@ -70,6 +74,7 @@ class ObjectReader:
             request: method and object, for error texts.
             chunk_size: bytes per item of iteration.
             byte_range: what was asked for: first and last byte, or (None, count) for the end.
+            verify: the body is a whole object, whose checksum is to be compared.
 
         Raises:
             IntegrityError: the answer does not say how long it is, or holds another range.
@@ -85,6 +90,9 @@ class ObjectReader:
         self._source, self._socket = _source(raw)
         try:
             self._range = self._check_range(byte_range)
+            self._goal = self._attributes.checksum_value if verify and not self._range else ""
+            kind = self._attributes.checksum_type if self._goal else ""
+            self._digest = new_digest(kind)
             self._remaining = self._announced()
         except BaseException:
             raw.close()
@@ -123,7 +131,8 @@ class ObjectReader:
             How many bytes were received; 0 at the end.
 
         Raises:
-            IntegrityError: the body is shorter or longer than announced.
+            IntegrityError: the body is shorter or longer than announced, or (`ChecksumError`) a
+                whole object that is not what the cluster stored.
             AbortedError: `abort` was called.
             requests.RequestException: the connection broke, or was silent for too long. What came
                 in this call before is lost, what came in calls before is right.
@@ -138,7 +147,7 @@ class ObjectReader:
             count = cast("int", self._source.readinto(view))  # type: ignore[attr-defined]
         except Exception as error:
             raise self._failed(error) from error
-        self._took(count, len(view))
+        self._took(count, len(view), view[:count])
         return count
 
     def readinto1(self, buffer: memoryview | bytearray) -> int:
@@ -161,7 +170,7 @@ class ObjectReader:
         except Exception as error:
             raise self._failed(error) from error
         # As many as were wanted, unless that is the end.
-        self._took(count, count or len(view))
+        self._took(count, count or len(view), view[:count])
         return count
 
     def _receive_some(self, view: memoryview) -> int:
@@ -208,7 +217,7 @@ class ObjectReader:
             data = self._source.read(size)
         except Exception as error:
             raise self._failed(error) from error
-        self._took(len(data), size)
+        self._took(len(data), size, data)
         return data
 
     def as_file(
@@ -291,8 +300,10 @@ class ObjectReader:
                 raise self._broken(f"asked for bytes {first} to {end}, got {answer}")
         return answer
 
-    def _took(self, count: int, wanted: int) -> None:
+    def _took(self, count: int, wanted: int, data: bytes | memoryview) -> None:
         self._refuse_if_aborted()
+        if self._digest is not None:
+            self._digest.update(data)
         if self._remaining is not None:
             self._remaining -= count
             if count < wanted:
@@ -315,6 +326,10 @@ class ObjectReader:
         if extra:
             self._raw.close()
             raise self._broken("the body is longer than announced")
+        if self._digest is not None and self._digest.hexdigest() != self._goal:
+            self._raw.close()
+            message = f"the bytes do not have the checksum {self._goal} of the object"
+            raise errors.ChecksumError(self._raw.status, message, self._request)
         original = getattr(self._raw, "_fp", None)
         if isinstance(original, http.client.HTTPResponse):
             original.close()

@@ -49,6 +49,7 @@ class Placement:
         self._gateway = endpoint
         self._gateways = {endpoint}
         self._unreachable: set[str] = set()
+        self._doubted = False
 
     @property
     def gateway(self) -> str:
@@ -58,7 +59,8 @@ class Placement:
     @property
     def stale(self) -> bool:
         """Whether there is a map that has to be asked for again before it is used."""
-        return self._smap is not None and time.monotonic() - self._learned > _MAP_AGE_S
+        old = self._doubted or time.monotonic() - self._learned > _MAP_AGE_S
+        return self._smap is not None and old
 
     def is_gateway(self, base: str) -> bool:
         """Tell whether an address is that of a gateway, which may see the token."""
@@ -69,7 +71,7 @@ class Placement:
         with self._lock:
             if self._smap is None or smap.version != self._smap.version:
                 self._unreachable.clear()
-            self._smap, self._learned = smap, time.monotonic()
+            self._smap, self._learned, self._doubted = smap, time.monotonic(), False
             nodes = {self.rewrite(node.public_net.direct_url) for node in smap.pmap.values()}
             self._gateways = {self._endpoint, *filter(None, nodes)}
 
@@ -94,11 +96,15 @@ class Placement:
         return "" if base in self._unreachable else base
 
     def target_failed(self, base: str, error: Exception) -> None:
-        """Note that a target cannot be reached: it is not tried again with this map."""
+        """Note that a target cannot be reached: it is not tried again with this map.
+
+        Perhaps there is a newer one without it.
+        """
         with self._lock:
             if base in self._unreachable:
                 return
             self._unreachable.add(base)
+            self._doubted = True
         log.warning("target %s cannot be reached (%s): its objects go by the gateway", base, error)
 
     def gateway_failed(self, base: str) -> None:

@@ -41,7 +41,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     here = Path(__file__).parent
     chosen = {item.path for item in session.items}
     options = session.config.option
-    narrowed = options.keyword or options.markexpr or options.lf or options.deselect
+    last_failed = getattr(options, "lf", False)  # absent without the cache plugin
+    narrowed = options.keyword or options.markexpr or options.deselect or last_failed
     parts = any("::" in argument for argument in session.config.args)
     LEDGER.complete = not (narrowed or parts) and chosen >= set(here.glob("test_*.py"))
 

@@ -109,10 +109,16 @@ class StoreProcess:
             process.stdout.close()
         return code
 
-    def restart(self) -> None:
-        """Stop if running, and start again on the same data and ports."""
+    def restart(self, targets: int = 0) -> None:
+        """Stop if running, and start again on the same data and ports.
+
+        Args:
+            targets: how many there are from now on; 0 for as many as before.
+        """
         if self._process is not None:
             self.stop()
+        if targets:
+            self._arguments[1] = str(targets)
         self.start()
 
     def stderr(self) -> str:
@@ -147,6 +153,10 @@ class StoreProcess:
     def faults(self, rules: list[dict[str, Any]]) -> None:
         """Put fault rules in force, replacing all others; see `aisfs.server.http.faults`."""
         self._send("PUT", "/v1/faults", json.dumps(rules).encode())
+
+    def struck(self) -> int:
+        """Return how many requests the fault rules in force have met."""
+        return sum(json.loads(self._send("GET", "/v1/faults", None))["struck"])
 
     def clear_faults(self) -> None:
         """Take all fault rules out of force."""

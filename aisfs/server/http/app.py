@@ -65,9 +65,11 @@ def _missing(what: str) -> Handler:
 
 
 async def _serve_faults(call: Call) -> Reply:
-    """Answer `/v1/faults`: PUT replaces the rules, DELETE clears them."""
+    """Answer `/v1/faults`: PUT replaces the rules, DELETE clears them, GET tells who was met."""
     if not call.store.faults.enabled:
         raise AisError(400, "fault injection is off: start the server with --faults")
+    if call.method == "GET":
+        return json_reply({"struck": call.store.faults.struck()})
     if call.method == "DELETE":
         call.store.faults.replace([])
         return Reply()
@@ -95,7 +97,7 @@ _PROXY: dict[str, tuple[Handler, str]] = {
     "objects": (gateway.serve_object, _OBJECT_ALLOW),
     "buckets": (buckets.serve_buckets, _BUCKET_ALLOW),
     "cluster": (cluster.serve_cluster, "DELETE, GET, POST, PUT"),
-    "faults": (_serve_faults, "DELETE, PUT"),
+    "faults": (_serve_faults, "DELETE, GET, PUT"),
 }
 _TARGET: dict[str, tuple[Handler, str]] = {
     **_SHARED,

@@ -1,6 +1,7 @@
 """Injected failures, for tests that need a slow, lying or dying store. Off unless asked for.
 
-`PUT /v1/faults` on the gateway replaces all rules, `DELETE` clears them. A rule:
+`PUT /v1/faults` on the gateway replaces all rules, `DELETE` clears them, `GET` tells how often each
+has struck (`{"struck": [2, 0]}`). A rule:
 
     {"method": "GET", "path": "^/v1/objects/b/", "role": "proxy|target|any", "action": …,
      "seconds": 0.0, "status": 500, "after_bytes": 0, "times": -1, "probability": 1.0, "seed": 1}
@@ -53,6 +54,7 @@ class _Armed:
     pattern: re.Pattern[str]
     dice: random.Random
     left: int
+    struck: int = 0
 
     def strikes(self, method: str, path: str, role: str) -> bool:
         rule = self.rule
@@ -63,6 +65,7 @@ class _Armed:
         if rule.probability < 1 and self.dice.random() >= rule.probability:
             return False
         self.left -= 1
+        self.struck += 1
         return True
 
 
@@ -84,6 +87,10 @@ class Faults:
             self._armed = [_arm(rule) for rule in rules]
         except (msgspec.ValidationError, re.error) as error:
             raise AisError(400, f"invalid fault rules: {error}") from error
+
+    def struck(self) -> list[int]:
+        """Return how many requests each rule has met."""
+        return [armed.struck for armed in self._armed]
 
     def strike(self, method: str, path: str, role: str) -> Rule | None:
         """Return the rule that this request meets, or None; counts the strike."""

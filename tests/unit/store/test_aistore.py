@@ -111,6 +111,7 @@ TABLE: dict[type[BaseException], type[FsError]] = {
     theirs.UnsupportedError: Unsupported,
     theirs.UnavailableError: Busy,
     theirs.IntegrityError: IoFailure,
+    theirs.ChecksumError: IoFailure,
     theirs.ObjectFileReaderMaxResumeError: IoFailure,
     theirs.AbortedError: IoFailure,
     theirs.NotAISError: Invalid,

@@ -1,4 +1,4 @@
-"""Checksums that AIS keeps of whole objects, computed while their bytes pass (C13)."""
+"""Checksums that AIS keeps of whole objects, computed while their bytes pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import xxhash
 class Digest(Protocol):
     """A running checksum."""
 
-    def update(self, data: memoryview) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         """Take in the next bytes."""
 
     def hexdigest(self) -> str:
@@ -19,7 +19,7 @@ class Digest(Protocol):
 
 
 def new_digest(checksum_type: str) -> Digest | None:
-    """Return a running checksum of an AIS type, or None where we cannot compute it.
+    """Return a running checksum of an AIS type, or None where we cannot compute it (crc32c).
 
     AIS: objects.md 4.1; `xxhash` and `xxhash2` are both XXH64 with seed 0.
     """

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 import xxhash
 
-from aisfs.cache.digest import new_digest
+from aisfs_sdk.checksums import new_digest
 
 DATA = b"0123456789" * 1000
 
