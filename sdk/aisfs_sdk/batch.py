@@ -17,11 +17,11 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeGuard, overload
 
 from aisfs_sdk import const, errors
 from aisfs_sdk.batch_types import MossIn, MossOut, MossReq
+from aisfs_sdk.calls import JSON_HEADERS, Call
 from aisfs_sdk.enums import Colocation
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.object_read import ReadableObject
 from aisfs_sdk.object_reader import ObjectReader
-from aisfs_sdk.request_client import JSON_HEADERS, Call, RequestClient
 from aisfs_sdk.types import encode_message
 from aisfs_sdk.urls import query_string
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from aisfs_sdk.bucket import Bucket
+    from aisfs_sdk.request_client import RequestClient
 
 log = logging.getLogger(__name__)
 

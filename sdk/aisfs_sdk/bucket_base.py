@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aisfs_sdk import const, errors
-from aisfs_sdk.request_client import JSON_HEADERS, Answer, Call, RequestClient
+from aisfs_sdk.calls import JSON_HEADERS, Answer, Call
 from aisfs_sdk.types import ActionMsg, BucketModel, encode_message
 from aisfs_sdk.urls import bucket_path, query_string
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import requests
 
     from aisfs_sdk.namespace import Namespace
+    from aisfs_sdk.request_client import RequestClient
 
 _REPEATABLE = frozenset((const.ACT_LIST, const.ACT_DESTROY_BCK, const.ACT_SUMMARY_BCK))
 """Actions that may be sent again: the others start jobs."""

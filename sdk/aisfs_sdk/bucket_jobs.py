@@ -18,7 +18,7 @@ from aisfs_sdk.urls import bucket_path, query_string
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from aisfs_sdk.request_client import Answer
+    from aisfs_sdk.calls import Answer
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from aisfs_sdk import const, errors
 from aisfs_sdk.bucket_base import BucketBase
+from aisfs_sdk.calls import JSON_HEADERS
 from aisfs_sdk.list_object_flag import ListObjectFlag
 from aisfs_sdk.object_iterator import ObjectIterator
-from aisfs_sdk.request_client import JSON_HEADERS
 from aisfs_sdk.types import ActionMsg, BucketEntry, BucketList, decode_listing, encode_message
 
 if TYPE_CHECKING:

@@ -8,19 +8,21 @@ import msgspec
 import requests
 
 from aisfs_sdk import const, errors
+from aisfs_sdk.calls import JSON_HEADERS, Answer, Call
 from aisfs_sdk.enums import LogSeverity, NodeFilter
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.etl_const import ETL_STAGE_RUNNING
 from aisfs_sdk.etl_types import ETLInfo, decode_infos
 from aisfs_sdk.job_types import JobStatus, decode_snapshots
 from aisfs_sdk.namespace import Namespace
-from aisfs_sdk.request_client import JSON_HEADERS, Answer, Call, RequestClient
 from aisfs_sdk.smap import Smap, parse_smap
 from aisfs_sdk.types import ActionMsg, BucketModel, decode_buckets, encode_message
 from aisfs_sdk.urls import query_string
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from aisfs_sdk.request_client import RequestClient
 
 T = TypeVar("T")
 

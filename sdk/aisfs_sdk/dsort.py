@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aisfs_sdk import const
+from aisfs_sdk.calls import JSON_HEADERS, Call
 from aisfs_sdk.dsort_types import DsortMetrics, JobInfo, decode_dsort
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.job import Clock, text_of
 from aisfs_sdk.job_types import WaitResult
-from aisfs_sdk.request_client import JSON_HEADERS, Call, RequestClient
 from aisfs_sdk.types import encode_message
 from aisfs_sdk.urls import query_string
 from aisfs_sdk.utils import validate_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from aisfs_sdk.request_client import RequestClient
 
 _PATH = f"/{const.URL_PATH_VERSION}/{const.URL_PATH_SORT}"
 

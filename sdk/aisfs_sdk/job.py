@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from aisfs_sdk import const, errors
+from aisfs_sdk.calls import JSON_HEADERS, Answer, Call
 from aisfs_sdk.job_types import AggregatedJobSnap, JobSnapshot, JobStatus, WaitResult
 from aisfs_sdk.job_types import decode_snapshots as _decode_snapshots
-from aisfs_sdk.request_client import JSON_HEADERS, Answer, Call, RequestClient
 from aisfs_sdk.types import ActionMsg, encode_message
 from aisfs_sdk.utils import probing_frequency
 from aisfs_sdk.xact_const import IDLE_KINDS
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aisfs_sdk.bucket import Bucket
+    from aisfs_sdk.request_client import RequestClient
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from aisfs_sdk import const
+from aisfs_sdk.calls import JSON_HEADERS, Answer
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.object_writer import refuse_mangled_name
-from aisfs_sdk.request_client import JSON_HEADERS, Answer
 from aisfs_sdk.session import Body
 from aisfs_sdk.types import ActionMsg, encode_message
 from aisfs_sdk.urls import query_string

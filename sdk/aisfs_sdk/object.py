@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from aisfs_sdk import const
+from aisfs_sdk.calls import JSON_HEADERS, Call
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.job import text_of
 from aisfs_sdk.multipart_upload import MultipartUpload
 from aisfs_sdk.object_read import ReadableObject, etl_params
 from aisfs_sdk.object_writer import ObjectWriter, refuse_mangled_name, refuse_miscopied_name
-from aisfs_sdk.request_client import JSON_HEADERS, Call
 from aisfs_sdk.types import ActionMsg, encode_message
 from aisfs_sdk.urls import object_path, objects_path, query_string
 

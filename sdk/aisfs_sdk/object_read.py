@@ -9,10 +9,10 @@ import requests
 
 from aisfs_sdk import const, errors
 from aisfs_sdk.archive_config import ArchiveConfig
+from aisfs_sdk.calls import Call
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.object_attributes import ObjectAttributes
 from aisfs_sdk.object_reader import ObjectReader
-from aisfs_sdk.request_client import Call, RequestClient
 from aisfs_sdk.urls import object_path, query_string
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aisfs_sdk.blob_download_config import BlobDownloadConfig
     from aisfs_sdk.bucket import Bucket
     from aisfs_sdk.etl_config import ETLConfig
+    from aisfs_sdk.request_client import RequestClient
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)|bytes=-(\d+)")
 

@@ -14,10 +14,10 @@ import requests
 from urllib3 import HTTPHeaderDict
 
 from aisfs_sdk import const, errors
+from aisfs_sdk.calls import JSON_HEADERS, Answer
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.object_attributes import ObjectAttributes, encode_header
 from aisfs_sdk.object_file import ObjectFileWriter
-from aisfs_sdk.request_client import JSON_HEADERS, Answer
 from aisfs_sdk.session import Body
 from aisfs_sdk.types import ActionMsg, encode_message
 from aisfs_sdk.urls import query_string

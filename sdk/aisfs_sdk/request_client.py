@@ -1,36 +1,33 @@
-"""All HTTP of the SDK: redirects, retries, deadlines, and what failures become.
+"""All HTTP of the SDK: retries, deadlines, tokens, and what failures become.
 
 Everything above builds a `Call` and gets back an answer whose status is a success; all else is
 raised from here: what the cluster says as `AISError` or a child, what the network does as a
-`requests` exception. Texts of both name the method and the bucket or object. The token goes into
-the header of requests to the endpoint and nowhere else.
+`requests` exception. Texts of both name the method and the bucket or object.
 
 The way of one call:
 
-    send ─▶ attempt ─▶ leg to the gateway ─▶ 301, 307 … ─▶ leg to the target ─▶ answer
+    send ─▶ Exchange.attempt ─▶ answer
       ▲        │
       └─ wait ─┘  a failure of a call that may be repeated, within attempts and deadline
 """
 
 from __future__ import annotations
 
-import http.client
 import logging
-import re
 import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urlencode, urljoin
+from urllib.parse import quote, urlencode
 
 import msgspec
 import requests
-from urllib3 import exceptions as lib
 
 from aisfs_sdk import const, errors, retry, settings
+from aisfs_sdk.calls import Answer, Call
 from aisfs_sdk.eras import UNKNOWN_ERA, Era, parse_version
-from aisfs_sdk.network_errors import network_error, never_sent
+from aisfs_sdk.exchange import Exchange
+from aisfs_sdk.network_errors import never_sent
 from aisfs_sdk.placement import Placement
-from aisfs_sdk.refusals import ais_error, refusal
+from aisfs_sdk.refusals import ais_error
 from aisfs_sdk.session import Body, Transport
 from aisfs_sdk.smap import parse_smap
 from aisfs_sdk.types import encode_message
@@ -39,104 +36,17 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-    from urllib3 import BaseHTTPResponse, HTTPHeaderDict
+    from urllib3 import BaseHTTPResponse
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-MAX_REDIRECTS = 5
-
-TWO_STEP_SIZE = 32 << 10
-"""Bodies above this many bytes are sent once, to where a first request without body is redirected.
-
-Smaller ones go out twice, to the gateway and to the target: that costs less than the gateway's new
-connection, which the other way needs (it closes the one on which the body never came).
-"""
-
-_REDIRECTS = frozenset((301, 302, 307, 308))
-_RETRY_STATUS = frozenset((429, 502, 503, 504))
-_MAX_ERROR_BODY = 64 << 10
-_LOCATION = re.compile(r"(https?://[^/?#\s]+)(.*)", re.DOTALL)
-_ROUTING = re.compile(rf"[?&]({const.QPARAM_PROXY_ID}|{const.QPARAM_UNIX_TIME})=([^&#]*)")
-_SIGNED = re.compile(r"(?=.*[?&]x=)(?=.*[?&]u=)")
 _USER_AGENT = "ais/python/aisfs-sdk"
 _DATA_PATHS = tuple(
     f"/{const.URL_PATH_VERSION}/{part}"
     for part in (const.URL_PATH_OBJECTS, const.URL_PATH_BUCKETS, "ml/")
 )
-
-JSON_HEADERS = {const.HEADER_CONTENT_TYPE: const.JSON_CONTENT_TYPE}
-
-
-@dataclass(slots=True)
-class Call:
-    """One request as its maker sees it.
-
-    Attributes:
-        method: HTTP method.
-        path: encoded, from "/v1/" on.
-        query: encoded, without "?".
-        subject: bucket or object in words, for error texts; the path if empty.
-        headers: beside those that every request has; a `dict` or `HTTPHeaderDict`.
-        body: bytes of a control message, or a `Body` to upload.
-        repeatable: sending it twice does no harm. None: decided by the method.
-        slow: the cluster may work on it silently: only the deadline bounds the wait for an answer.
-        keep_path: the path stays as it is on redirects; only node and routing keys are taken.
-        streaming: the caller reads the body of the answer.
-        deadline_s: longest time in all, where the caller set no deadline and uploads no body.
-        base: node to ask instead of the endpoint.
-        uname: of the object, where its owner may answer as well as a gateway.
-    """
-
-    method: str
-    path: str
-    query: str = ""
-    subject: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | Body | None = None
-    repeatable: bool | None = None
-    slow: bool = False
-    keep_path: bool = False
-    streaming: bool = False
-    deadline_s: float = const.DEFAULT_DEADLINE_S
-    base: str = ""
-    uname: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.subject or self.path}"
-
-    @property
-    def may_repeat(self) -> bool:
-        """Whether a failure may be answered by sending the call again."""
-        if self.repeatable is None:
-            return self.method != const.HTTP_METHOD_POST
-        return self.repeatable
-
-
-@dataclass(slots=True)
-class Answer:
-    """A successful answer.
-
-    Attributes:
-        raw: status, headers, and the body if the caller is to read it.
-        content: the body otherwise.
-        url: where it came from.
-    """
-
-    raw: BaseHTTPResponse
-    content: bytes
-    url: str
-
-    @property
-    def headers(self) -> HTTPHeaderDict:
-        """Headers, by names in any case; repeated ones by `getlist`."""
-        return self.raw.headers
-
-    @property
-    def status(self) -> int:
-        """HTTP status."""
-        return self.raw.status
 
 
 class RequestClient:
@@ -193,6 +103,7 @@ class RequestClient:
         self.placement = Placement(
             self._endpoint, direct=direct_reads, address_map=target_address_map
         )
+        self._exchange = Exchange(self._transport, self.placement, self._tokens, self._timeout)
         self._map_lock = threading.Lock()
         self._era: Era | None = None
         self._era_lock = threading.Lock()
@@ -324,6 +235,8 @@ class RequestClient:
         """
         if self._era is None and call.path.startswith(_DATA_PATHS):
             _ = self.era
+        if call.uname and not call.base and self.placement.stale:
+            self._learn_map()
         return self._send(call)
 
     def _send(self, call: Call) -> Answer:
@@ -367,49 +280,13 @@ class RequestClient:
     def _attempt_with_token(self, call: Call, deadline: retry.Deadline) -> Answer:
         token = self._tokens.get()
         try:
-            return self._attempt(call, deadline)
+            return self._exchange.attempt(call, deadline)
         except errors.AuthError:
             # Refused, so not done: every call may be sent again, with another token.
             if not self._tokens.renewed(token):
                 raise
         log.info("%s: the token was refused, going on with a newer one", call)
-        return self._attempt(call, deadline)
-
-    def _attempt(self, call: Call, deadline: retry.Deadline) -> Answer:
-        try:
-            raw, url = self._at_owner(call, deadline) or self._follow(call, deadline)
-            if not 200 <= raw.status < 300:
-                raise self._refusal(call, raw, url)
-            if call.streaming:
-                return Answer(raw, b"", url)
-            return Answer(raw, self._content(call, raw), url)
-        except (lib.HTTPError, http.client.HTTPException, OSError) as error:
-            if isinstance(error, requests.RequestException):
-                raise
-            raise network_error(error, str(call)) from error
-
-    def _at_owner(
-        self, call: Call, deadline: retry.Deadline
-    ) -> tuple[BaseHTTPResponse, str] | None:
-        """Ask the target that owns the object; None where a gateway has to be asked."""
-        if not call.uname or call.base:
-            return None
-        if self.placement.stale:
-            self._learn_map()
-        base = self.placement.target_of(call.uname)
-        if not base:
-            return None
-        target = f"{call.path}?{call.query}" if call.query else call.path
-        try:
-            raw = self._leg(call, base, target, deadline, hold_back=False)
-        except (lib.HTTPError, http.client.HTTPException, OSError) as error:
-            if isinstance(error, lib.ConnectTimeoutError | lib.NewConnectionError):
-                self.placement.target_failed(base, error)
-            return None
-        if 200 <= raw.status < 300:
-            return raw, base + target
-        _discard(raw)
-        return None
+        return self._exchange.attempt(call, deadline)
 
     def _learn_map(self) -> None:
         """Ask for the cluster map again; one thread does, others go on with what there is."""
@@ -424,88 +301,7 @@ class RequestClient:
         finally:
             self._map_lock.release()
 
-    def _follow(self, call: Call, deadline: retry.Deadline) -> tuple[BaseHTTPResponse, str]:
-        base, target = call.base or self.placement.gateway, call.path
-        if call.query:
-            target = f"{target}?{call.query}"
-        upload = call.body if isinstance(call.body, Body) else None
-        # The first leg of a large upload shows its headers only.
-        hold_back = upload is not None and upload.size > TWO_STEP_SIZE
-        for _ in range(MAX_REDIRECTS + 1):
-            raw = self._leg(call, base, target, deadline, hold_back=hold_back)
-            if raw.status not in _REDIRECTS:
-                if hold_back and 200 <= raw.status < 300:
-                    # A store that is its own gateway may be content with the headers; it still has
-                    # to get the bytes.
-                    raw.close()
-                    hold_back = False
-                    continue
-                return raw, base + target
-            location = raw.headers.get(const.HEADER_LOCATION, "")
-            if hold_back:
-                raw.close()  # the gateway closes this connection, whether it says so or not
-                hold_back = False
-            else:
-                _discard(raw)
-            base, target = _redirected(call, base, target, location)
-            base = self.placement.rewrite(base)
-        msg = f"{call}: more than {MAX_REDIRECTS} redirects, the last one to {base}"
-        raise requests.TooManyRedirects(msg)
-
-    def _leg(
-        self, call: Call, base: str, target: str, deadline: retry.Deadline, *, hold_back: bool
-    ) -> BaseHTTPResponse:
-        headers: Any = call.headers.copy()  # type: ignore[attr-defined]
-        headers[const.HEADER_USER_AGENT] = _USER_AGENT
-        if self.placement.is_gateway(base) and (token := self._tokens.get()):
-            headers[const.HEADER_AUTHORIZATION] = f"Bearer {token}"
-        connect_s, read_s = self._timeout
-        timeout = deadline.limit(connect_s), deadline.limit(None if call.slow else read_s)
-        body: Any = call.body
-        if isinstance(body, Body):
-            headers[const.HEADER_CONTENT_LENGTH] = str(body.size)
-            if hold_back:
-                headers[const.HEADER_CONNECTION] = "close"
-            body = None if hold_back else body.part(read_s, deadline)
-        try:
-            return self._transport.exchange(call.method, base, target, headers, body, timeout)
-        except (lib.NewConnectionError, lib.ConnectTimeoutError) as error:
-            if self.placement.is_gateway(base):
-                self.placement.gateway_failed(base)
-                raise
-            if call.uname and not call.base and base == self.placement.target_of(call.uname):
-                raise
-            raise self._unreachable(call, base, error) from error
-
-    @staticmethod
-    def _unreachable(call: Call, base: str, error: Exception) -> requests.ConnectionError:
-        """Return the error of a redirect that leads nowhere, with what can be done."""
-        kind = requests.ConnectionError
-        if isinstance(error, lib.ConnectTimeoutError) and not isinstance(
-            error, lib.NewConnectionError
-        ):
-            kind = requests.ConnectTimeout
-        return kind(
-            f"{call}: the cluster redirects to {base}, which cannot be reached from here "
-            f"({error}); target_address_map can name another address for it"
-        )
-
-    def _content(self, call: Call, raw: BaseHTTPResponse) -> bytes:
-        if isinstance(call.body, Body) and raw.headers.get(const.HEADER_CONTENT_LENGTH, "0") != "0":
-            # Clusters of 2023 announce the object's size here, send nothing and close.
-            raw.close()
-            return b""
-        content = raw.read()
-        raw.release_conn()
-        return content
-
-    # ---- failures ----
-
-    def _refusal(self, call: Call, raw: BaseHTTPResponse, url: str) -> errors.AISError:
-        text = raw.headers.get(const.HEADER_ERROR, "").encode("latin-1")
-        text = _error_body(raw) or text
-        response = self._transport.as_response(call.method, url, raw, text)
-        return refusal(call.method, url, raw.status, text, response, str(call))
+    # ---- what the cluster is ----
 
     def _find_era(self) -> None:
         """Set `_era`; who waits for another thread's question does so within his deadline."""
@@ -542,58 +338,6 @@ class RequestClient:
 
 
 _TORN = requests.exceptions.ChunkedEncodingError
-
-
-def _redirected(call: Call, base: str, target: str, location: str) -> tuple[str, str]:
-    """Return node and request target after a redirect.
-
-    Objects keep the path and query that we made: gateways of 2023 write the path in an encoding of
-    their own, in which "?" and "%" mean another object. Only where the request was signed, or goes
-    to a transformer that fetches the object itself, does the location count as it stands.
-    """
-    found = _LOCATION.match(urljoin(base + target, location))
-    if not location or found is None:
-        msg = f"{call}: redirected to {location!r}"
-        raise requests.exceptions.InvalidURL(msg)
-    new_base, new_target = found.groups()
-    elsewhere = not new_target.startswith(f"/{const.URL_PATH_VERSION}/")  # to a transformer
-    if not call.keep_path or elsewhere or _SIGNED.search(new_target):
-        return new_base, new_target
-    # From the end of the text: the name itself may hold what looks like a query.
-    routing = dict(_ROUTING.findall(new_target))
-    if not routing and f"{const.QPARAM_ETL_NAME}=" in call.query:
-        # From a target to a transformer that fetches objects by itself: it has names of its own.
-        return new_base, new_target
-    query = "&".join(
-        ([call.query] if call.query else []) + [f"{key}={value}" for key, value in routing.items()]
-    )
-    return new_base, f"{call.path}?{query}" if query else call.path
-
-
-def _discard(raw: BaseHTTPResponse) -> None:
-    """Be done with the few bytes of a redirect, so that the connection can be used again."""
-    length = raw.headers.get(const.HEADER_CONTENT_LENGTH, "0")
-    if length.isdigit() and int(length) < _MAX_ERROR_BODY:
-        raw.drain_conn()
-        raw.release_conn()
-    else:
-        raw.close()
-
-
-def _error_body(raw: BaseHTTPResponse) -> bytes:
-    """Return what there is of an error's body: some servers announce more than they send."""
-    text = b""
-    try:
-        while len(text) < _MAX_ERROR_BODY:
-            block = raw.read1(_MAX_ERROR_BODY)
-            if not block:
-                raw.release_conn()
-                return text
-            text += block
-    except (lib.HTTPError, http.client.HTTPException, OSError):
-        pass  # what came has to do
-    raw.close()
-    return text
 
 
 def _raw_of(error: errors.AISError) -> BaseHTTPResponse:

@@ -14,7 +14,8 @@ import cloudpickle
 import pytest
 
 from aisfs_sdk import Bucket, Client, Namespace, ObjectRange, errors, etl_templates
-from aisfs_sdk.etl import seconds, validate_etl_name
+from aisfs_sdk.etl import validate_etl_name
+from aisfs_sdk.etl_start import seconds
 from tests.sdk import evidence
 from tests.sdk.wire import Reply, Request, Wire, http
 

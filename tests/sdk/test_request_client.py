@@ -11,7 +11,8 @@ import pytest
 import requests
 
 from aisfs_sdk import Client, RetryConfig, deadline, errors
-from aisfs_sdk.request_client import TWO_STEP_SIZE, RequestClient
+from aisfs_sdk.exchange import TWO_STEP_SIZE
+from aisfs_sdk.request_client import RequestClient
 from aisfs_sdk.smap import Smap
 from tests.sdk.wire import Reply, Request, Wire, http
 from tests.support.store import StoreProcess, free_port
