@@ -8,12 +8,14 @@ Clusters that know no batches serve all members that way.
 
 from __future__ import annotations
 
+import gzip
 import io
 import logging
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Sequence
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeGuard, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeGuard, cast, overload
 
 from aisfs_sdk import const, errors
 from aisfs_sdk.batch_types import MossIn, MossOut, MossReq
@@ -22,6 +24,7 @@ from aisfs_sdk.enums import Colocation
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.object_read import ReadableObject
 from aisfs_sdk.object_reader import ObjectReader
+from aisfs_sdk.tar_stream import tar_members
 from aisfs_sdk.types import encode_message
 from aisfs_sdk.urls import query_string
 
@@ -288,12 +291,17 @@ class Batch:
             with _archive(reader, streamed=self._request.streaming_get) as file:
                 kind = self._request.output_format
                 yield from _zip_members(file) if kind == ".zip" else _tar_members(file, kind)
-        except (tarfile.TarError, zipfile.BadZipFile, EOFError, errors.IntegrityError) as error:
+        except (*_BAD_ARCHIVE, errors.IntegrityError) as error:
             log.warning("%r: the archive ends early, the rest is read singly: %s", self, error)
 
 
 def _is_object(given: object) -> TypeGuard[ReadableObject]:
     return isinstance(given, ReadableObject)
+
+
+_BAD_ARCHIVE = (
+    tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError
+)  # fmt: skip
 
 
 class _Stream(io.RawIOBase):
@@ -332,12 +340,9 @@ def _tar_members(file: IO[bytes], kind: str) -> Iterator[tuple[str, bytes]]:
         import lz4.frame  # noqa: PLC0415 - only those who ask for it need it
 
         file = lz4.frame.open(file)
-    mode = "r|gz" if kind in {".tgz", ".tar.gz"} else "r|"
-    with tarfile.open(fileobj=file, mode=mode) as archive:  # type: ignore[call-overload]
-        for info in archive:
-            if info.isfile():
-                content = archive.extractfile(info)
-                yield info.name, content.read() if content is not None else b""
+    elif kind in {".tgz", ".tar.gz"}:
+        file = cast("IO[bytes]", gzip.GzipFile(fileobj=file))
+    yield from tar_members(file)
 
 
 def _zip_members(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:

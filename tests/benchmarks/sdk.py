@@ -43,11 +43,12 @@ TASKS = {
 WORKER = Path(__file__).with_name("sdk_worker.py")
 
 
-def measure(python: str, flavour: str, task: str, endpoint: str, bucket: str) -> float:
-    """Return the seconds that a task took in a process of its own."""
+def measure(python: str, flavour: str, task: str, endpoint: str, bucket: str) -> list[float]:
+    """Return the seconds that a task took in a process of its own, and its CPU seconds."""
     command = [python, str(WORKER), flavour, task, endpoint, bucket]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(json.loads(output))
+    seconds: list[float] = json.loads(output)
+    return seconds
 
 
 def fill(bucket: Bucket, size: int, names: int) -> None:
@@ -96,13 +97,15 @@ def compare(table: Table, rival: Rival, asked: argparse.Namespace) -> None:
                 )
                 for _ in range(asked.rounds)
             ]
-            ratios = sorted(theirs / ours for ours, theirs in pairs)
-            table.add_row(
-                title,
-                f"{statistics.median(ours for ours, _ in pairs):.2f} s",
-                f"{statistics.median(theirs for _, theirs in pairs):.2f} s ({rival.flavour})",
-                f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})",
-            )
+            row = [title]
+            for which, name in ((0, ""), (1, f" ({rival.flavour})")):
+                wall, busy = (statistics.median(pair[which][i] for pair in pairs) for i in (0, 1))
+                row.append(f"{wall:.2f} s, CPU {busy:.2f}{name}")
+            for i in (0, 1):
+                ratios = sorted(theirs[i] / ours[i] for ours, theirs in pairs)
+                middle = statistics.median(ratios)
+                row.append(f"{middle:.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})")
+            table.add_row(*row)
     finally:
         bucket.delete()
 
@@ -115,7 +118,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--old", help="URL of a 3.17 cluster, for the old official SDK")
     asked = parser.parse_args()
-    table = Table("work", "ours", "official", "official / ours")
+    table = Table("work", "ours", "official", "official / ours", "the same of CPU")
     with contextlib.ExitStack() as stack:
         endpoint = os.environ.get("AIS_ENDPOINT")
         if not endpoint:

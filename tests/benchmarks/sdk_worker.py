@@ -1,8 +1,10 @@
 """One SDK's side of the comparison: `sdk_worker.py ours|newest|oldest TASK ENDPOINT BUCKET`.
 
 Runs under the interpreter of an environment that has that SDK, prints the seconds that the task
-took as one line of JSON. Each SDK is used as its documents say is fastest: pieces of 1 MiB for
-large objects, one client for all threads, the batch interface where there is one.
+took and its CPU seconds as one line of JSON. Each SDK is used as its documents say is fastest: one
+client for all threads, pieces of 1 MiB for large objects (ours: received into a buffer of the
+caller), the batch interface where there is one, the cluster map for ours. Neither compares
+checksums.
 """
 
 import json
@@ -29,6 +31,8 @@ class Tasks:
 
     def _reader(self, name: str, **options: Any) -> Any:
         item = self.bucket.object(name)
+        if self.flavour == "ours":
+            return item.get(verify=False, **options)
         return item.get_reader(**options) if self.flavour == "newest" else item.get(**options)
 
     def _put(self, name: str, body: bytes) -> None:
@@ -37,7 +41,12 @@ class Tasks:
 
     def get_large(self) -> None:
         """Read the large object to its end."""
-        count = sum(len(piece) for piece in self._reader("big", chunk_size=PIECE))
+        if self.flavour == "ours":
+            buffer = bytearray(PIECE)
+            with self._reader("big") as reader:
+                count = sum(iter(lambda: reader.readinto(buffer), 0))
+        else:
+            count = sum(len(piece) for piece in self._reader("big", chunk_size=PIECE))
         assert count >= PIECE
 
     def get_small(self) -> None:
@@ -67,9 +76,11 @@ def main() -> None:
     flavour, task, endpoint, name = sys.argv[1:]
     tasks = Tasks(flavour, endpoint, name)
     tasks.bucket.head()  # connections and what a client asks once
-    start = time.perf_counter()
+    if flavour == "ours":
+        tasks.client.cluster().get_info()  # reads go straight to the owners
+    start, busy = time.perf_counter(), time.process_time()
     getattr(tasks, task)()
-    print(json.dumps(time.perf_counter() - start))
+    print(json.dumps([time.perf_counter() - start, time.process_time() - busy]))
 
 
 if __name__ == "__main__":
