@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aisfs_sdk import const, errors
+from aisfs_sdk.bucket_inventory import BucketInventory
 from aisfs_sdk.bucket_jobs import BucketJobs
 from aisfs_sdk.bucket_listing import BucketListing
 from aisfs_sdk.multiobj.object_group import ObjectGroup
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Bucket(BucketListing, BucketJobs):
+class Bucket(BucketListing, BucketJobs, BucketInventory):
     """A bucket. Making one sends nothing.
 
     Args:

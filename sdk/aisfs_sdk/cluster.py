@@ -257,6 +257,14 @@ class Cluster:
         found = self._ask_node(node_id, const.WHAT_LOG, f"&severity={severity.value}")
         return found.content.decode(const.UTF_ENCODING, "replace")
 
+    def get_node_log_archive(self, node_id: str, severity: LogSeverity = LogSeverity.INFO) -> bytes:
+        """Return all logs of a node that are still there, as a tar.gz archive.
+
+        AIS: GET /v1/reverse/daemon?what=log&all=true. Arguments and errors: see `get_node_log`.
+        """
+        query = f"&severity={severity.value}&all=true"
+        return self._ask_node(node_id, const.WHAT_LOG, query).content
+
     def get_cluster_logs(
         self, severity: LogSeverity = LogSeverity.INFO, role: NodeFilter = NodeFilter.ALL
     ) -> dict[str, str]:

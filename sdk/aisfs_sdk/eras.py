@@ -40,6 +40,7 @@ class Feature(Enum):
     BLOB_DOWNLOAD = (3, 23), "downloading an object in parts"
     GET_BATCH = (4, 0), "reading many objects in one request"
     HEAD_PROPS = (4, 3), "selected properties of an object"
+    INVENTORY = (4, 3), "stored listings of a bucket"
     APPEND_CONTINUES = (5, 0), "appending to what an object holds"
 
     @property

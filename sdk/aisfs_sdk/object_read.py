@@ -13,6 +13,7 @@ from aisfs_sdk.calls import Call
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.object_attributes import ObjectAttributes
 from aisfs_sdk.object_reader import ObjectReader
+from aisfs_sdk.parallel_read import PART_SIZE, ParallelReader
 from aisfs_sdk.urls import object_path, query_string
 
 if TYPE_CHECKING:
@@ -231,6 +232,33 @@ class ReadableObject:
             archive_config=archive_config,
             blob_download_config=blob_download_config,
             etl=etl,
+            verify=verify,
+        )
+
+    def get_parallel(
+        self, num_workers: int = 4, *, part_size: int = PART_SIZE, verify: bool = True
+    ) -> ParallelReader:
+        """Return a reader that fetches the whole object by several ranged requests at once.
+
+        AIS: HEAD /v1/objects/BUCKET/NAME now, GET with `Range` when it is read.
+
+        Args:
+            num_workers: requests at a time, 2 or more.
+            part_size: bytes of one request.
+            verify: compare the checksum of the whole at its end (not of crc32c).
+
+        Raises:
+            ErrObjNotFound: there is no such object.
+            ValueError: fewer than two workers.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+        """
+        return ParallelReader(
+            lambda part: self.get(byte_range=part),
+            self.props,
+            self.uri,
+            num_workers,
+            part_size=part_size,
             verify=verify,
         )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from aisfs_sdk.bucket import Bucket
     from aisfs_sdk.multiobj.object_collection import ObjectCollection
+    from aisfs_sdk.object import Object
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,19 @@ class ObjectGroup:
             ValueError: the braces of the template do not pair.
         """
         return list(self._collection)
+
+    def list_all_objects_iter(self, prefix: str = "", props: str = "") -> Iterator[Object]:
+        """Yield the objects in the group, whether or not such exist. Sends nothing.
+
+        Args:
+            prefix: of the names that are wanted.
+            props: without effect; it is there because buckets have it.
+
+        Raises:
+            RuntimeError, ValueError: see `list_names`.
+        """
+        del props
+        return (self.bck.object(name) for name in self._collection if name.startswith(prefix))
 
     def list_urls(self, prefix: str = "", etl_name: str | None = None) -> Iterator[str]:
         """Yield the URL of each object. Sends nothing.
