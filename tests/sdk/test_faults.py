@@ -103,6 +103,19 @@ def test_a_changed_byte_is_noticed_however_it_is_read(
     assert len(client.bucket("faults").object("o").get(verify=False).read_all()) == len(BODY)
 
 
+def test_a_listing_that_takes_too_long_goes_on_in_smaller_pages(
+    client: Client, store: StoreProcess
+) -> None:
+    store.faults([{"method": "GET", "path": "^/v1/buckets/", "role": "proxy", "action": "delay",
+                   "seconds": 1.0, "times": TRIES}])  # fmt: skip
+    assert [entry.name for entry in client.bucket("faults").list_all_objects()] == ["o"]
+    assert store.struck() == TRIES
+    store.faults([{"method": "GET", "path": "^/v1/buckets/", "action": "delay", "seconds": 1.0}])
+    with pytest.raises(requests.Timeout):
+        client.bucket("faults").list_all_objects(page_size=1000)
+    assert store.struck() == TRIES
+
+
 def test_redirects_without_end(client: Client, store: StoreProcess) -> None:
     store.faults([{"method": "GET", "path": PATH, "role": "proxy", "action": "redirect-loop"}])
     with pytest.raises(requests.TooManyRedirects):
