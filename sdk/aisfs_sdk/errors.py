@@ -22,7 +22,8 @@ replies to control calls) stays a `requests` exception. Both are made in `reques
     ├── UnavailableError *         overloaded or starting, also after retries (429, 502, 503, 504)
     ├── JobInfoNotFound            no node knows the job
     ├── IntegrityError             bytes were lost, added or changed on the way
-    │   └── ChecksumError          of a whole object, all of which came
+    │   ├── ChecksumError          of a whole object, all of which came
+    │   └── ObjectChangedError     between the parts of one read
     │   └── ObjectFileReaderMaxResumeError   … also when reading was resumed
     ├── AbortedError               the caller aborted the stream itself
     └── NotAISError                something answers at the endpoint, but it is not AIS
@@ -165,6 +166,10 @@ class IntegrityError(AISError):
 
 class ChecksumError(IntegrityError):
     """A whole object came in full, and its bytes are not those that the cluster stored."""
+
+
+class ObjectChangedError(IntegrityError):
+    """The object was replaced between the requests of one read: no further try can help."""
 
 
 class ObjectFileReaderMaxResumeError(IntegrityError):

@@ -123,7 +123,7 @@ class ParallelReader:
         while start < end and not self._stop.is_set():
             try:
                 start = self._receive(view, start, end)
-            except (errors.ErrObjNotFound, _Changed):
+            except (errors.ErrObjNotFound, errors.ObjectChangedError):
                 raise
             except (errors.IntegrityError, requests.RequestException):
                 resumes += 1
@@ -142,7 +142,9 @@ class ParallelReader:
         """Compare what identifies a content; a range may have a checksum of its own."""
         ours = self._attributes
         if (found.size, found.obj_version) != (ours.size, ours.obj_version):
-            raise _Changed(200, "the object changed while it was read", self._subject)
+            raise errors.ObjectChangedError(
+                200, "the object changed while it was read", self._subject
+            )
 
     def _check(self, view: memoryview) -> None:
         goal = self._attributes.checksum_value
@@ -153,7 +155,3 @@ class ParallelReader:
         if digest.hexdigest() != goal:
             message = f"the bytes do not have the checksum {goal} of the object"
             raise errors.ChecksumError(200, message, f"{const.HTTP_METHOD_GET} {self._subject}")
-
-
-class _Changed(errors.IntegrityError):
-    """Another content: no further try can help."""

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.sdk.recorded_requests import SETS, recorded, shape
+from tests.sdk.wire import SEEN
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -94,6 +97,9 @@ class Ledger:
                 if (member, kind, which) not in self.shown
                 and not (kind == "effect" and (member, which) in self.impossible)
             ]
+            eras = {which for who, kind, which in self.shown if (who, kind) == (member, "recorded")}
+            if row.request and not eras and member not in UNRECORDED:
+                lacking.append("request that a real cluster was recorded answering")
             if lacking:
                 found[member] = lacking
         return found
@@ -101,43 +107,76 @@ class Ledger:
     def lines(self) -> list[str]:
         """Return the table: a line for every member."""
         width = max(map(len, CHECKLIST))
-        lines = [f"{'member':<{width}}  request  effect  exceptions"]
+        lines = [f"{'member':<{width}}  {'request':<19}  {'effect':<9}  exceptions"]
         for member, row in CHECKLIST.items():
-            request = "seen" if (member, "request", "") in self.shown else "LACKS"
+            request = "LACKS"
+            if (member, "request", "") in self.shown:
+                eras = [era for era in SETS if (member, "recorded", era) in self.shown]
+                request = f"recorded {', '.join(eras)}" if eras else "as documented"
+                if why := UNRECORDED.get(member, ""):
+                    request += f" ({why})"
             on = [server for server in self.servers if (member, "effect", server) in self.shown]
             on += [f"not {server}: {why}" for (who, server), why in self.impossible.items()
                    if who == member]  # fmt: skip
             raised = [name if (member, "raises", name) in self.shown else f"LACKS {name}"
                       for name in sorted(row.exceptions)]  # fmt: skip
             lines.append(
-                f"{member:<{width}}  {request if row.request else '-':<7}  "
+                f"{member:<{width}}  {request if row.request else '-':<19}  "
                 f"{(', '.join(on) or 'LACKS') if row.effect else '-':<9}  "
                 f"{', '.join(raised) or '-'}"
             )
         return lines
 
+    def recorded(self) -> int:
+        """Return of how many members real clusters were recorded answering the request."""
+        return len({member for member, kind, _ in self.shown if kind == "recorded"})
+
     def counts(self) -> str:
         """Return how much was shown, in one line."""
         kinds = [kind for _, kind, _ in self.shown]
         return (
-            f"evidence: {len(CHECKLIST)} members, {kinds.count('request')} requests, "
+            f"evidence: {len(CHECKLIST)} members, {kinds.count('request')} requests "
+            f"({self.recorded()} of them recorded at real clusters), "
             f"{kinds.count('effect')} effects on {' and '.join(self.servers)}, "
             f"{kinds.count('raises')} exceptions"
         )
 
+
+UNRECORDED = {
+    "Bucket.make_request": "sends whatever the caller wants",
+    "RequestClient.request": "sends whatever the caller wants",
+    "Etl.init_code": "recorded without the packages that unpickle the function",
+    **dict.fromkeys(
+        ("Dsort.start", "Dsort.abort", "Dsort.metrics", "Dsort.get_job_info", "Dsort.wait"),
+        "no cluster that has dSort was recorded",
+    ),
+}
+"""Members whose requests are compared with the documented ones only, and why."""
 
 LEDGER = Ledger()
 
 
 @contextlib.contextmanager
 def request(member: str = "") -> Iterator[None]:
-    """Note that a member sent what is documented; without a name, every one called here."""
+    """Note that a member sent what is documented; without a name, every one called here.
+
+    Whether a real cluster was recorded answering such requests is noted, too.
+    """
+    before = len(SEEN)
     with _watching() as called:
         yield
     assert not member or member in called
+    shapes = {shape(one.method, one.target, one.body) for one in SEEN[before:]}
+    single = sum(CHECKLIST[name].request for name in called) == 1
     for name in {member} if member else called:
         if CHECKLIST[name].request:
             LEDGER.pending.add((name, "request", ""))
+            LEDGER.pending |= {
+                (name, "recorded", era)
+                for era in SETS
+                # Of one member's variants, one will do; of several members', all have to be there.
+                if shapes and (shapes & recorded(era) if single else shapes <= recorded(era))
+            }
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ def test_an_object_that_changes_is_no_mixture(bucket: Bucket) -> None:
     obj.put_content(DATA)
     reader = obj.get_parallel(2, part_size=1000)
     obj.put_content(DATA[::-1])
-    with pytest.raises(errors.IntegrityError, match="changed while it was read"):
+    with pytest.raises(errors.ObjectChangedError, match="changed while it was read"):
         reader.read_all()
 
 

@@ -112,6 +112,7 @@ TABLE: dict[type[BaseException], type[FsError]] = {
     theirs.UnavailableError: Busy,
     theirs.IntegrityError: IoFailure,
     theirs.ChecksumError: IoFailure,
+    theirs.ObjectChangedError: IoFailure,
     theirs.ObjectFileReaderMaxResumeError: IoFailure,
     theirs.AbortedError: IoFailure,
     theirs.NotAISError: Invalid,
