@@ -242,7 +242,8 @@ class Batch:
                 if member is not None and member[0] in self._names(one, source):
                     data = None if member[0].startswith(_MISSING) else member[1]
                     member = next(members, None)
-                if data is None or one.expected_size not in {None, len(data)}:
+                # A part up to the end has no size to know it by, and AIS sends some of them whole.
+                if data is None or one.length < 0 or one.expected_size not in {None, len(data)}:
                     yield self._singly(one, source)
                 else:
                     yield self._out(one, source, len(data)), data

@@ -70,22 +70,13 @@ def requirements(dependencies: Sequence[str] | None) -> list[str]:
     return [*(dependencies or ()), f"cloudpickle=={cloudpickle.__version__}"]
 
 
-_BOOT = """\
-import base64, os, pickle, subprocess, sys
-packages = [name for name in os.environ.get("PACKAGES", "").split(",") if name]
-if packages:
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *packages], check=True)
-pickle.loads(base64.b64decode(os.environ["ETL_CLASS_PAYLOAD"]))().start()
-"""
-
-
 def class_runtime(
     server: type[etl_server.ETLServer],
     dependencies: Sequence[str] | None,
     modules: Sequence[str] | None = None,
     function: Callable[..., Any] | None = None,
-) -> tuple[str, list[str], dict[str, str]]:
-    """Return image, command and environment that run a server class.
+) -> tuple[str, dict[str, str]]:
+    """Return image and environment that run a server class; the image's own command starts it.
 
     Args:
         server: the class.
@@ -94,14 +85,13 @@ def class_runtime(
         function: that the class is made around, if it is.
     """
     with _by_value(etl_server), _by_value(_module_of(function)):
-        payload = encoded(pickled(server))
+        shipped = etl_server.Shipped(pickled(server), tuple(modules or ()))
+        payload = encoded(cloudpickle.dumps(shipped))
     image = f"aistorage/runtime_python:{sys.version_info[0]}.{sys.version_info[1]}"
-    early = "".join(f"__import__({name!r})\n" for name in modules or ())
-    boot = _BOOT.replace("pickle.loads(", f"{early}pickle.loads(", 1)
     environment = {"ETL_CLASS_PAYLOAD": payload}
     if dependencies:
         environment["PACKAGES"] = ",".join(dependencies)
-    return image, ["python", "-u", "-c", boot], environment
+    return image, environment
 
 
 def pickled(thing: Any) -> bytes:

@@ -8,7 +8,9 @@ and then sends each object (PUT) or its name (GET).
 
 from __future__ import annotations
 
+import importlib
 import os
+import pickle
 import sys
 import traceback
 import urllib.error
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _NODE_URL = "Ais-Node-Url"
 _DIRECT_LENGTH = "Ais-Direct-Put-Length"
 _TIMEOUT_S = 300.0
+# With slashes: the embedded store looks for the dotted name to tell who needs the official package.
+_IMAGE_BASE = "aistore/sdk/etl/webserver/http_multi_threaded_server"
 
 
 class ETLServer(ABC):
@@ -215,3 +219,32 @@ def server_of(
 
     FunctionServer.by_url = by_url
     return FunctionServer
+
+
+class Shipped:
+    """A pickled server class, on its way into a container: unpickling this gives the class.
+
+    The start of the image takes only classes that derive from one of its own, which it has loaded
+    by then. That base is added there, behind ours: of its methods none is used. A start that has
+    not loaded it, such as the embedded store's, gets the class as it is.
+
+    Args:
+        pickled_class: the class.
+        modules: names of modules to import before it is unpickled.
+    """
+
+    def __init__(self, pickled_class: bytes, modules: tuple[str, ...] = ()) -> None:
+        self._arguments = (pickled_class, modules)
+
+    def __reduce__(self) -> tuple[Callable[..., type], tuple[bytes, tuple[str, ...]]]:
+        return _unpack, self._arguments
+
+
+def _unpack(pickled_class: bytes, modules: tuple[str, ...]) -> type:
+    for name in modules:
+        importlib.import_module(name)
+    server: type = pickle.loads(pickled_class)  # noqa: S301 - our own, like the whole message
+    image = sys.modules.get(_IMAGE_BASE.replace("/", "."))
+    if image is None:
+        return server
+    return type(server.__name__, (server, image.HTTPMultiThreadedServer), {})

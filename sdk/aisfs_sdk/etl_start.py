@@ -158,7 +158,7 @@ class EtlStart:
             if not error.message.startswith(_NO_CODE):
                 raise
         server = server_of(transform, chunk_size or 0, by_url=by_url)
-        image, command, environment = etl_messages.class_runtime(
+        image, environment = etl_messages.class_runtime(
             server, dependencies, preimported_modules, transform
         )
         kind = comm if comm in _KINDS_OF_NOW else etl_const.ETL_COMM_HPUSH
@@ -166,7 +166,7 @@ class EtlStart:
             kind = etl_const.ETL_COMM_HPULL
         return self.init(
             image,
-            command,
+            None,  # the image's own start
             kind,
             timeout,
             etl_const.DEFAULT_ETL_OBJ_TIMEOUT,
@@ -266,12 +266,12 @@ class EtlStart:
             if not (isinstance(given, type) and issubclass(given, ETLServer)):
                 msg = f"{given!r} does not derive from ETLServer"
                 raise TypeError(msg)
-            image, command, environment = etl_messages.class_runtime(given, dependencies)
+            image, environment = etl_messages.class_runtime(given, dependencies)
             if os_packages:
                 environment["OS_PACKAGES"] = ",".join(os_packages)
             self.init(
                 image,
-                command,
+                None,  # the image's own start
                 comm_type,
                 init_timeout,
                 obj_timeout,

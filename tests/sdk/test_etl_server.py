@@ -1,5 +1,6 @@
 """Transformers that run where nothing of this package is installed."""
 
+import builtins
 import contextlib
 import json
 import os
@@ -55,6 +56,10 @@ def pieces(reader: Any, writer: Any) -> None:
         writer.write(b"<" + piece + b">")
 
 
+def said_early(data: bytes) -> Any:
+    return builtins.early  # type: ignore[attr-defined]
+
+
 def url_of(url: str) -> bytes:
     return url.encode()
 
@@ -72,26 +77,44 @@ def started(verb: Callable[[Etl], Any]) -> dict[str, Any]:
         return message
 
 
+# What the official image does with a class: it has loaded its own bases, takes only what derives
+# from them, makes it without arguments and starts it. Containers have their own network; here the
+# server is told another port.
+START = """
+import base64, os, pickle, sys
+sys.modules["aisfs_sdk"] = None
+if {official}:
+    from aistore.sdk.etl.webserver.http_multi_threaded_server import HTTPMultiThreadedServer
+kind = pickle.loads(base64.b64decode(os.environ["ETL_CLASS_PAYLOAD"]))
+if {official} and not issubclass(kind, HTTPMultiThreadedServer):
+    raise TypeError(kind)
+server = kind()
+server.host, server.port = "127.0.0.1", {port}
+server.start()
+"""
+
+
 @contextlib.contextmanager
-def running(message: dict[str, Any], folder: Path, **extra: str) -> Iterator[str]:
-    """Run a runtime as a container would, without this package; yield its URL."""
+def running(
+    message: dict[str, Any], folder: Path, *, official: bool = True, **extra: str
+) -> Iterator[str]:
+    """Run a server as a container would, without this package; yield its URL.
+
+    Args:
+        message: what the cluster was told.
+        folder: working directory.
+        official: the official package is there, as in its image.
+        extra: further variables of the environment.
+    """
     runtime = message["runtime"]
     port = free_port()
-    # Containers have their own network; here the server is told another port.
-    boot = (
-        runtime["command"][-1]
-        .replace(
-            "))().start()", f"))(); server.host, server.port = '127.0.0.1', {port}; server.start()"
-        )
-        .replace("pickle.loads(", "server = (pickle.loads(")
-    )
-    boot = boot.replace('"]))(); server', '"])))(); server')
-    hide = "import sys; sys.modules['aisfs_sdk'] = None\n"
+    start = START.format(official=official, port=port)
     env = {**os.environ, **extra, **{one["name"]: one["value"] for one in runtime["env"]}}
-    process = subprocess.Popen([sys.executable, "-c", hide + boot], cwd=folder, env=env)
+    process = subprocess.Popen([sys.executable, "-c", start], cwd=folder, env=env)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(200):
+        for _ in range(400):
+            assert process.poll() is None
             with contextlib.suppress(urllib.error.URLError, ConnectionError):
                 urllib.request.urlopen(f"{url}/health", timeout=20).close()
                 break
@@ -178,33 +201,57 @@ def started_by_the_official_client(comm: str) -> dict[str, Any]:
         return message
 
 
+def recorded_start() -> dict[str, Any]:
+    """Return what a cluster of 5.0 was told when it started a class and took it."""
+    lines = (Path(__file__).parent / "recorded" / "requests.jsonl").read_text("utf-8").splitlines()
+    wanted = ("Etl.init_code", "5.0")
+    (row,) = [one for one in map(json.loads, lines) if (one["member"], one["release"]) == wanted]
+    (request,) = row["requests"]
+    assert request["status"] == 200
+    message: dict[str, Any] = request["body"]
+    return message
+
+
+@pytest.mark.parametrize("official", [True, False], ids=["image", "plain"])
 @pytest.mark.parametrize("comm", ["hpush", "hpull"])
-def test_code_starts_as_clusters_of_now_are_told_and_transforms(comm: str, tmp_path: Path) -> None:
+def test_code_starts_as_recorded_and_transforms(comm: str, official: bool, tmp_path: Path) -> None:
     message = started(lambda etl: etl.init_code(upper, communication_type=comm))
-    runtime = message["runtime"]
-    (code,) = runtime["env"]
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    boot = runtime["command"]
-    expected = started_by_the_official_client(comm)
-    (recorded,) = expected["runtime"]["env"]
-    assert recorded["name"] == code["name"] == "ETL_CLASS_PAYLOAD"
-    recorded["value"] = code["value"]
-    # The image's own start loads classes of the official package: ours brings what loads the code.
-    expected["runtime"]["command"] = boot
-    assert message == expected
-    assert expected["runtime"]["image"] == f"aistorage/runtime_python:{version}"
-    assert boot[:3] == ["python", "-u", "-c"]
+    (code,) = message["runtime"]["env"]
+    recorded = recorded_start()
+    # Every field is the recorded one, but for the names chosen and the code.
+    recorded |= {"name": "shout-etl", "communication": f"{comm}://"}
+    recorded["runtime"]["image"] = f"aistorage/runtime_python:{version}"
+    theirs = started_by_the_official_client(comm)
+    for expected in (recorded, theirs):
+        expected["runtime"]["env"][0]["value"] = code["value"]
+        assert message == expected
     with (
         Wire(lambda request: http(200, b"fetched")) as wire,
-        running(message, tmp_path, AIS_TARGET_URL=f"{wire.endpoint}/v1/etl/_object/x") as url,
-    ):
+        running(
+            message, tmp_path, official=official,
+            AIS_TARGET_URL=f"{wire.endpoint}/v1/etl/_object/x",
+        ) as url,
+    ):  # fmt: skip
         if comm == "hpush":
             assert put(f"{url}/b/o", b"pushed") == (200, b"PUSHED")
             assert wire.requests == []
+            # A declared direct put is kept: the result goes to the target that is to have it.
+            onward = f"{wire.endpoint}/ais%2Fd?owt=3&uuid=j"
+            put(f"{url}/b/o", b"pushed", Ais_Node_Url=onward)
+            assert wire.requests[-1].target == "/v1/etl/_object/x/ais%2Fd?owt=3&uuid=j"
+            assert wire.requests[-1].body == b"PUSHED"
         else:
             with urllib.request.urlopen(f"{url}/b/o", timeout=20) as reply:
                 assert reply.read() == b"FETCHED"
             assert [one.target for one in wire.requests] == ["/v1/etl/_object/x/b/o"]
+
+
+def test_modules_are_imported_before_the_code(tmp_path: Path) -> None:
+    (tmp_path / "early.py").write_text("import builtins\nbuiltins.early = b'early'\n")
+    verb = lambda etl: etl.init_code(said_early, preimported_modules=["early"])  # noqa: E731
+    with running(started(verb), tmp_path, PYTHONPATH=str(tmp_path)) as url:
+        assert put(f"{url}/b/o", b"x") == (200, b"early")
 
 
 def test_what_is_no_server_is_refused() -> None:
