@@ -122,7 +122,8 @@ class AISStore:
         def work() -> str:
             self._client.era  # noqa: B018 - tells a server that is not AIS
             try:
-                return self._client.cluster().get_uuid()
+                # With the map at hand, reads go straight to the objects' owners.
+                return self._client.cluster().get_info().uuid
             except errors.AuthError:
                 return ""  # a token of one bucket may not read the map
 
