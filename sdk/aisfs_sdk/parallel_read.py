@@ -1,11 +1,12 @@
 """One large object, read by several ranged requests at once into one buffer.
 
 That pays where one connection is slower than the network: on long distances, and where targets read
-from slow disks. On loopback one connection is as fast.
+from slow disks. On loopback one connection is as fast, as long as nobody keeps the bytes.
 """
 
 from __future__ import annotations
 
+import mmap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from aisfs_sdk.object_attributes import ObjectAttributes
     from aisfs_sdk.object_reader import ObjectReader
 
-PART_SIZE = 8 << 20
-"""Bytes of one request."""
+PART_SIZE = 32 << 20
+"""Bytes of one request. Parts of 8 MiB took a tenth more CPU time, 64 MiB were no faster."""
 
 _RESUMES = 3
 """How often a part is gone on with after its connection broke."""
@@ -67,14 +68,14 @@ class ParallelReader:
         return self._attributes
 
     def read_all(self) -> memoryview:
-        """Return the whole content.
+        """Return the whole content, in memory of its own that goes with the view.
 
         Raises:
             IntegrityError: the object changed meanwhile, or its bytes are not what was stored.
             AISError: the cluster refused or failed a part.
             requests.RequestException: the network failed.
         """
-        buffer = memoryview(bytearray(self._attributes.size))
+        buffer = _memory(self._attributes.size)
         self.readinto(buffer)
         return buffer
 
@@ -155,3 +156,14 @@ class ParallelReader:
         if digest.hexdigest() != goal:
             message = f"the bytes do not have the checksum {goal} of the object"
             raise errors.ChecksumError(200, message, f"{const.HTTP_METHOD_GET} {self._subject}")
+
+
+def _memory(size: int) -> memoryview:
+    """Return memory of that many bytes, whose pages are made as the bytes arrive.
+
+    A `bytearray` is written with zeros first: 1 GiB took 1.4 s into one, 1.2 s into this. Huge
+    pages took 2.7 s, where the memory had to come from the host of a virtual machine.
+    """
+    if not size:
+        return memoryview(bytearray())
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aisfs_sdk import Client
-from tests.benchmarks.sdk_worker import SMALL, SMALL_BODY
+from tests.benchmarks.sdk_worker import SETTINGS, SMALL, SMALL_BODY
 from tests.support.store import StoreProcess
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 OLD = "1.2.2"
 TASKS = {
-    "get_large": "read a large object",
+    "get_large": "read a large object, keeping nothing",
+    "get_whole": "read a large object into memory",
     "get_small": f"read {len(SMALL)} x 64 KiB, 8 threads",
     "put_small": f"write {len(SMALL)} x 64 KiB, 8 threads",
     "list_names": "list names with size, version, checksum",
@@ -68,7 +69,9 @@ def old_environment(root: Path) -> str:
     """Install the old SDK; returns its interpreter."""
     subprocess.run([sys.executable, "-m", "venv", root], check=True)
     python = root / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", f"aistore=={OLD}"], check=True)
+    # With what was there in its time: later releases of urllib3 refuse answers to its uploads.
+    wanted = [f"aistore=={OLD}", "urllib3<2"]
+    subprocess.run([python, "-m", "pip", "install", "-q", *wanted], check=True)
     return str(python)
 
 
@@ -127,7 +130,10 @@ def main() -> int:
         if asked.old:
             root = stack.enter_context(tempfile.TemporaryDirectory(prefix="aisfs-bench-"))
             compare(table, Rival(old_environment(Path(root)), "oldest", asked.old), asked)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for flavour, settings in SETTINGS.items():
+        console.print(f"{flavour}: {settings}")
     return 0
 
 
