@@ -168,6 +168,9 @@ class Batch:
     ) -> Iterator[tuple[MossOut, bytes]] | ObjectReader:
         """Read everything that is asked for.
 
+        Archives hold no checksums of their members: a byte that changed on the way shows only in
+        `Object.get`.
+
         AIS: GET /v1/ml/moss.
 
         Args:

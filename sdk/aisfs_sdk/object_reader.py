@@ -125,7 +125,8 @@ class ObjectReader:
         """Receive into memory of the caller.
 
         Args:
-            buffer: contiguous and writable. It is filled, unless the body ends before.
+            buffer: contiguous and writable, best a `mmap.mmap(-1, size)` that is used again: copies
+                into its whole pages cost least. It is filled, unless the body ends before.
 
         Returns:
             How many bytes were received; 0 at the end.
