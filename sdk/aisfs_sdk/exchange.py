@@ -44,6 +44,7 @@ _MAX_ERROR_BODY = 64 << 10
 _LOCATION = re.compile(r"(https?://[^/?#\s]+)(.*)", re.DOTALL)
 _ROUTING = re.compile(rf"[?&]({const.QPARAM_PROXY_ID}|{const.QPARAM_UNIX_TIME})=([^&#]*)")
 _SIGNED = re.compile(r"(?=.*[?&]x=)(?=.*[?&]u=)")
+_TOKEN = re.compile(rb"eyJ[\w-]{8,}(\.[\w-]+){1,2}")
 _USER_AGENT = "ais/python/aisfs-sdk"
 
 
@@ -186,7 +187,8 @@ class Exchange:
 
     def _refusal(self, call: Call, raw: BaseHTTPResponse, url: str) -> errors.AISError:
         text = raw.headers.get(const.HEADER_ERROR, "").encode("latin-1")
-        text = _error_body(raw) or text
+        # The token service repeats the token that it refuses.
+        text = _TOKEN.sub(b"<token>", _error_body(raw) or text)
         response = self._transport.as_response(call.method, url, raw, text)
         return refusal(call.method, url, raw.status, text, response, str(call))
 

@@ -73,6 +73,15 @@ def test_login_and_logout(wire: Wire) -> None:
         authn.role_manager().list()
 
 
+def test_a_refused_token_is_not_repeated() -> None:
+    token = f"eyJ{'a' * 30}.{'b' * 50}.{'c' * 40}"
+    refusal = b'{"message":"token revoked: %s","status":401}' % token.encode()
+    with Wire(lambda request: http(401, refusal), release=None) as wire:
+        with pytest.raises(errors.AuthError, match="token revoked: <token>") as caught:
+            AuthNClient(wire.endpoint, token=token).user_manager().list()
+        assert "aaaa" not in repr(caught.value.__dict__)
+
+
 def test_roles_users_and_clusters(wire: Wire) -> None:
     authn = AuthNClient(wire.endpoint, token=ADMIN)
     roles, users, clusters = authn.role_manager(), authn.user_manager(), authn.cluster_manager()
