@@ -11,6 +11,7 @@ import pytest
 
 from aisfs_sdk import Client
 from tests.sdk.evidence import LEDGER
+from tests.sdk.servers import Server
 from tests.support.store import StoreProcess
 
 if TYPE_CHECKING:
@@ -94,9 +95,34 @@ def store(faulty: StoreProcess) -> Iterator[StoreProcess]:
     faulty.clear_faults()
 
 
+@pytest.fixture(scope="module", params=LEDGER.servers)
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A cluster of each release that runs everything, or the one that AIS_ENDPOINT names."""
+    LEDGER.server = request.param
+    if AIS_ENDPOINT:
+        release = "5.0" if Client(AIS_ENDPOINT).era.version >= (4, 0) else "3.17"
+        yield Server(AIS_ENDPOINT, release)
+        return
+    folder, cloud = tmp_path_factory.mktemp("promoted"), tmp_path_factory.mktemp("cloud")
+    extra = (
+        "--compat", request.param, "--allow-etl", "--promote-root", str(folder),
+        "--remote", f"aws://cloud={cloud}",
+    )  # fmt: skip
+    with StoreProcess(extra=extra) as store:
+        token = (store.data / "token").read_text().strip()
+        yield Server(store.endpoint, request.param, token, folder, cloud)
+
+
 @pytest.fixture
-def client(endpoint: str) -> Iterator[Client]:
-    made = Client(endpoint)
+def client(request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of `server` where a test asks for it, else of `endpoint`."""
+    if "server" in request.fixturenames:
+        server: Server = request.getfixturevalue("server")
+        made = Client(server.endpoint, token=server.token)
+    else:
+        made = Client(request.getfixturevalue("endpoint"))
     yield made
     made.close()
 

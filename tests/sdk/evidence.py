@@ -1,7 +1,7 @@
 """What the tests have shown of every documented member; `evidence.txt` says what they have to show.
 
 A fact counts when the member was really called (or really raised) in its block, and the test that
-holds the block passed. There are three kinds: the request equals the documented one, the effect was
+holds the block passed. There are three kinds: the request equals the recorded one, the effect was
 seen by another route than our client, a documented exception was raised.
 """
 
@@ -16,9 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from tests.sdk.recorded_requests import SETS, recorded, shape
-from tests.sdk.wire import SEEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +69,9 @@ class Ledger:
         servers: on which effects have to be seen in this run.
         shown: facts of tests that passed: member, kind, and exception or server.
         pending: those of the test that runs.
-        impossible: reasons why a server cannot show an effect.
+        sources: of which recording a request is the one, by member and server.
+        causes: of an exception, by member and exception: servers, or others that caused it.
+        impossible: reasons why a server cannot show an effect, by member and server.
         complete: all tests of this folder were chosen, so that nothing may be missing.
     """
 
@@ -80,103 +79,73 @@ class Ledger:
     server: str = ""
     shown: set[tuple[str, str, str]] = field(default_factory=set)
     pending: set[tuple[str, str, str]] = field(default_factory=set)
+    sources: dict[tuple[str, str], str] = field(default_factory=dict)
+    causes: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
     impossible: dict[tuple[str, str], str] = field(default_factory=dict)
     complete: bool = False
 
     def missing(self) -> dict[str, list[str]]:
         """Return what was not shown, by member."""
-        found = {}
+        found = {member: ["a row of the table"] for member in MODULES if member not in CHECKLIST}
         for member, row in CHECKLIST.items():
-            wanted = [(member, "request", "")] if row.request else []
-            if row.effect:
-                wanted += [(member, "effect", server) for server in self.servers]
+            kinds = ["request"] * row.request + ["effect"] * row.effect
+            wanted = [(member, kind, server) for server in self.servers for kind in kinds]
             wanted += [(member, "raises", name) for name in sorted(row.exceptions)]
             lacking = [
                 f"{kind} {which}".rstrip()
                 for _, kind, which in wanted
                 if (member, kind, which) not in self.shown
-                and not (kind == "effect" and (member, which) in self.impossible)
+                and (kind == "request" or (member, which) not in self.impossible)
             ]
-            eras = {which for who, kind, which in self.shown if (who, kind) == (member, "recorded")}
-            if row.request and not eras and member not in UNRECORDED:
-                lacking.append("request that a real cluster was recorded answering")
             if lacking:
                 found[member] = lacking
         return found
 
     def lines(self) -> list[str]:
-        """Return the table: a line for every member."""
-        width = max(map(len, CHECKLIST))
-        lines = [f"{'member':<{width}}  {'request':<19}  {'effect':<9}  exceptions"]
+        """Return the table: four lines for every member."""
+        lines = []
         for member, row in CHECKLIST.items():
-            request = "LACKS"
-            if (member, "request", "") in self.shown:
-                eras = [era for era in SETS if (member, "recorded", era) in self.shown]
-                request = f"recorded {', '.join(eras)}" if eras else "as documented"
-                if why := UNRECORDED.get(member, ""):
-                    request += f" ({why})"
+            told = [f"{server}: {self.sources.get((member, server), '')}" for server in self.servers
+                    if (member, "request", server) in self.shown]  # fmt: skip
             on = [server for server in self.servers if (member, "effect", server) in self.shown]
             on += [f"not {server}: {why}" for (who, server), why in self.impossible.items()
                    if who == member]  # fmt: skip
-            raised = [name if (member, "raises", name) in self.shown else f"LACKS {name}"
-                      for name in sorted(row.exceptions)]  # fmt: skip
-            lines.append(
-                f"{member:<{width}}  {request if row.request else '-':<19}  "
-                f"{(', '.join(on) or 'LACKS') if row.effect else '-':<9}  "
-                f"{', '.join(raised) or '-'}"
-            )
+            raised = [
+                f"{name} ({', '.join(self.causes.get((member, name), ()))})"
+                if (member, "raises", name) in self.shown
+                else f"LACKS {name}"
+                for name in sorted(row.exceptions)
+            ]
+            lines += [
+                member,
+                f"    request     {('; '.join(told) or 'LACKS') if row.request else '-'}",
+                f"    effect      {('; '.join(on) or 'LACKS') if row.effect else '-'}",
+                f"    exceptions  {', '.join(raised) or '-'}",
+            ]
         return lines
-
-    def recorded(self) -> int:
-        """Return of how many members real clusters were recorded answering the request."""
-        return len({member for member, kind, _ in self.shown if kind == "recorded"})
 
     def counts(self) -> str:
         """Return how much was shown, in one line."""
         kinds = [kind for _, kind, _ in self.shown]
         return (
-            f"evidence: {len(CHECKLIST)} members, {kinds.count('request')} requests "
-            f"({self.recorded()} of them recorded at real clusters), "
+            f"evidence: {len(CHECKLIST)} members, {kinds.count('request')} recorded requests and "
             f"{kinds.count('effect')} effects on {' and '.join(self.servers)}, "
             f"{kinds.count('raises')} exceptions"
         )
 
 
-UNRECORDED = {
-    "Bucket.make_request": "sends whatever the caller wants",
-    "RequestClient.request": "sends whatever the caller wants",
-    "Etl.init_code": "recorded without the packages that unpickle the function",
-    **dict.fromkeys(
-        ("Dsort.start", "Dsort.abort", "Dsort.metrics", "Dsort.get_job_info", "Dsort.wait"),
-        "no cluster that has dSort was recorded",
-    ),
-}
-"""Members whose requests are compared with the documented ones only, and why."""
-
 LEDGER = Ledger()
 
 
 @contextlib.contextmanager
-def request(member: str = "") -> Iterator[None]:
-    """Note that a member sent what is documented; without a name, every one called here.
-
-    Whether a real cluster was recorded answering such requests is noted, too.
-    """
-    before = len(SEEN)
+def request(member: str, source: str) -> Iterator[None]:
+    """Note that a member sent what is recorded, to a server of the present release."""
     with _watching() as called:
         yield
-    assert not member or member in called
-    shapes = {shape(one.method, one.target, one.body) for one in SEEN[before:]}
-    single = sum(CHECKLIST[name].request for name in called) == 1
-    for name in {member} if member else called:
-        if CHECKLIST[name].request:
-            LEDGER.pending.add((name, "request", ""))
-            LEDGER.pending |= {
-                (name, "recorded", era)
-                for era in SETS
-                # Of one member's variants, one will do; of several members', all have to be there.
-                if shapes and (shapes & recorded(era) if single else shapes <= recorded(era))
-            }
+    assert member in called, f"{member} was not called here"
+    assert CHECKLIST[member].request
+    LEDGER.pending.add((member, "request", LEDGER.server))
+    LEDGER.sources[member, LEDGER.server] = source
 
 
 @contextlib.contextmanager
@@ -191,13 +160,23 @@ def effect(*members: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def raises(member: str, kind: type[BaseException], match: str | None = None) -> Iterator[None]:
-    """Expect an exception of a member, and note it."""
+def raises(
+    member: str, kind: type[BaseException], match: str | None = None, *, by: str = ""
+) -> Iterator[None]:
+    """Expect an exception of a member, and note it.
+
+    Args:
+        member: which is called in the block.
+        kind: what it raises.
+        match: what the text has, as a regular expression.
+        by: who causes it; by default the present server.
+    """
     with _watching() as called, pytest.raises(kind, match=match):
         yield
     assert member in called, f"{member} was not called here"
     assert kind.__name__ in CHECKLIST[member].exceptions, f"{member}: {kind.__name__} is unlisted"
     LEDGER.pending.add((member, "raises", kind.__name__))
+    LEDGER.causes.setdefault((member, kind.__name__), {})[by or LEDGER.server] = None
 
 
 def impossible(reason: str, *members: str) -> None:

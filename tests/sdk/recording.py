@@ -98,9 +98,9 @@ class Recorder:
             reply = connection.getresponse()
             data = reply.read()
         self._keep(method, target, body, reply.status)
-        text = data.decode("utf-8", "replace")
-        if reply.status in {200, 202} and _ID.fullmatch(text):
-            self.given[text] = "<JOB>"
+        for text in (data.decode("utf-8", "replace"), reply.headers.get("Ais-Xaction-Id", "")):
+            if reply.status in {200, 202} and _ID.fullmatch(text):
+                self.given[text] = "<JOB>"
         # The primary is asked through the proxy, too.
         data = data.replace(self._primary.encode(), self.endpoint.encode())
         return reply.status, reply.getheaders(), data
@@ -205,6 +205,21 @@ class Scene:
     def own(self) -> Any:
         """Return what sends the client's requests."""
         return self.client.cluster().client
+
+
+class Missing(Scene):
+    """The same where nothing is prepared: buckets, objects and jobs do not exist."""
+
+    def __init__(self, client: Any, folder: Path) -> None:
+        self.prefix = f"rec{uuid.uuid4().hex[:10]}-"
+        self.client = client
+        self.folder = folder
+
+    def started(self) -> Any:
+        """Return a job that never was."""
+        return self.client.job("nosuchjob")
+
+    copied = started
 
 
 CALLS: dict[str, Callable[[Scene], Any]] = {

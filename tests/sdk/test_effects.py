@@ -3,7 +3,6 @@
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,76 +12,7 @@ import requests
 from aisfs_sdk import Bucket, Client, errors
 from aisfs_sdk.types import Smap
 from tests.sdk import evidence
-from tests.sdk.conftest import AIS_ENDPOINT
-from tests.support.store import StoreProcess
-
-TIMEOUT_S = 30
-
-
-@dataclass
-class Server:
-    """A cluster, and another way to it than our client.
-
-    Attributes:
-        folder: whose files may be promoted; None on a cluster that is not ours.
-        cloud: what the bucket aws://cloud has; None likewise.
-    """
-
-    endpoint: str
-    token: str | None = None
-    folder: Path | None = None
-    cloud: Path | None = None
-
-    def raw(self, method: str, path: str, body: Any = None) -> requests.Response:
-        """Send a request below /v1/ and return its answer."""
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        url = f"{self.endpoint}/v1/{path}"
-        return requests.request(method, url, data=data, headers=headers, timeout=TIMEOUT_S)
-
-    def content(self, bucket: str, name: str) -> bytes | None:
-        found = self.raw("GET", f"objects/{bucket}/{name}?provider=ais")
-        return found.content if found.ok else None
-
-    def put(self, bucket: str, **objects: bytes) -> None:
-        for name, content in objects.items():
-            url = f"{self.endpoint}/v1/objects/{bucket}/{name}?provider=ais"
-            # What 2023 answers announces a body that never comes: it is not read.
-            with requests.put(url, content, timeout=TIMEOUT_S, stream=True) as reply:
-                assert reply.ok
-
-    def exists(self, bucket: str) -> bool:
-        return self.raw("HEAD", f"buckets/{bucket}?provider=ais").ok
-
-    def names(self, bucket: str, query: str = "provider=ais", flags: str = "0") -> list[str]:
-        value = {"prefix": "", "pagesize": 0, "flags": flags}
-        found = self.raw("GET", f"buckets/{bucket}?{query}", {"action": "list", "value": value})
-        return [entry["name"] for entry in found.json()["entries"] or []]
-
-
-@pytest.fixture(scope="module", params=evidence.LEDGER.servers)
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    evidence.LEDGER.server = request.param
-    if AIS_ENDPOINT:
-        yield Server(AIS_ENDPOINT)
-        return
-    folder, cloud = tmp_path_factory.mktemp("promoted"), tmp_path_factory.mktemp("cloud")
-    extra = (
-        "--compat", request.param, "--allow-etl", "--promote-root", str(folder),
-        "--remote", f"aws://cloud={cloud}",
-    )  # fmt: skip
-    with StoreProcess(extra=extra) as store:
-        token = (store.data / "token").read_text().strip()
-        yield Server(store.endpoint, token, folder, cloud)
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    made = Client(server.endpoint, token=server.token)
-    yield made
-    made.close()
+from tests.sdk.servers import TIMEOUT_S, Server
 
 
 @pytest.fixture

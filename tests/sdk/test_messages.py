@@ -16,7 +16,6 @@ import pytest
 from aisfs_sdk import Bucket, Client, Namespace, ObjectRange, errors, etl_templates
 from aisfs_sdk.etl import validate_etl_name
 from aisfs_sdk.etl_start import seconds
-from tests.sdk import evidence
 from tests.sdk.wire import Reply, Request, Wire, http
 
 OLD, NEW = b'{"ais_version":"3.17."}', b'{"ais_version":"5.0."}'
@@ -29,10 +28,7 @@ JOB = {"ID": "j", "Kind": "", "DaemonID": "", "Bck": None, "Buckets": None}
 def sent(
     verb: Callable[[Client, Bucket], Any], release: bytes = OLD, reply: Reply | None = None
 ) -> list[tuple[str, str, dict[str, str], Any]]:
-    """Return method, path, query and body of each request but questions about live jobs.
-
-    Whoever compares all of it has shown the requests of the members that the verb calls.
-    """
+    """Return method, path, query and body of each request but questions about live jobs."""
 
     def answer(request: Request) -> Reply:
         if "what=qryxstats" in request.target:
@@ -41,8 +37,7 @@ def sent(
 
     with Wire(answer, release=release) as wire:
         client = Client(wire.endpoint)
-        with evidence.request():
-            verb(client, client.bucket("b"))
+        verb(client, client.bucket("b"))
         return [_taken_apart(one) for one in wire.requests if "qryxstats" not in one.target]
 
 

@@ -31,10 +31,6 @@ class Request:
     body: bytes = b""
 
 
-SEEN: list[Request] = []
-"""What came to all wires, but questions for the release."""
-
-
 @dataclass
 class Reply:
     """Bytes to send, then: "keep" or "close" the connection, or "hang" until the end."""
@@ -148,7 +144,6 @@ class Wire:
         if self.release is not None and "/v1/daemon?what=node_status" in request.target:
             return http(200, self.release)
         self.requests.append(request)
-        SEEN.append(request)
         return self.answer(request)
 
 
