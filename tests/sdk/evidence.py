@@ -71,7 +71,8 @@ class Ledger:
         pending: those of the test that runs.
         sources: of which recording a request is the one, by member and server.
         causes: of an exception, by member and exception: servers, or others that caused it.
-        impossible: reasons why a server cannot show an effect, by member and server.
+        impossible: reasons why a server cannot show an effect or cause an exception, by member
+            and server or exception.
         complete: all tests of this folder were chosen, so that nothing may be missing.
     """
 
@@ -108,11 +109,13 @@ class Ledger:
             told = [f"{server}: {self.sources.get((member, server), '')}" for server in self.servers
                     if (member, "request", server) in self.shown]  # fmt: skip
             on = [server for server in self.servers if (member, "effect", server) in self.shown]
-            on += [f"not {server}: {why}" for (who, server), why in self.impossible.items()
-                   if who == member]  # fmt: skip
+            on += [f"not {server}: {self.impossible[member, server]}" for server in self.servers
+                   if (member, server) in self.impossible]  # fmt: skip
             raised = [
                 f"{name} ({', '.join(self.causes.get((member, name), ()))})"
                 if (member, "raises", name) in self.shown
+                else f"not {name}: {self.impossible[member, name]}"
+                if (member, name) in self.impossible
                 else f"LACKS {name}"
                 for name in sorted(row.exceptions)
             ]
@@ -179,9 +182,14 @@ def raises(
     LEDGER.causes.setdefault((member, kind.__name__), {})[by or LEDGER.server] = None
 
 
+def unable(reason: str, *members: str, exception: str = "") -> None:
+    """Note that the present server cannot show these effects, or cause this exception of them."""
+    LEDGER.impossible |= {(member, exception or LEDGER.server): reason for member in members}
+
+
 def impossible(reason: str, *members: str) -> None:
     """Give up a test because the present server cannot show these effects, and say so."""
-    LEDGER.impossible |= {(member, LEDGER.server): reason for member in members}
+    unable(reason, *members)
     pytest.xfail(reason)
 
 

@@ -1,6 +1,8 @@
 """What members do, seen by plain HTTP: on both embedded releases, or on a real cluster."""
 
+import io
 import json
+import tarfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -183,14 +185,103 @@ def upper(data: bytes) -> bytes:
     return data.upper()
 
 
-def test_transformers(server: Server, client: Client, bucket: Bucket, other: Bucket) -> None:
-    etl = client.etl("sdk-effects")
+POD = """
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+  annotations:
+    communication_type: hpush://
+spec:
+  containers:
+    - name: server
+      image: any
+      ports: [{{name: default, containerPort: 80}}]
+      readinessProbe: {{httpGet: {{path: /health, port: default}}}}
+      command: [python, {program}]
+"""
+PROGRAM = """
+import http.server, os, urllib.parse
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(b"ready")
+
+    def do_PUT(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+        if "etl_fqn" in query:
+            with open(urllib.parse.unquote(query["etl_fqn"][0]), "rb") as file:
+                body = file.read()
+        self.answer(body[::-1])
+
+    def answer(self, data):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+def transforming(server: Server) -> None:
     if server.folder is None:
         members = [name for name, row in evidence.CHECKLIST.items()
                    if row.effect and name.startswith("Etl.")]  # fmt: skip
-        evidence.impossible("no Kubernetes there", *members, "Cluster.list_running_etls",
+        reason = "no Kubernetes there"
+        evidence.unable(reason, "Etl.init_code", exception="ErrETLAlreadyExists")
+        evidence.unable(reason, "Etl.view", exception="ErrETLNotFound")
+        evidence.impossible(reason, *members, "Cluster.list_running_etls",
                             "Bucket.transform", "ObjectGroup.transform")  # fmt: skip
-        return
+
+
+def test_pods(server: Server, client: Client, bucket: Bucket, tmp_path: Path) -> None:
+    transforming(server)
+    server.put(bucket.name, o=b"abc")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    with client.etl("sdk-effects-pod") as etl, evidence.effect("Etl.init_spec"):
+        etl.init_spec(POD.format(name=etl.name, program=tmp_path / "program.py"))
+        found = server.raw("GET", f"objects/{bucket.name}/o?provider=ais&etl_name={etl.name}")
+        assert found.content == b"cba"
+
+
+def test_sorting(server: Server, client: Client, bucket: Bucket, other: Bucket) -> None:
+    shards = io.BytesIO()
+    with tarfile.open(fileobj=shards, mode="w") as file:
+        for name in ("b.txt", "a.txt"):
+            file.addfile(tarfile.TarInfo(name), io.BytesIO())
+    server.put(bucket.name, **{"shard-0.tar": shards.getvalue()})
+    spec = {
+        "bck": {"name": bucket.name, "provider": "ais"}, "extension": ".tar",
+        "output_bck": {"name": other.name, "provider": "ais"}, "input_format": "shard-{0..0}",
+        "output_format": "new-{0..9}", "output_shard_size": "10KB",
+    }  # fmt: skip
+    members = [name for name, row in evidence.CHECKLIST.items()
+               if row.effect and name.startswith("Dsort.")]  # fmt: skip
+    try:
+        client.dsort().start(spec)
+    except errors.AISError as error:
+        # Nothing of ours stands in the way: the cluster refuses everybody.
+        assert server.raw("POST", "sort", spec).status_code == error.status_code
+        kind = type(error).__name__
+        evidence.impossible(f"refused, raised as {kind}: {error.message[:80]}", *members)
+    with evidence.effect(*members):
+        dsort, stopped = client.dsort(), client.dsort()
+        dsort.start({**spec, "output_format": "more-{0..9}"})
+        assert dsort.wait(60)
+        listed = server.raw("GET", f"sort?uuid={dsort.dsort_id}").json()
+        assert dsort.metrics().keys() == dsort.get_job_info().keys() == listed.keys()
+        assert "more-0.tar" in server.names(other.name)
+        stopped.start({**spec, "output_format": "last-{0..9}"})
+        stopped.abort()
+        listed = server.raw("GET", f"sort?uuid={stopped.dsort_id}").json()
+        assert all(one["aborted"] or one["shard_creation"]["finished"] for one in listed.values())
+
+
+def test_transformers(server: Server, client: Client, bucket: Bucket, other: Bucket) -> None:
+    transforming(server)
+    etl = client.etl("sdk-effects")
 
     def inline() -> bytes | None:
         found = server.raw("GET", f"objects/{bucket.name}/o?provider=ais&etl_name={etl.name}")
