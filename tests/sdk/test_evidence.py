@@ -12,7 +12,7 @@ import requests
 from aisfs_sdk import Bucket, Client, ObjectRange, RetryConfig, deadline, errors
 from aisfs_sdk.multiobj import ObjectGroup
 from tests.sdk import evidence
-from tests.sdk.recording import CALLS, Missing
+from tests.sdk.scene import CALLS, Missing
 from tests.sdk.servers import Server
 from tests.sdk.test_messages import SPEC_2023, message, phase, status
 from tests.sdk.wire import Wire, http

@@ -11,7 +11,8 @@ import pytest
 
 from aisfs_sdk import Client
 from tests.sdk import evidence
-from tests.sdk.recording import CALLS, Recorder, record, without_repetitions
+from tests.sdk.recording import Recorder, record, without_repetitions
+from tests.sdk.scene import CALLS
 from tests.sdk.servers import Server
 from tests.sdk.test_messages import NEW, OLD, phase
 from tests.sdk.wire import Reply, Request, Wire, http
