@@ -10,6 +10,7 @@ from aisfs_sdk import const, errors
 from aisfs_sdk.bucket_inventory import BucketInventory
 from aisfs_sdk.bucket_jobs import BucketJobs
 from aisfs_sdk.bucket_listing import BucketListing
+from aisfs_sdk.dataset import MAX_COUNT, MAX_SIZE, write_shards
 from aisfs_sdk.multiobj.object_group import ObjectGroup
 from aisfs_sdk.object import Object
 from aisfs_sdk.urls import check_object_name
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     import requests
 
+    from aisfs_sdk.dataset import DatasetConfig
     from aisfs_sdk.multiobj.object_range import ObjectRange
 
 log = logging.getLogger(__name__)
@@ -191,4 +193,44 @@ class Bucket(BucketListing, BucketJobs, BucketInventory):
             log.log(level, "%s%s to %s/%s", "dry run: " * dry_run, file, self.uri, name)
             if not dry_run:
                 self.object(name).put_file(file)
+        return names
+
+    def write_dataset(
+        self,
+        config: DatasetConfig,
+        skip_missing: bool = True,
+        *,
+        pattern: str = "dataset",
+        maxcount: int = MAX_COUNT,
+        maxsize: int = MAX_SIZE,
+    ) -> list[str]:
+        """Store a dataset of local files as shards in the WebDataset format.
+
+        Shards are named `PATTERN-000000.tar` and so on, and replace objects of these names. What
+        samples lack is logged as a warning.
+
+        AIS: PUT /v1/objects/BUCKET/NAME, for each shard.
+
+        Args:
+            config: what the samples are made of.
+            skip_missing: leave out samples that lack a part; else they are written without it.
+            pattern: names of shards up to their number.
+            maxcount: samples per shard; its digits are those of the numbers.
+            maxsize: bytes of content after which a shard is ended.
+
+        Returns:
+            Names of the shards.
+
+        Raises:
+            ValueError: a limit is not positive, or no cluster can store such names.
+            TypeError: a part is neither bytes nor text nor a number.
+            OSError: a file cannot be read, or there is no room for a temporary file of one shard.
+            AISError, requests.RequestException: see `ObjectWriter.put`. Shards before stay stored.
+        """
+        names: list[str] = []
+        samples = config.samples_to_write(skip_missing, maxcount)
+        for shard, size in write_shards(samples, maxcount, maxsize):
+            name = f"{pattern}-{len(names):0{len(str(maxcount))}}.tar"
+            self.object(name).get_writer().put(shard, size)
+            names.append(name)
         return names

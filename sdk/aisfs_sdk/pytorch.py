@@ -10,11 +10,12 @@ from __future__ import annotations
 import random
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from aisfs_sdk.archive_config import ArchiveConfig
 from aisfs_sdk.batch import Batch
 from aisfs_sdk.bucket import Bucket
+from aisfs_sdk.data_shard import DataShard  # noqa: TC001 - can be imported from here as well
 from aisfs_sdk.etl_config import ETLConfig
 from aisfs_sdk.multiobj.object_group import ObjectGroup
 from aisfs_sdk.tar_stream import tar_members
@@ -294,14 +295,6 @@ class AISShardReader(AISBaseIterDataset):
             if obj.name.endswith(_ARCHIVES):
                 count += len({_sample_of(name)[0] for name in _member_names(obj)})
         return count
-
-
-class DataShard(NamedTuple):
-    """Archives of a bucket whose members are one part of each sample."""
-
-    bucket: Bucket
-    prefix: str = ""
-    etl_name: str | None = None
 
 
 class AISMultiShardStream(IterableDataset):  # type: ignore[misc]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from aisfs_sdk import Bucket, Client, pytorch
+from aisfs_sdk.data_shard import DataShard
 from aisfs_sdk.pytorch import (
     AISBatchIterDataset,
     AISIterDataset,
@@ -14,7 +15,6 @@ from aisfs_sdk.pytorch import (
     AISMultiShardStream,
     AISParallelMapDataset,
     AISShardReader,
-    DataShard,
     DynamicBatchSampler,
 )
 
@@ -92,11 +92,13 @@ def test_samples_of_shards(bucket: Bucket) -> None:
     assert samples[2] == ("c", {".png": b"C", ".seg.png": b"S", ".cls": b""})
 
 
-def test_series_of_shards(bucket: Bucket) -> None:
+def test_series_of_shards(bucket: Bucket, client: Client, endpoint: str) -> None:
     bucket.object("images/1.tar").put_content(shard(("1", b"i1"), ("2", b"i2")))
     bucket.object("images/2.tar").put_content(shard(("3", b"i3")))
     bucket.object("labels/1.tar").put_content(shard(("1", b"l1"), ("2", b"l2"), ("3", b"l3")))
-    stream = AISMultiShardStream([DataShard(bucket, "images/"), DataShard(bucket, "labels/")])
+    images = DataShard(client, bucket.name, prefix="images/")
+    labels = DataShard(endpoint, bucket.name, prefix="labels/")
+    stream = AISMultiShardStream([images, labels])
     assert list(stream) == [(b"i1", b"l1"), (b"i2", b"l2"), (b"i3", b"l3")]
 
 
