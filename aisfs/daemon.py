@@ -19,7 +19,7 @@ import platformdirs
 import trio
 
 from aisfs.cache.pages import PageCache
-from aisfs.cache.reader import CacheRoom
+from aisfs.cache.room import CacheRoom
 from aisfs.config import Config, ConfigError
 from aisfs.errors import FsError, NotFound
 from aisfs.fuse import request_loop

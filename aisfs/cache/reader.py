@@ -7,225 +7,27 @@ a stalled reader blocks the writers of its object. Reading on starts a new range
 identity is checked (C4). A random read fetches what was asked for and is not kept: the kernel keeps
 it.
 
-A stream's life (all changes but `filled` happen in the loop):
-
-    granted pages ─▶ open ─▶ filling ⇄ waiting for a grant
-                       │        │           │ STARVED_S ─▶ ended (a new stream resumes)
-                       │        │ body torn ─▶ ended, page torn ─▶ new stream at `valid`
-                       │ stale, refused ─▶ ended, page.error ─▶ the readers' errno
-
-Threads: `Stream.buffer`, `.filled` and `.opened` are called in a network thread of the store. They
-touch the stream's own queue (under its condition), `Page.valid` of the page being filled and the
-content's running checksum; everything else belongs to the loop.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from typing import TYPE_CHECKING
 
-import trio
-
-from aisfs.cache.pages import PAGE_SIZE, Page, PageCache
+from aisfs.cache.checksum import RunningChecksum
+from aisfs.cache.pages import PAGE_SIZE, Page
+from aisfs.cache.stream import Stream
 from aisfs.errors import Corrupt, FsError, IoFailure
-from aisfs.store.interface import Digest, new_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aisfs.cache.readahead import AccessPattern
+    from aisfs.cache.room import CacheRoom
     from aisfs.config import BucketName
-    from aisfs.store.interface import Identity, ObjectStore
-
-STARVED_S = 1.0
-"""Seconds after which a stream without a page to fill is closed (semantics.md, "blocks
-writers")."""
-
-FIRST_STEP = 128 << 10
-"""Bytes of the first receive of a stream; doubles up to a page. A full page at once delays the
-first byte, steps this small for ever cost a tenth of the throughput."""
+    from aisfs.store.interface import Identity
 
 MAX_TRIES = 3
 """How often a torn body is resumed without a single new byte before the readers get the error."""
-
-MAX_STREAMS = 24
-"""Streams of one mount at a time; each holds a network thread."""
-
-
-class CacheRoom:
-    """What all contents of a mount share: the pages, the store, where streams run."""
-
-    def __init__(self, store: ObjectStore, pages: PageCache, nursery: trio.Nursery) -> None:
-        self.store = store
-        self.pages = pages
-        self.nursery = nursery
-        self.slots = trio.Semaphore(MAX_STREAMS)
-        self.token = trio.lowlevel.current_trio_token()
-        self.streams = 0
-        self._awaited: set[Page] = set()
-        self._contents = 0
-
-    def next_content(self) -> int:
-        """Return a number for a new content; never reused."""
-        self._contents += 1
-        return self._contents
-
-    @property
-    def fair_window(self) -> int:
-        """Bytes that one stream may hold ahead when all streams share half of the memory."""
-        return max(self.pages.capacity // 2 // max(self.streams, 1), PAGE_SIZE)
-
-    async def wait_for_change(self, page: Page, needed: int) -> None:
-        """Return when `page` may have `needed` valid bytes, or its filling ended."""
-        if page.changed is None:
-            page.changed = trio.Event()
-        changed = page.changed
-        self._awaited.add(page)
-        try:
-            # The event is registered first: a network thread that looks for it after raising
-            # `valid` cannot be missed.
-            if page.valid < needed and page.filling:
-                await changed.wait()
-        finally:
-            if page.changed is changed and not changed.statistics().tasks_waiting:
-                page.changed = None
-                self._awaited.discard(page)
-
-    def wake(self) -> None:
-        """Let everybody who waits for a page look again (loop only)."""
-        for page in tuple(self._awaited):
-            if page.changed is not None:
-                page.changed.set()
-                page.changed = None
-        self._awaited.clear()
-
-    def wake_from_thread(self) -> None:
-        """Schedule `wake`; many calls before the next turn of the loop cost one."""
-        self.token.run_sync_soon(self.wake, idempotent=True)
-
-
-class Stream:
-    """One GET that fills consecutive pages of a content; the store's `BodySink`."""
-
-    def __init__(self, reader: ContentReader, first: Page, offset: int, end: int) -> None:
-        self.reader = reader
-        self.offset = offset
-        self.end = end
-        self.next_index = first.key[1] + 1
-        self.live = True
-        self.done = trio.Event()
-        self._current: Page | None = None
-        self._granted: deque[Page] = deque([first])
-        self._grants = threading.Condition()
-        self._closing = False
-        self._aborted = False
-        self._abort: Callable[[], None] | None = None
-        self._step = FIRST_STEP
-        first.filling = True
-        first.error = None
-
-    # -- the loop's side
-
-    @property
-    def last_index(self) -> int:
-        """Index of the last page that the stream's range reaches."""
-        return (self.end - 1) // PAGE_SIZE
-
-    def covers(self, first: int, upto: int) -> bool:
-        """Tell whether the stream is the one that goes on filling pages [first, upto)."""
-        return self.live and first <= self.next_index <= min(upto, self.last_index)
-
-    def grant(self, upto: int) -> None:
-        """Let the stream fill pages up to (excluding) index `upto`, as far as memory allows."""
-        reader, pages = self.reader, self.reader.room.pages
-        granted = []
-        while self.next_index < upto and self.next_index <= self.last_index:
-            key = (reader.content, self.next_index)
-            if pages.get(key) is not None:
-                self.close_soon()  # the rest is there, or another stream's
-                break
-            page = pages.allocate(key, reader.page_size(self.next_index))
-            if page is None:
-                break
-            page.filling = True
-            granted.append(page)
-            self.next_index += 1
-        if granted:
-            with self._grants:
-                self._granted.extend(granted)
-                self._grants.notify()
-
-    def close_soon(self) -> None:
-        """End the stream when the pages it was granted are full."""
-        with self._grants:
-            self._closing = True
-            self._grants.notify()
-
-    def abort(self) -> None:
-        """End the stream at once; its unfinished pages become torn."""
-        self._aborted = True
-        self.close_soon()
-        if self._abort is not None:
-            self._abort()
-
-    def ended(self, error: FsError | None) -> None:
-        """Settle the pages that were granted and not filled."""
-        self.live = False
-        left = [p for p in (self._current, *self._granted) if p is not None and not p.complete]
-        for page in left:
-            page.filling = False
-            page.error = error
-            if page.valid == 0:
-                self.reader.room.pages.discard(page.key)
-        if self._current is not None:
-            self._current.filling = False
-        self.done.set()
-        self.reader.room.wake()
-
-    # -- the network thread's side (BodySink)
-
-    def opened(self, identity: Identity, abort: Callable[[], None]) -> None:
-        """Take note of the reply's identity, for the checksum of the whole."""
-        self._abort = abort
-        if self._aborted:  # before there was a connection to shut down
-            abort()
-        self.reader.start_checksum(self.offset, identity)
-
-    def buffer(self) -> memoryview | None:
-        """Return room for the next bytes, or None after `STARVED_S` without a grant."""
-        page = self._current
-        if page is None or page.complete:
-            page = self._next_page()
-            if page is None:
-                return None
-        start = page.valid
-        room = min(self._step, page.size - start)
-        self._step = min(self._step * 2, PAGE_SIZE)
-        return page.view[start : start + room]
-
-    def _next_page(self) -> Page | None:
-        if self._current is not None:
-            self._current.filling = False
-            self._current = None
-        with self._grants:
-            if not self._granted and not self._closing:
-                self._grants.wait(STARVED_S)
-            if not self._granted:
-                self._closing = True
-                return None
-            self._current = self._granted.popleft()
-            return self._current
-
-    def filled(self, size: int) -> None:
-        """Make `size` more bytes of the current page visible to readers."""
-        page = self._current
-        assert page is not None
-        self.reader.checksum(self.offset, page.view[page.valid : page.valid + size])
-        self.offset += size
-        page.valid += size
-        if page.changed is not None:
-            self.reader.room.wake_from_thread()
 
 
 class _Once:
@@ -266,10 +68,7 @@ class ContentReader:
         self.users = 0
         self.broken: Corrupt | None = None
         self._streams: list[Stream] = []
-        self._digest_lock = threading.Lock()
-        self._digest: Digest | None = None
-        self._digest_at = 0
-        self._digest_goal = ""
+        self.checksum = RunningChecksum(name, identity.size)
 
     def page_size(self, index: int) -> int:
         """Return how many bytes of the content page `index` holds."""
@@ -458,29 +257,3 @@ class ContentReader:
         """Forget the cached pages and end the streams; nobody reads this content any more."""
         self.rest()
         self.room.pages.drop_content(self.content, -(-self.size // PAGE_SIZE))
-
-    # -- checksum of the whole (C13); network threads only
-
-    def start_checksum(self, offset: int, identity: Identity) -> None:
-        """Begin the running checksum when a stream starts at the content's first byte."""
-        if offset == 0 and identity.checksum:
-            with self._digest_lock:  # another stream may be feeding the one before
-                self._digest = new_digest(identity.checksum_type)
-                self._digest_at = 0
-                self._digest_goal = identity.checksum
-
-    def checksum(self, offset: int, data: memoryview) -> None:
-        """Take in bytes that continue the running checksum; compare at the end of the content.
-
-        Raises:
-            Corrupt: the whole body does not have the checksum that the cluster keeps.
-        """
-        with self._digest_lock:
-            if self._digest is None or offset != self._digest_at:
-                return
-            self._digest.update(data)
-            self._digest_at += len(data)
-            if self._digest_at == self.size and self._digest.hexdigest() != self._digest_goal:
-                raise Corrupt(
-                    f"reading {self.name}: the bytes do not have the checksum {self._digest_goal}"
-                )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NewType, TypeVar
 import trio
 
 from aisfs.cache.readahead import AccessPattern
-from aisfs.cache.reader import CacheRoom, ContentReader
+from aisfs.cache.reader import ContentReader
 from aisfs.errors import BadHandle, FsError, IoFailure, NotFound, Stale, TooLarge
 from aisfs.staging.staged_file import StagedFile
 from aisfs.staging.uploader import Target, Uploader
@@ -31,6 +31,7 @@ from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import split
 
 if TYPE_CHECKING:
+    from aisfs.cache.room import CacheRoom
     from aisfs.staging.quota import Quota
     from aisfs.staging.state import StateDirectory
     from aisfs.store.interface import BucketName

@@ -10,7 +10,8 @@ import trio
 
 from aisfs.cache.pages import PAGE_SIZE, PageCache
 from aisfs.cache.readahead import AccessPattern
-from aisfs.cache.reader import CacheRoom, ContentReader
+from aisfs.cache.reader import ContentReader
+from aisfs.cache.room import CacheRoom
 from aisfs.errors import Corrupt, IoFailure, Stale, TimedOut
 
 if TYPE_CHECKING:
