@@ -179,7 +179,11 @@ def parse_endpoint(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    """How the cluster is reached."""
+    """How the cluster is reached.
+
+    Attributes:
+        transport: "direct": small reads on sockets of the event loop; "sdk": all by the SDK.
+    """
 
     endpoint: str = "http://127.0.0.1:8080"
     token: str = field(default="", repr=False)
@@ -192,6 +196,7 @@ class StoreConfig:
     first_byte_timeout_s: float = 20.0
     idle_timeout_s: float = 20.0
     connections: int = 32
+    transport: str = "direct"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class Kind(Enum):
     FILE = "the name of a file that can be read"
     TOKEN = "a token"  # noqa: S105 - the word, not a secret
     LEVEL = "one of debug, info, warning, error"
+    TRANSPORT = "direct or sdk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,13 @@ SETTINGS = (
         "most connections at once",
         least=1,
         most=1024,
+    ),
+    Setting(
+        "store",
+        "transport",
+        Kind.TRANSPORT,
+        "transport",
+        "how small reads travel: direct, on sockets of their own, or sdk",
     ),
     Setting("cache", "memory", Kind.SIZE, "cache-size", "memory for what was read", least=8 * _MIB),
     Setting(
@@ -443,6 +451,12 @@ def _parse_level(text: str) -> str:
     return text.lower()
 
 
+def _parse_transport(text: str) -> str:
+    if text.lower() not in {"direct", "sdk"}:
+        raise ValueError(text)
+    return text.lower()
+
+
 def _parse_switch(text: str) -> bool:
     if text.lower() not in _SWITCHES:
         raise ValueError(text)
@@ -460,6 +474,7 @@ _PARSERS: dict[Kind, Callable[[str], Value]] = {
     Kind.FILE: _parse_file,
     Kind.TOKEN: str,
     Kind.LEVEL: _parse_level,
+    Kind.TRANSPORT: _parse_transport,
 }
 
 
@@ -496,7 +511,7 @@ def _show(setting: Setting, value: Value) -> str:
             text = "yes" if value else "no"
         case Kind.TOKEN:
             text = "(hidden)" if value else ""
-        case Kind.ENDPOINT | Kind.PATH | Kind.FILE | Kind.LEVEL:
+        case Kind.ENDPOINT | Kind.PATH | Kind.FILE | Kind.LEVEL | Kind.TRANSPORT:
             pass
     return text
 

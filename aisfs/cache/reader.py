@@ -19,8 +19,6 @@ from aisfs.cache.stream import Stream
 from aisfs.errors import Corrupt, FsError, IoFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aisfs.cache.readahead import AccessPattern
     from aisfs.cache.room import CacheRoom
     from aisfs.config import BucketName
@@ -28,24 +26,6 @@ if TYPE_CHECKING:
 
 MAX_TRIES = 3
 """How often a torn body is resumed without a single new byte before the readers get the error."""
-
-
-class _Once:
-    """A `BodySink` for one small range that is not kept."""
-
-    def __init__(self, size: int) -> None:
-        self.data = bytearray(size)
-        self.received = 0
-
-    def opened(self, identity: Identity, abort: Callable[[], None]) -> None:
-        """Nothing to note: one range says nothing about the whole."""
-
-    def buffer(self) -> memoryview | None:
-        view = memoryview(self.data)[self.received :]
-        return view if len(view) else None
-
-    def filled(self, size: int) -> None:
-        self.received += size
 
 
 class ContentReader:
@@ -136,13 +116,19 @@ class ContentReader:
             if page is not None and page.valid >= end:
                 self._read_ahead(index * PAGE_SIZE + end, pattern)
                 return page.view[start:end]
+            if page is None and (not pattern.established or self.size <= PAGE_SIZE):
+                page = await self._fill(index)
+                if page is None:
+                    base = index * PAGE_SIZE
+                    return await self._read_once(base + start, base + end)
+                continue
             if page is None or not page.filling:
                 valid = 0 if page is None else page.valid
                 tries, reached = (1, valid) if valid > reached else (tries + 1, reached)
                 page = self._start_stream(index, page, pattern)
                 if page is None:
                     base = index * PAGE_SIZE
-                    return memoryview(await self._read_once(base + start, base + end))
+                    return await self._read_once(base + start, base + end)
             self._read_ahead(index * PAGE_SIZE + end, pattern)
             await self.room.wait_for_change(page, end)
             self._raise_if_hopeless(page, tries)
@@ -156,21 +142,39 @@ class ContentReader:
         if not isinstance(page.error, IoFailure) or tries >= MAX_TRIES:
             raise page.error
 
-    async def _read_once(self, offset: int, end: int) -> bytes:
-        """Fetch a range that is not kept, resuming a torn body."""
-        sink = _Once(end - offset)
-        tries = 0
-        while sink.received < end - offset:
-            before = sink.received
-            try:
-                await self.room.store.stream(
-                    self.bucket, self.name, offset + before, end, self.identity, sink
-                )
-            except IoFailure:
-                tries = tries + 1 if sink.received == before else 1
-                if tries >= MAX_TRIES:
-                    raise
-        return bytes(sink.data)
+    async def _read_once(self, offset: int, end: int) -> memoryview:
+        """Fetch a range that is not kept."""
+        data = bytearray(end - offset)
+        await self.room.store.fill(self.bucket, self.name, offset, self.identity, memoryview(data))
+        return memoryview(data)
+
+    async def _fill(self, index: int) -> Page | None:
+        """Fetch one page with a request of its own; None if there is no memory for it."""
+        key = (self.content, index)
+        page = self.room.pages.allocate(key, self.page_size(index))
+        if page is None:
+            return None
+        page.filling = True
+        try:
+            told = await self.room.store.fill(
+                self.bucket, self.name, index * PAGE_SIZE, self.identity, page.view
+            )
+            page.valid = page.size
+            if index == 0 and page.size < self.size:
+                self.checksum.start(0, told.identity)
+                self.checksum.take(0, page.view)
+        except FsError as error:
+            page.error = error
+            if isinstance(error, Corrupt):
+                self.broken = error
+            raise
+        finally:
+            page.filling = False
+            if not page.complete:
+                self.room.pages.discard(key)
+            if page.changed is not None:
+                self.room.wake()
+        return page
 
     # -- streams
 

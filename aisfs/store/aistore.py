@@ -12,31 +12,19 @@ import logging
 import os
 import tempfile
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-import requests
 import trio
-from urllib3.exceptions import NewConnectionError
 
 from aisfs.errors import (
-    Busy,
-    Exists,
     Forbidden,
-    FsError,
     Invalid,
-    IoFailure,
-    IsADirectory,
-    NoSpace,
-    NotADirectory,
     NotFound,
-    Stale,
-    TimedOut,
     TooLarge,
-    Unreachable,
-    Unsupported,
 )
+from aisfs.store.buckets import Buckets
+from aisfs.store.direct import Declined, DirectSource
+from aisfs.store.failures import told_as_fs_error
 from aisfs.store.interface import (
     ATTRIBUTES_KEY,
     BucketInfo,
@@ -48,19 +36,17 @@ from aisfs.store.interface import (
     ObjectInfo,
     Upload,
 )
-from aisfs_sdk import Client, ListObjectFlag, Namespace, deadline, errors
+from aisfs.store.reader_source import ReaderSource
+from aisfs.store.replies import name_of, object_info, own_value, props_of, stored_info
+from aisfs_sdk import Client, ListObjectFlag, deadline, errors
 from aisfs_sdk.eras import Feature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from aisfs.config import StoreConfig
     from aisfs.store.interface import BodySink
-    from aisfs_sdk.bucket import Bucket
     from aisfs_sdk.object import Object
-    from aisfs_sdk.object_attributes import ObjectAttributes
-    from aisfs_sdk.object_reader import ObjectReader
-    from aisfs_sdk.types import BucketModel
 
 log = logging.getLogger(__name__)
 
@@ -79,11 +65,12 @@ LAST_COMPONENT_3_17 = 242
 class AISStore:
     """`ObjectStore` on the SDK."""
 
-    def __init__(self, client: Client, connections: int) -> None:
+    def __init__(self, client: Client, connections: int, *, direct: bool = True) -> None:
         self._client = client
         self._calls = trio.CapacityLimiter(connections)
-        self._streams = trio.CapacityLimiter(connections)
-        self._range_checksums: set[BucketName] = set()
+        self._buckets = Buckets(client)
+        self._reader = ReaderSource(self._buckets, connections)
+        self._direct = DirectSource(client, self._buckets, connections) if direct else None
 
     async def _call(self, doing: str, work: Callable[[], T], seconds: float | None = None) -> T:
         """Run SDK calls in a thread, within one deadline.
@@ -96,7 +83,7 @@ class AISStore:
         cancelled = threading.Event()
 
         def run() -> T:
-            with deadline(seconds, cancelled), _told_as_fs_error(doing):
+            with deadline(seconds, cancelled), told_as_fs_error(doing):
                 return work()
 
         try:
@@ -104,15 +91,6 @@ class AISStore:
         except trio.Cancelled:
             cancelled.set()
             raise
-
-    def _bucket(self, name: BucketName) -> Bucket:
-        space = None
-        if name.uuid or name.namespace:
-            space = Namespace(uuid=name.uuid, name=name.namespace)
-        return self._client.bucket(name.name, provider=name.provider, namespace=space)
-
-    def _object(self, bucket: BucketName, name: str) -> Object:
-        return self._bucket(bucket).object(name)
 
     # -- the cluster
 
@@ -154,7 +132,7 @@ class AISStore:
         metadata = await self._call(
             "listing buckets", self._client.cluster().get_bucket_metadata, CALL_DEADLINE_S
         )
-        return [self._bucket_info(_name_of(model), props) for model, props in metadata.items()]
+        return [self._bucket_info(name_of(model), props) for model, props in metadata.items()]
 
     async def bucket(self, name: BucketName) -> BucketInfo:
         """Return one bucket's facts, from the bucket metadata, else by asking for it.
@@ -169,25 +147,27 @@ class AISStore:
         if name in known:
             return known[name]
         headers = await self._call(
-            f"looking for bucket {name.name}", self._bucket(name).head, CALL_DEADLINE_S
+            f"looking for bucket {name.name}", self._buckets.of(name).head, CALL_DEADLINE_S
         )
-        return self._bucket_info(name, _props_of(headers.get("Ais-Bucket-Props", "")))
+        return self._bucket_info(name, props_of(headers.get("Ais-Bucket-Props", "")))
 
     def _bucket_info(self, name: BucketName, props: dict[str, object]) -> BucketInfo:
         checksum = props.get("checksum")
         if isinstance(checksum, dict) and checksum.get("enable_read_range"):
-            self._range_checksums.add(name)
+            self._buckets.range_checksums.add(name)
         kind = str(checksum.get("type", "")) if isinstance(checksum, dict) else ""
         return BucketInfo(name, int(str(props.get("created") or 0)), kind)
 
     async def create_bucket(self, name: BucketName) -> None:
         """Create a bucket. AIS: POST /v1/buckets/B, create-bck."""
-        await self._call(f"creating bucket {name.name}", self._bucket(name).create, CALL_DEADLINE_S)
+        await self._call(
+            f"creating bucket {name.name}", self._buckets.of(name).create, CALL_DEADLINE_S
+        )
 
     async def destroy_bucket(self, name: BucketName) -> None:
         """Destroy a bucket. AIS: DELETE /v1/buckets/B, destroy-bck."""
         await self._call(
-            f"destroying bucket {name.name}", self._bucket(name).delete, CALL_DEADLINE_S
+            f"destroying bucket {name.name}", self._buckets.of(name).delete, CALL_DEADLINE_S
         )
 
     # -- objects
@@ -197,7 +177,7 @@ class AISStore:
 
         def work() -> ObjectInfo:
             try:
-                return _info(name, self._object(bucket, name).props)
+                return object_info(name, self._buckets.object(bucket, name).props)
             except ValueError as error:
                 raise NotFound(f"AIS keeps no object of that name: {error}") from error
 
@@ -210,7 +190,7 @@ class AISStore:
         flags = [] if recursive else [ListObjectFlag.NO_RECURSION]
 
         def work() -> Listing:
-            page = self._bucket(bucket).list_objects(
+            page = self._buckets.of(bucket).list_objects(
                 prefix=prefix,
                 props=LIST_PROPS,
                 page_size=size,
@@ -226,10 +206,21 @@ class AISStore:
                     directories.append(entry.name.rstrip("/") + "/")
                     continue
                 identity = Identity(entry.size, entry.checksum, "", entry.version)
-                objects.append(ObjectInfo(entry.name, identity, _own_value(entry.custom)))
+                objects.append(ObjectInfo(entry.name, identity, own_value(entry.custom)))
             return Listing(objects, directories, page.continuation_token)
 
         return await self._call(f"listing {bucket.name}/{prefix}", work, CALL_DEADLINE_S)
+
+    async def fill(
+        self, bucket: BucketName, name: str, start: int, identity: Identity, buffer: memoryview
+    ) -> ObjectInfo:
+        """Fill `buffer` with an object's bytes. AIS: GET /v1/objects/B/O."""
+        if self._direct is not None:
+            try:
+                return await self._direct.fill(bucket, name, start, identity, buffer)
+            except Declined as error:
+                log.debug("reading %s/%s goes by the SDK: %s", bucket.name, name, error)
+        return await self._reader.fill(bucket, name, start, identity, buffer)
 
     async def stream(
         self,
@@ -241,60 +232,14 @@ class AISStore:
         sink: BodySink,
     ) -> None:
         """Feed bytes [start, end) of the object into `sink`. AIS: GET /v1/objects/B/O."""
-        obj = self._object(bucket, name)
-        whole = start == 0 and end == identity.size
-        byte_range = None if whole else f"bytes={start}-{end - 1}"
-        doing = f"reading {bucket.name}/{name}"
-        cancelled = threading.Event()
-        opened: list[ObjectReader] = []
-
-        def work() -> None:
-            with deadline(None, cancelled), _told_as_fs_error(doing):
-                try:
-                    reader = obj.get(byte_range=byte_range, verify=False)  # the sink does
-                except errors.InvalidRequestError as error:
-                    if error.status_code == requests.codes.requested_range_not_satisfiable:
-                        raise Stale(f"{doing}: the object is shorter now") from error
-                    raise
-                except errors.ErrObjNotFound as error:
-                    raise Stale(f"{doing}: the object was deleted after it was opened") from error
-                opened.append(reader)
-                with reader:
-                    now = self._identity_of_whole(bucket, identity, reader.attributes, whole=whole)
-                    if not now.same_content(identity):
-                        raise Stale(f"{doing}: the object changed after it was opened")
-                    sink.opened(now, reader.abort)
-                    _pump(reader, sink, end - start, doing)
-
-        try:
-            await trio.to_thread.run_sync(work, limiter=self._streams, abandon_on_cancel=True)
-        except trio.Cancelled:
-            cancelled.set()
-            for reader in opened:
-                reader.abort()
-            raise
-
-    def _identity_of_whole(
-        self, bucket: BucketName, pinned: Identity, reply: ObjectAttributes, *, whole: bool
-    ) -> Identity:
-        """Return what a GET's reply says of the object, to be compared with `pinned` (C4).
-
-        Buckets with `enable_read_range` send a range's own checksum: there the version stands for
-        the object's.
-        """
-        now = _identity(reply)
-        if whole or bucket not in self._range_checksums:
-            return now
-        if pinned.version and pinned.version != now.version:
-            return Identity(now.size, "", "", now.version)
-        return Identity(now.size, pinned.checksum, pinned.checksum_type, now.version)
+        await self._reader.stream(bucket, name, start, end, identity, sink)
 
     async def get(self, bucket: BucketName, name: str, limit: int) -> bytes:
         """Return a small object whole. AIS: GET /v1/objects/B/O."""
         doing = f"reading {bucket.name}/{name}"
 
         def work() -> bytes:
-            with self._object(bucket, name).get() as reader:
+            with self._buckets.object(bucket, name).get() as reader:
                 if reader.attributes.size > limit:
                     raise TooLarge(f"{doing}: {reader.attributes.size} bytes, at most {limit}")
                 return reader.read_all()
@@ -308,7 +253,7 @@ class AISStore:
             with os.fdopen(os.dup(upload.fd), "rb") as source:
                 source.seek(0)
                 stored = (
-                    self._object(bucket, name)
+                    self._buckets.object(bucket, name)
                     .get_writer()
                     .put(
                         source,
@@ -317,7 +262,7 @@ class AISStore:
                         custom={ATTRIBUTES_KEY: upload.attributes},
                     )
                 )
-            return _stored_info(name, stored, upload.size, upload.checksum)
+            return stored_info(name, stored, upload.size, upload.checksum)
 
         return await self._call(f"storing {bucket.name}/{name}", work)
 
@@ -327,12 +272,12 @@ class AISStore:
         """Store a small body. AIS: PUT /v1/objects/B/O."""
 
         def work() -> ObjectInfo:
-            obj = self._object(bucket, name)
+            obj = self._buckets.object(bucket, name)
             stored = obj.get_writer().put(body, custom={ATTRIBUTES_KEY: attributes})
-            info = _stored_info(name, stored, len(body), "")
+            info = stored_info(name, stored, len(body), "")
             if info.attributes != attributes or not info.identity.checksum:
                 obj.set_custom_props({ATTRIBUTES_KEY: attributes})
-                info = _info(name, obj.props)
+                info = object_info(name, obj.props)
             return info
 
         return await self._call(f"storing {bucket.name}/{name}", work, CALL_DEADLINE_S)
@@ -346,7 +291,7 @@ class AISStore:
         doing = f"copying {bucket.name}/{source} to {target}"
 
         def work() -> None:
-            old, new = self._object(bucket, source), self._object(bucket, target)
+            old, new = self._buckets.object(bucket, source), self._buckets.object(bucket, target)
             try:
                 old.copy(new)
             except errors.UnsupportedError:  # before anything was sent
@@ -357,19 +302,23 @@ class AISStore:
     async def delete(self, bucket: BucketName, name: str) -> None:
         """Delete one object. AIS: DELETE /v1/objects/B/O without a body."""
         await self._call(
-            f"deleting {bucket.name}/{name}", self._object(bucket, name).delete, CALL_DEADLINE_S
+            f"deleting {bucket.name}/{name}",
+            self._buckets.object(bucket, name).delete,
+            CALL_DEADLINE_S,
         )
 
     async def set_attributes(self, bucket: BucketName, name: str, attributes: str) -> None:
         """Replace the value of our custom key. AIS: PATCH /v1/objects/B/O, which merges."""
 
         def work() -> None:
-            self._object(bucket, name).set_custom_props({ATTRIBUTES_KEY: attributes})
+            self._buckets.object(bucket, name).set_custom_props({ATTRIBUTES_KEY: attributes})
 
         await self._call(f"setting attributes of {bucket.name}/{name}", work, CALL_DEADLINE_S)
 
     async def close(self) -> None:
         """Release connections."""
+        if self._direct is not None:
+            self._direct.close()
         self._client.close()
 
 
@@ -394,26 +343,12 @@ def connect(config: StoreConfig) -> AISStore:
         )
     except (ValueError, OSError) as error:
         raise Invalid(f"{config.endpoint}: {error}") from error
-    return AISStore(client, config.connections)
+    return AISStore(client, config.connections, direct=config.transport == "direct")
 
 
 def _token(config: StoreConfig) -> str | None:
     """Return the token itself; a token file is the SDK's to read and to read again."""
     return config.token or None
-
-
-def _pump(reader: ObjectReader, sink: BodySink, size: int, doing: str) -> None:
-    """Receive a body into the sink's buffers."""
-    received = 0
-    while received < size:
-        buffer = sink.buffer()
-        if buffer is None:
-            return
-        count = reader.readinto(buffer)
-        if count == 0:
-            raise IoFailure(f"{doing}: the body ended after {received} of {size} bytes")
-        sink.filled(count)
-        received += count
 
 
 def _copy_through_here(source: Object, target: Object) -> None:
@@ -432,124 +367,3 @@ def _copy_through_here(source: Object, target: Object) -> None:
         stored = target.get_writer().put(spool, size, checksum=checksum, custom=custom)
         if stored.custom_metadata != custom and custom:
             target.set_custom_props(custom, replace_existing=True)
-
-
-def _name_of(model: BucketModel) -> BucketName:
-    space = model.namespace
-    if space is None:
-        return BucketName(model.name, str(model.provider))
-    return BucketName(model.name, str(model.provider), space.uuid, space.name)
-
-
-def _props_of(text: str) -> dict[str, object]:
-    try:
-        return msgspec.json.decode(text, type=dict[str, object])
-    except msgspec.DecodeError:
-        return {}
-
-
-def _own_value(display: str) -> str:
-    """Take our key's value out of a listing's display string of custom metadata.
-
-    AIS: objects.md 5.3: `[a:1 b:2]` on 5.0, `map[a:1 b:2]` on 3.17; our value holds none of blank,
-    colon and bracket, whatever other keys hold.
-    """
-    start = display.find(f"{ATTRIBUTES_KEY}:")
-    if start < 0 or display[start - 1 : start] not in {"[", " "}:
-        return ""
-    start += len(ATTRIBUTES_KEY) + 1
-    return display[start:].split(" ", 1)[0].rstrip("]")
-
-
-def _identity(attributes: ObjectAttributes) -> Identity:
-    return Identity(
-        attributes.size,
-        attributes.checksum_value,
-        attributes.checksum_type,
-        attributes.obj_version,
-    )
-
-
-def _info(name: str, attributes: ObjectAttributes) -> ObjectInfo:
-    own = attributes.custom_metadata.get(ATTRIBUTES_KEY, "")
-    return ObjectInfo(name, _identity(attributes), own)
-
-
-def _stored_info(name: str, stored: ObjectAttributes, size: int, checksum: str) -> ObjectInfo:
-    """Return what a PUT's reply says; of a body that was there already it says nothing.
-
-    Where the bucket keeps no checksums the version is the sign of a reply that says something.
-    """
-    identity = _identity(stored)
-    if identity.checksum or identity.version:
-        own = stored.custom_metadata.get(ATTRIBUTES_KEY, "")
-        return ObjectInfo(
-            name, Identity(size, identity.checksum, identity.checksum_type, identity.version), own
-        )
-    return ObjectInfo(name, Identity(size, checksum, "xxhash" if checksum else "", ""), "")
-
-
-@contextmanager
-def _told_as_fs_error(doing: str) -> Iterator[None]:
-    """Turn what the SDK raises into the mount's errors, saying what was attempted."""
-    try:
-        yield
-    except FsError:
-        raise
-    except errors.AISError as error:
-        raise _from_ais(doing, error) from error
-    except (requests.Timeout, errors.Timeout) as error:
-        raise TimedOut(f"{doing}: the cluster did not answer in time ({error})") from error
-    except requests.ConnectionError as error:
-        raise _from_connection(doing, error) from error
-    except requests.RequestException as error:
-        raise IoFailure(f"{doing}: {error}") from error
-    except (ValueError, errors.InvalidBckProvider, errors.InvalidObjectRangeIndex) as error:
-        raise Invalid(f"{doing}: {error}") from error
-    except (OSError, errors.UnexpectedHTTPStatusCode) as error:
-        raise IoFailure(f"{doing}: {error}") from error
-
-
-_BY_CLASS: tuple[tuple[type[errors.AISError], type[FsError]], ...] = (
-    (errors.AuthError, Forbidden),
-    (errors.ErrBckNotFound, NotFound),
-    (errors.ErrObjNotFound, NotFound),
-    (errors.ErrETLNotFound, NotFound),
-    (errors.JobInfoNotFound, NotFound),
-    (errors.ErrBckAlreadyExists, Exists),
-    (errors.ErrETLAlreadyExists, Exists),
-    (errors.ConflictError, Busy),
-    (errors.PreconditionError, Stale),
-    (errors.TooLargeError, TooLarge),
-    (errors.NoSpaceError, NoSpace),
-    (errors.UnsupportedError, Unsupported),
-    (errors.IntegrityError, IoFailure),
-    (errors.AbortedError, IoFailure),
-    (errors.NotAISError, Invalid),
-    (errors.InvalidRequestError, Invalid),
-)
-
-
-def _from_ais(doing: str, error: errors.AISError) -> FsError:
-    text = f"{doing}: the cluster said: {error.message}"
-    if isinstance(error, errors.PathCollisionError):
-        if error.existing == "directory":
-            log.warning("%s (an emptied directory keeps its name on AIS disks)", text)
-            return IsADirectory(text)
-        return NotADirectory(text)
-    if isinstance(error, errors.UnavailableError) and error.status_code in {429, 503}:
-        return Busy(text)
-    for sdk_class, ours in _BY_CLASS:
-        if isinstance(error, sdk_class):
-            return ours(text)
-    return IoFailure(text)
-
-
-def _from_connection(doing: str, error: requests.ConnectionError) -> FsError:
-    """Tell "nobody there" from "the connection broke"."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, NewConnectionError):
-            return Unreachable(f"{doing}: nobody answers at the cluster's address")
-        cause = cause.__cause__
-    return IoFailure(f"{doing}: the connection broke ({error})")

@@ -156,7 +156,27 @@ class BodySink(Protocol):
         """
 
 
-class ObjectStore(Protocol):
+class ChunkSource(Protocol):
+    """Where small pieces of objects come from; bulk reads are `ObjectStore.stream`."""
+
+    async def fill(
+        self, bucket: BucketName, name: str, start: int, identity: Identity, buffer: memoryview
+    ) -> ObjectInfo:
+        """Fill `buffer` with the object's bytes from `start` on: at most 1 MiB, at least one byte.
+
+        The buffer of a whole content is compared with the checksum that the cluster keeps.
+
+        Returns:
+            What the reply told of the object.
+
+        Raises:
+            Stale: the object is not `identity` (any more).
+            Corrupt: the bytes are not those that were stored.
+            FsError: the cluster's failure, after resuming did not help.
+        """
+
+
+class ObjectStore(ChunkSource, Protocol):
     """An object store. All methods may raise `FsError` children."""
 
     async def cluster_uuid(self) -> str:

@@ -44,6 +44,7 @@ HEADER_LOCATION: Final = "Location"
 HEADER_RANGE: Final = "Range"
 HEADER_RETRY_AFTER: Final = "Retry-After"
 HEADER_USER_AGENT: Final = "User-Agent"
+USER_AGENT: Final = "ais/python/aisfs-sdk"
 
 JSON_CONTENT_TYPE: Final = "application/json"
 MSGPACK_CONTENT_TYPE: Final = "application/msgpack"

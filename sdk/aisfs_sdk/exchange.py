@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 MAX_REDIRECTS = 5
 
+DIRECT_REFUSED = frozenset((401, 403))
+"""What a target answers that takes nothing but what gateways send it."""
+
 TWO_STEP_SIZE = 32 << 10
 """Bodies above this many bytes are sent once, to where a first request without body is redirected.
 
@@ -39,13 +42,12 @@ Smaller ones go out twice, to the gateway and to the target: that costs less tha
 connection, which the other way needs (it closes the one on which the body never came).
 """
 
-_REDIRECTS = frozenset((301, 302, 307, 308))
+REDIRECTS = frozenset((301, 302, 307, 308))
 _MAX_ERROR_BODY = 64 << 10
 _LOCATION = re.compile(r"(https?://[^/?#\s]+)(.*)", re.DOTALL)
 _ROUTING = re.compile(rf"[?&]({const.QPARAM_PROXY_ID}|{const.QPARAM_UNIX_TIME})=([^&#]*)")
 _SIGNED = re.compile(r"(?=.*[?&]x=)(?=.*[?&]u=)")
 _TOKEN = re.compile(rb"eyJ[\w-]{8,}(\.[\w-]+){1,2}")
-_USER_AGENT = "ais/python/aisfs-sdk"
 
 
 class Exchange:
@@ -95,6 +97,8 @@ class Exchange:
         """Ask the target that owns the object; None where a gateway has to be asked."""
         if not call.uname or call.base:
             return None
+        if not self._placement.grants.allows(self._tokens.get(), call.method, call.uname):
+            return None
         base = self._placement.target_of(call.uname)
         if not base:
             return None
@@ -107,6 +111,8 @@ class Exchange:
             return None
         if 200 <= raw.status < 300:
             return raw, base + target
+        if raw.status in DIRECT_REFUSED:
+            self._placement.target_refused(base)
         _discard(raw)
         return None
 
@@ -119,7 +125,9 @@ class Exchange:
         hold_back = upload is not None and upload.size > TWO_STEP_SIZE
         for _ in range(MAX_REDIRECTS + 1):
             raw = self._leg(call, base, target, deadline, hold_back=hold_back)
-            if raw.status not in _REDIRECTS:
+            if call.uname and raw.status < 400 and self._placement.is_gateway(base):
+                self._placement.grants.note(self._tokens.get(), call.method, call.uname)
+            if raw.status not in REDIRECTS:
                 if hold_back and 200 <= raw.status < 300:
                     # A store that is its own gateway may be content with the headers; it still has
                     # to get the bytes.
@@ -133,7 +141,7 @@ class Exchange:
                 hold_back = False
             else:
                 _discard(raw)
-            base, target = _redirected(call, base, target, location)
+            base, target = redirected(call, base, target, location)
             base = self._placement.rewrite(base)
         msg = f"{call}: more than {MAX_REDIRECTS} redirects, the last one to {base}"
         raise requests.TooManyRedirects(msg)
@@ -142,7 +150,7 @@ class Exchange:
         self, call: Call, base: str, target: str, deadline: retry.Deadline, *, hold_back: bool
     ) -> BaseHTTPResponse:
         headers: Any = call.headers.copy()  # type: ignore[attr-defined]
-        headers[const.HEADER_USER_AGENT] = _USER_AGENT
+        headers[const.HEADER_USER_AGENT] = const.USER_AGENT
         if self._placement.is_gateway(base) and (token := self._tokens.get()):
             headers[const.HEADER_AUTHORIZATION] = f"Bearer {token}"
         connect_s, read_s = self._timeout
@@ -193,7 +201,7 @@ class Exchange:
         return refusal(call.method, url, raw.status, text, response, str(call))
 
 
-def _redirected(call: Call, base: str, target: str, location: str) -> tuple[str, str]:
+def redirected(call: Call, base: str, target: str, location: str) -> tuple[str, str]:
     """Return node and request target after a redirect.
 
     Objects keep the path and query that we made: gateways of 2023 write the path in an encoding of

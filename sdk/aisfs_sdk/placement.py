@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from aisfs_sdk.grants import Grants
 from aisfs_sdk.smap import owner
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 _MAP_AGE_S = 10.0
 """How long a map is believed: so long may an object that moved be read where it was."""
 
+_REFUSED_S = 60.0
+"""How long a target is not asked directly after it refused that."""
+
 
 class Placement:
     """What is known of the cluster's nodes. Thread-safe.
@@ -35,6 +39,9 @@ class Placement:
         direct: send reads of objects to their owners.
         address_map: addresses as the cluster tells them, and as they are reached from here: of
             nodes (`http://10.0.0.5:51081`), of hosts with port (`10.0.0.5:51081`), or of hosts.
+
+    Attributes:
+        grants: what gateways let our token do.
     """
 
     def __init__(
@@ -49,7 +56,9 @@ class Placement:
         self._gateway = endpoint
         self._gateways = {endpoint}
         self._unreachable: set[str] = set()
+        self._refused: dict[str, float] = {}
         self._doubted = False
+        self.grants = Grants()
 
     @property
     def gateway(self) -> str:
@@ -93,7 +102,15 @@ class Placement:
             base = self.rewrite(owner(uname, smap.tmap).public_net.direct_url)
         except ValueError:
             return ""
-        return "" if base in self._unreachable else base
+        if base in self._unreachable or self._refused.get(base, 0.0) > time.monotonic():
+            return ""
+        return base
+
+    def target_refused(self, base: str) -> None:
+        """Note that a target takes nothing but what gateways send it; it is asked later again."""
+        if base not in self._refused:
+            log.warning("target %s refuses direct access: its objects go by the gateway", base)
+        self._refused[base] = time.monotonic() + _REFUSED_S
 
     def target_failed(self, base: str, error: Exception) -> None:
         """Note that a target cannot be reached: it is not tried again with this map.

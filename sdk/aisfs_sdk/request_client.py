@@ -42,7 +42,6 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_USER_AGENT = "ais/python/aisfs-sdk"
 _DATA_PATHS = tuple(
     f"/{const.URL_PATH_VERSION}/{part}"
     for part in (const.URL_PATH_OBJECTS, const.URL_PATH_BUCKETS, "ml/")
@@ -236,7 +235,7 @@ class RequestClient:
         if self._era is None and call.path.startswith(_DATA_PATHS):
             _ = self.era
         if call.uname and not call.base and self.placement.stale:
-            self._learn_map()
+            self.refresh_map()
         return self._send(call)
 
     def _send(self, call: Call) -> Answer:
@@ -288,8 +287,11 @@ class RequestClient:
         log.info("%s: the token was refused, going on with a newer one", call)
         return self._exchange.attempt(call, deadline)
 
-    def _learn_map(self) -> None:
-        """Ask for the cluster map again; one thread does, others go on with what there is."""
+    def refresh_map(self) -> None:
+        """Ask for the cluster map again; one thread does, others go on with what there is.
+
+        AIS: GET /v1/daemon?what=smap. Never raises: without a map all goes by the gateway.
+        """
         if not self._map_lock.acquire(blocking=False):
             return
         try:

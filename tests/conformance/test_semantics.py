@@ -200,11 +200,22 @@ def test_c13_a_damaged_body_is_eio_and_never_data(store: StoreProcess) -> None:
         bucket.object(name).put_content(body)
         rule = {"method": "GET", "role": "target", "action": "corrupt", "after_bytes": 70_000}
         with Mount(store.endpoint, "ais://b") as mount:
-            store.faults([{**rule, "times": 1}])
+            store.faults([rule])
             with pytest.raises(OSError, match=raises(errno.EIO)):
                 (mount.path / name).read_bytes()
             store.faults([])
             assert (mount.path / name).read_bytes() == body
+
+
+def test_c13_a_small_body_damaged_on_its_way_is_fetched_again(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    body = os.urandom(100_000)
+    bucket.object("small").put_content(body)
+    with Mount(store.endpoint, "ais://b") as mount:
+        rule = {"method": "GET", "role": "target", "action": "corrupt", "after_bytes": 70_000}
+        store.faults([{**rule, "times": 1}])
+        assert (mount.path / "small").read_bytes() == body
+        assert store.struck() == 1
 
 
 def test_c13_a_cut_body_is_resumed(store: StoreProcess) -> None:

@@ -29,7 +29,8 @@ from aisfs.errors import (
     Unreachable,
     Unsupported,
 )
-from aisfs.store.aistore import _told_as_fs_error, connect
+from aisfs.store.aistore import connect
+from aisfs.store.failures import told_as_fs_error
 from aisfs.store.interface import Identity, Upload
 from aisfs_sdk import errors as theirs
 from tests.support.store import free_port
@@ -147,7 +148,7 @@ def instance(kind: type[BaseException]) -> BaseException:
 
 
 def told(error: BaseException) -> FsError:
-    with pytest.raises(FsError) as caught, _told_as_fs_error("trying"):
+    with pytest.raises(FsError) as caught, told_as_fs_error("trying"):
         raise error
     return caught.value
 

@@ -1,0 +1,346 @@
+"""Small reads on sockets of the event loop: no thread, no hand-over of the interpreter's lock.
+
+Serves `aistore`. A request goes straight to the target that owns the object, where the client may
+do that (the SDK's `placement` knows), else to the gateway and along its redirect. It is sent once:
+whatever is not the wanted bytes is `Declined`, and the SDK, which knows all the rest (retries,
+other gateways, tokens, what an error means), reads them again.
+
+    fill ─▶ idle or new connection ─▶ head ─▶ 200, 206 ─▶ the wanted object? ─▶ body ─▶ buffer
+                     ▲                 │ 30x                    │ no
+                     └── new address ──┘         anything else ─┴─▶ Declined
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections import defaultdict
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import trio
+
+from aisfs.errors import Corrupt
+from aisfs.store.replies import identity_of_whole, object_info, verify
+from aisfs_sdk import const
+from aisfs_sdk.exchange import DIRECT_REFUSED, MAX_REDIRECTS, REDIRECTS, redirected
+from aisfs_sdk.object_attributes import ObjectAttributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aisfs.config import BucketName
+    from aisfs.store.buckets import Buckets
+    from aisfs.store.interface import Identity, ObjectInfo
+    from aisfs_sdk import Client
+    from aisfs_sdk.calls import Call
+
+_HEAD_SIZE = 16 << 10
+"""Bytes of the first receive: the head, and all of a very small body."""
+
+_STEP = 256 << 10
+"""Most bytes of one receive, so that other requests have their turn."""
+
+_IDLE_S = 30.0
+"""How long an idle connection is kept: shorter than servers and middleboxes do."""
+
+
+class Declined(Exception):
+    """The bytes did not come this way; the text says why."""
+
+
+class DirectSource:
+    """`ChunkSource` on sockets of the loop.
+
+    Args:
+        client: gives addresses, token and TLS context.
+        buckets: the client's buckets.
+        connections: most requests at a time.
+    """
+
+    def __init__(self, client: Client, buckets: Buckets, connections: int) -> None:
+        self._client = client.request_client
+        self._placement = self._client.placement
+        self._buckets = buckets
+        self._slots = trio.Semaphore(connections)
+        self._idle: defaultdict[str, list[_Connection]] = defaultdict(list)
+        self._refreshing = False
+
+    async def fill(
+        self, bucket: BucketName, name: str, start: int, identity: Identity, buffer: memoryview
+    ) -> ObjectInfo:
+        """See `ChunkSource`. AIS: GET /v1/objects/B/O.
+
+        Raises:
+            Declined: the bytes have to be fetched another way.
+        """
+        if self._placement.stale and not self._refreshing:
+            await self._refresh_map()
+        try:
+            call = self._buckets.object(bucket, name).call(const.HTTP_METHOD_GET)
+        except ValueError as error:
+            raise Declined(str(error)) from None
+        whole = start == 0 and len(buffer) == identity.size
+        asked = "" if whole else f"Range: bytes={start}-{start + len(buffer) - 1}\r\n"
+        connect_s, idle_s = self._client.timeout
+        try:
+            self._slots.acquire_nowait()
+        except trio.WouldBlock:
+            await self._slots.acquire()
+        try:
+            # A body of at most 1 MiB that takes longer than a pause may last is not worth the wait.
+            with trio.fail_after((connect_s or 3600.0) + (idle_s or 3600.0)):
+                connection, head = await self._ask(call, asked)
+                attributes = ObjectAttributes(head)
+                try:
+                    ranged = not whole and bucket in self._buckets.range_checksums
+                    now = identity_of_whole(attributes, identity, range_checksum=ranged)
+                    if head.status != (200 if whole else 206) or head.length != len(buffer):
+                        raise Declined(f"status {head.status}, {head.length} bytes")
+                    if not now.same_content(identity):
+                        raise Declined("it is another content")
+                    await connection.body(buffer)
+                except BaseException:
+                    connection.close()
+                    raise
+            self._keep(connection, head)
+            if whole:
+                verify(name, buffer, now)
+        except (OSError, trio.TooSlowError, _Malformed, Corrupt) as error:
+            raise Declined(f"{type(error).__name__} {error}") from None
+        finally:
+            self._slots.release()
+        return object_info(name, attributes, now)
+
+    async def _refresh_map(self) -> None:
+        self._refreshing = True
+        try:
+            await trio.to_thread.run_sync(self._client.refresh_map, abandon_on_cancel=True)
+        finally:
+            self._refreshing = False
+
+    async def _ask(self, call: Call, asked: str) -> tuple[_Connection, _Head]:
+        """Send a request to where it belongs; return the answer's head and its connection."""
+        placement, token = self._placement, self._client.token
+        base = ""
+        if placement.grants.allows(token, call.method, call.uname):
+            base = placement.target_of(call.uname)
+        straight = bool(base)
+        base = base or placement.gateway
+        target = f"{call.path}?{call.query}" if call.query else call.path
+        for _ in range(MAX_REDIRECTS):
+            connection = await self._connection(base)
+            own = ""
+            gateway = placement.is_gateway(base)
+            if gateway and token:
+                own = f"{const.HEADER_AUTHORIZATION}: Bearer {token}\r\n"
+            try:
+                head = await connection.ask(target, asked + own)
+            except BaseException:
+                connection.close()
+                raise
+            if head.status < 300:
+                if gateway:
+                    placement.grants.note(token, call.method, call.uname)
+                return connection, head
+            if head.status not in REDIRECTS:
+                connection.close()
+                if straight and head.status in DIRECT_REFUSED:
+                    placement.target_refused(base)
+                raise Declined(f"{base} answered {head.status}")
+            location = head.get(const.HEADER_LOCATION, "")
+            await self._discard(connection, head)
+            if gateway:
+                placement.grants.note(token, call.method, call.uname)
+            base, target = redirected(call, base, target, location)
+            base = placement.rewrite(base)
+        raise Declined("too many redirects")
+
+    async def _discard(self, connection: _Connection, head: _Head) -> None:
+        """Be done with the few bytes of a redirect."""
+        if not 0 <= head.length <= _HEAD_SIZE:
+            connection.close()
+            return
+        try:
+            await connection.body(memoryview(bytearray(head.length)))
+        except BaseException:
+            connection.close()
+            raise
+        self._keep(connection, head)
+
+    # -- connections
+
+    async def _connection(self, base: str) -> _Connection:
+        idle = self._idle[base]
+        now = trio.current_time()
+        while idle:
+            connection = idle.pop()
+            if now - connection.rested_at < _IDLE_S:
+                return connection
+            connection.close()
+        connect_s, _ = self._client.timeout
+        try:
+            with trio.fail_after(connect_s or 3600.0):
+                return await _Connection.open(base, self._client.ssl_context)
+        except (OSError, trio.TooSlowError) as error:
+            if not self._placement.is_gateway(base):
+                self._placement.target_failed(base, error)
+            raise
+
+    def _keep(self, connection: _Connection, head: _Head) -> None:
+        if head.get(const.HEADER_CONNECTION, "").lower() == "close":
+            connection.close()
+            return
+        connection.rested_at = trio.current_time()
+        self._idle[connection.base].append(connection)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        for idle in self._idle.values():
+            for connection in idle:
+                connection.close()
+        self._idle.clear()
+
+
+class _Malformed(ValueError):
+    """What came is no answer of HTTP/1.1 that can be read here."""
+
+
+class _Head(dict[str, str]):
+    """Status and headers of an answer; names in any case.
+
+    Attributes:
+        status: HTTP status.
+        length: bytes of the body, -1 if that is not announced.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        first, *rows = data.decode("latin-1").split("\r\n")
+        version, _, rest = first.partition(" ")
+        if version != "HTTP/1.1" or not rest[:3].isdigit():
+            raise _Malformed(f"no answer of HTTP/1.1: {first[:40]!r}")
+        self.status = int(rest[:3])
+        self._repeated: dict[str, list[str]] = {}
+        for row in rows:
+            name, colon, value = row.partition(":")
+            if not colon:
+                raise _Malformed(f"no header: {row[:40]!r}")
+            key, value = name.lower(), value.strip()
+            if key in self:
+                self._repeated.setdefault(key, [super().__getitem__(key)]).append(value)
+            else:
+                self[key] = value
+        length = self.get(const.HEADER_CONTENT_LENGTH, "")
+        self.length = int(length) if length.isascii() and length.isdigit() else -1
+
+    def get(self, name: str, default: str = "") -> str:  # type: ignore[override]
+        return super().get(name.lower(), default)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name.lower())
+
+    def getlist(self, name: str) -> list[str]:
+        """Return each line of a header that may be repeated, in the order received."""
+        key = name.lower()
+        if key in self._repeated:
+            return self._repeated[key]
+        return [self[key]] if key in self else []
+
+
+class _Connection:
+    """One connection to one node: a request, its head, its body, and again.
+
+    Attributes:
+        base: URL of the node.
+        rested_at: when it became idle.
+    """
+
+    def __init__(self, sock: socket.socket, base: str) -> None:
+        self.base = base
+        self.rested_at = 0.0
+        self._sock = sock
+        self._host = urlsplit(base).netloc
+        self._received = bytearray(_HEAD_SIZE)
+        self._begin = 0
+        self._end = 0
+
+    @classmethod
+    async def open(cls, base: str, context: ssl.SSLContext) -> _Connection:
+        """Connect to a node. `OSError` if it cannot be reached or trusted."""
+        parts = urlsplit(base)
+        secure = parts.scheme == "https"
+        host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+        stream = await trio.open_tcp_stream(host, port)
+        sock = socket.socket(fileno=stream.socket.detach())
+        sock.setblocking(False)
+        if not secure:
+            return cls(sock, base)
+        secured = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        try:
+            await _when_ready(secured, secured.do_handshake)
+        except BaseException:
+            secured.close()
+            raise
+        return cls(secured, base)
+
+    async def ask(self, target: str, headers: str) -> _Head:
+        """Send a GET and return the head of its answer."""
+        request = (
+            f"GET {target} HTTP/1.1\r\n{const.HEADER_USER_AGENT}: {const.USER_AGENT}\r\n"
+            f"Host: {self._host}\r\n{headers}\r\n"
+        ).encode("latin-1")
+        left = memoryview(request)
+        while left:
+            sent = left
+            left = left[await _when_ready(self._sock, lambda: self._sock.send(sent), write=True) :]  # noqa: B023
+        self._begin = self._end = 0
+        searched = 0
+        while True:
+            self._end += await self._receive(memoryview(self._received)[self._end :])
+            at = self._received.find(b"\r\n\r\n", searched, self._end)
+            if at >= 0:
+                self._begin = at + 4
+                return _Head(bytes(self._received[:at]))
+            searched = max(self._end - 3, 0)
+            if self._end == len(self._received):
+                raise _Malformed("the head is too long")
+
+    async def body(self, buffer: memoryview) -> None:
+        """Receive a body that fills the buffer. `OSError` if it ends early."""
+        here = min(self._end - self._begin, len(buffer))
+        buffer[:here] = memoryview(self._received)[self._begin : self._begin + here]
+        self._begin += here
+        if self._begin < self._end:
+            raise _Malformed("more came than was announced")
+        while here < len(buffer):
+            here += await self._receive(buffer[here : here + _STEP])
+
+    async def _receive(self, into: memoryview) -> int:
+        count = await _when_ready(self._sock, lambda: self._sock.recv_into(into))
+        if count == 0:
+            raise OSError("the connection was closed")
+        return count
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._sock.close()
+
+
+async def _when_ready(
+    sock: socket.socket, operation: Callable[[], int | None], *, write: bool = False
+) -> int:
+    """Do a socket operation as soon as that is possible; without waiting if it is now."""
+    while True:
+        try:
+            return operation() or 0
+        except ssl.SSLWantReadError:
+            write = False
+        except ssl.SSLWantWriteError:
+            write = True
+        except BlockingIOError:
+            pass
+        if write:
+            await trio.lowlevel.wait_writable(sock)
+        else:
+            await trio.lowlevel.wait_readable(sock)

@@ -1,0 +1,148 @@
+"""Bytes of objects by the SDK's ObjectReader, in threads.
+
+All bulk reads come this way, and small ones where the direct way is closed.
+
+Serves `aistore`. Streams have a limiter of their own, so that readers who wait for room never keep
+metadata waiting.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import requests
+import trio
+
+from aisfs.errors import IoFailure, Stale
+from aisfs.store.failures import told_as_fs_error
+from aisfs.store.replies import identity_of_whole, object_info, verify
+from aisfs_sdk import deadline, errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aisfs.config import BucketName
+    from aisfs.store.buckets import Buckets
+    from aisfs.store.interface import BodySink, Identity, ObjectInfo
+    from aisfs_sdk.object_reader import ObjectReader
+
+MAX_TRIES = 3
+"""How often a torn body is resumed without a single new byte before its reader gets the error."""
+
+
+class ReaderSource:
+    """`ChunkSource` on ObjectReader; also streams."""
+
+    def __init__(self, buckets: Buckets, connections: int) -> None:
+        self._buckets = buckets
+        self._limiter = trio.CapacityLimiter(connections)
+
+    async def fill(
+        self, bucket: BucketName, name: str, start: int, identity: Identity, buffer: memoryview
+    ) -> ObjectInfo:
+        """See `ChunkSource`. A torn body is resumed. AIS: GET /v1/objects/B/O."""
+        sink = _Filling(buffer)
+        end = start + len(buffer)
+        told, tries = None, 0
+        while told is None:
+            before = sink.received
+            try:
+                told = await self._receive(bucket, name, start + before, end, identity, sink)
+            except IoFailure:
+                tries = tries + 1 if sink.received == before else 1
+                if tries >= MAX_TRIES:
+                    raise
+        if len(buffer) == identity.size:
+            verify(name, buffer, told.identity)
+        return told
+
+    async def stream(
+        self,
+        bucket: BucketName,
+        name: str,
+        start: int,
+        end: int,
+        identity: Identity,
+        sink: BodySink,
+    ) -> None:
+        """See `ObjectStore`. AIS: GET /v1/objects/B/O."""
+        await self._receive(bucket, name, start, end, identity, sink)
+
+    async def _receive(
+        self,
+        bucket: BucketName,
+        name: str,
+        start: int,
+        end: int,
+        identity: Identity,
+        sink: BodySink,
+    ) -> ObjectInfo:
+        """Send one GET, feed the sink, and return what the reply told of the object."""
+        obj = self._buckets.object(bucket, name)
+        whole = start == 0 and end == identity.size
+        byte_range = None if whole else f"bytes={start}-{end - 1}"
+        ranged = not whole and bucket in self._buckets.range_checksums
+        doing = f"reading {bucket.name}/{name}"
+        cancelled = threading.Event()
+        opened: list[ObjectReader] = []
+
+        def work() -> ObjectInfo:
+            with deadline(None, cancelled), told_as_fs_error(doing):
+                try:
+                    reader = obj.get(byte_range=byte_range, verify=False)  # who fills it does
+                except errors.InvalidRequestError as error:
+                    if error.status_code == requests.codes.requested_range_not_satisfiable:
+                        raise Stale(f"{doing}: the object is shorter now") from error
+                    raise
+                except errors.ErrObjNotFound as error:
+                    raise Stale(f"{doing}: the object was deleted after it was opened") from error
+                opened.append(reader)
+                with reader:
+                    now = identity_of_whole(reader.attributes, identity, range_checksum=ranged)
+                    if not now.same_content(identity):
+                        raise Stale(f"{doing}: the object changed after it was opened")
+                    sink.opened(now, reader.abort)
+                    _pump(reader, sink, end - start, doing)
+                    return object_info(name, reader.attributes, now)
+
+        try:
+            return await trio.to_thread.run_sync(
+                work, limiter=self._limiter, abandon_on_cancel=True
+            )
+        except trio.Cancelled:
+            cancelled.set()
+            for reader in opened:
+                reader.abort()
+            raise
+
+
+class _Filling:
+    """A `BodySink` for one buffer."""
+
+    def __init__(self, buffer: memoryview) -> None:
+        self.received = 0
+        self._buffer = buffer
+
+    def opened(self, identity: Identity, abort: Callable[[], None]) -> None:
+        """Nothing to note: the reply was compared already."""
+
+    def buffer(self) -> memoryview | None:
+        return self._buffer[self.received :] if self.received < len(self._buffer) else None
+
+    def filled(self, size: int) -> None:
+        self.received += size
+
+
+def _pump(reader: ObjectReader, sink: BodySink, size: int, doing: str) -> None:
+    """Receive a body into the sink's buffers."""
+    received = 0
+    while received < size:
+        buffer = sink.buffer()
+        if buffer is None:
+            return
+        count = reader.readinto(buffer)
+        if count == 0:
+            raise IoFailure(f"{doing}: the body ended after {received} of {size} bytes")
+        sink.filled(count)
+        received += count
