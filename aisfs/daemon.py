@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 import trio
 
+from aisfs.cache.fetch_ahead import FetchAhead
 from aisfs.cache.pages import PageCache
 from aisfs.cache.room import CacheRoom
 from aisfs.config import Config, ConfigError
@@ -129,12 +130,16 @@ async def _build(
     )
     resolver = Resolver(store, InodeTable(root), presentation, lifetimes, nursery)
     resolver.invalidate = invalidate_entry
+    room.renewed = resolver.renew
     try:
         await resolver.load_root(root)
     except NotFound as error:
         raise NotFound(f"there is no bucket {config.source}: {error}") from error
     quota = Quota(config.staging.quota or default_quota(state.staging))
-    workshop = Workshop(room, Uploader(store, state), state, quota, config.readahead.window)
+    fetch_ahead = FetchAhead(room)
+    workshop = Workshop(
+        room, fetch_ahead, Uploader(store, state), state, quota, config.readahead.window
+    )
     rules = await store.name_rules()
     return filesystem(resolver, workshop, rules, bucket_ops=config.mount.bucket_ops)
 

@@ -92,6 +92,10 @@ class PageCache:
             self._pages.move_to_end(key)
         return page
 
+    def peek(self, key: PageKey) -> Page | None:
+        """Return a page without marking it as used."""
+        return self._pages.get(key)
+
     def allocate(self, key: PageKey, size: int) -> Page | None:
         """Make an empty page, reclaiming the least recently used; None if all are in use."""
         need = size if size <= SMALL else PAGE_SIZE

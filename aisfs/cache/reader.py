@@ -44,7 +44,7 @@ class ContentReader:
         self.name = name
         self.identity = identity
         self.size = identity.size
-        self.content = room.next_content()
+        self.content = room.content_of(bucket, name, identity)
         self.users = 0
         self.broken: Corrupt | None = None
         self._streams: list[Stream] = []
@@ -154,26 +154,14 @@ class ContentReader:
         page = self.room.pages.allocate(key, self.page_size(index))
         if page is None:
             return None
-        page.filling = True
         try:
-            told = await self.room.store.fill(
-                self.bucket, self.name, index * PAGE_SIZE, self.identity, page.view
-            )
-            page.valid = page.size
-            if index == 0 and page.size < self.size:
-                self.checksum.start(0, told.identity)
-                self.checksum.take(0, page.view)
-        except FsError as error:
-            page.error = error
-            if isinstance(error, Corrupt):
-                self.broken = error
+            told = await self.room.fill(page, self.bucket, self.name, self.identity)
+        except Corrupt as error:
+            self._break(error)
             raise
-        finally:
-            page.filling = False
-            if not page.complete:
-                self.room.pages.discard(key)
-            if page.changed is not None:
-                self.room.wake()
+        if index == 0 and page.size < self.size:
+            self.checksum.start(0, told.identity)
+            self.checksum.take(0, page.view)
         return page
 
     # -- streams
@@ -205,11 +193,16 @@ class ContentReader:
         except FsError as failure:
             error = failure
             if isinstance(failure, Corrupt):
-                self.broken = failure
+                self._break(failure)
         finally:
             room.streams -= 1
             self._streams.remove(stream)
             stream.ended(error)
+
+    def _break(self, error: Corrupt) -> None:
+        """Read nothing more of this content, and let nobody find its pages again."""
+        self.broken = error
+        self.room.forget_content(self.bucket, self.name)
 
     async def _wait_for_predecessor(self, stream: Stream) -> None:
         """Wait for the stream that ends where this one starts: the checksum takes bytes in order.

@@ -7,20 +7,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cachetools
 import trio
 
 from aisfs.cache.pages import PAGE_SIZE
+from aisfs.errors import FsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aisfs.cache.pages import Page, PageCache
-    from aisfs.store.interface import ObjectStore
+    from aisfs.config import BucketName
+    from aisfs.store.interface import Identity, ObjectInfo, ObjectStore
 
 MAX_STREAMS = 24
 """Streams of one mount at a time; each holds a network thread."""
 
+KNOWN_CONTENTS = 32_768
+"""Contents whose pages are found again although nobody has them open; about 200 bytes each."""
+
 
 class CacheRoom:
-    """What all contents of a mount share: the pages, the store, where streams run."""
+    """What all contents of a mount share: the pages, the store, where streams run.
+
+    Attributes:
+        renewed: called with what each reply of a whole page told of its object: bucket, facts, and
+            when they were asked for.
+    """
 
     def __init__(self, store: ObjectStore, pages: PageCache, nursery: trio.Nursery) -> None:
         self.store = store
@@ -30,12 +43,63 @@ class CacheRoom:
         self.token = trio.lowlevel.current_trio_token()
         self.streams = 0
         self._awaited: set[Page] = set()
+        self.renewed: Callable[[BucketName, ObjectInfo, float], None] = _ignore
         self._contents = 0
+        self._known: cachetools.LRUCache[tuple[BucketName, str], tuple[Identity, int]] = (
+            cachetools.LRUCache(KNOWN_CONTENTS)
+        )
 
-    def next_content(self) -> int:
+    def content_of(self, bucket: BucketName, name: str, identity: Identity) -> int:
+        """Return the number of a content: the same as long as it is the same and remembered."""
+        if not identity.verifiable:
+            return self._next_content()
+        known = self._known.get((bucket, name))
+        if known is not None and known[0].same_content(identity):
+            return known[1]
+        number = self._next_content()
+        self._known[bucket, name] = identity, number
+        return number
+
+    def _next_content(self) -> int:
         """Return a number for a new content; never reused."""
         self._contents += 1
         return self._contents
+
+    def forget_content(self, bucket: BucketName, name: str) -> None:
+        """Let nobody find a content's pages again: they proved to be wrong."""
+        self._known.pop((bucket, name), None)
+
+    async def fill(
+        self, page: Page, bucket: BucketName, name: str, identity: Identity
+    ) -> ObjectInfo:
+        """Fetch a whole page with a request of its own; it goes if that fails.
+
+        Raises:
+            FsError: as `ChunkSource.fill`.
+        """
+        asked = trio.current_time()
+        page.filling = True
+        page.error = None
+        start, valid = page.key[1] * PAGE_SIZE, 0
+        try:
+            told = await self.store.fill(bucket, name, start, identity, page.view)
+            valid = page.size
+        except FsError as error:
+            page.error = error
+            raise
+        finally:
+            self.settle(page, valid)
+        self.renewed(bucket, told, asked)
+        return told
+
+    def settle(self, page: Page, valid: int) -> None:
+        """End the filling of a page: with all its bytes, or it goes."""
+        page.valid = valid
+        page.filling = False
+        if not page.complete:
+            self.pages.discard(page.key)
+        if page.changed is not None:
+            self.wake()
 
     @property
     def fair_window(self) -> int:
@@ -69,3 +133,7 @@ class CacheRoom:
     def wake_from_thread(self) -> None:
         """Schedule `wake`; many calls before the next turn of the loop cost one."""
         self.token.run_sync_soon(self.wake, idempotent=True)
+
+
+def _ignore(bucket: BucketName, info: ObjectInfo, asked: float) -> None:
+    """Do nothing: nobody wants to know."""

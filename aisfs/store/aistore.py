@@ -42,10 +42,10 @@ from aisfs_sdk import Client, ListObjectFlag, deadline, errors
 from aisfs_sdk.eras import Feature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aisfs.config import StoreConfig
-    from aisfs.store.interface import BodySink
+    from aisfs.store.interface import BodySink, Piece
     from aisfs_sdk.object import Object
 
 log = logging.getLogger(__name__)
@@ -221,6 +221,12 @@ class AISStore:
             except Declined as error:
                 log.debug("reading %s/%s goes by the SDK: %s", bucket.name, name, error)
         return await self._reader.fill(bucket, name, start, identity, buffer)
+
+    async def fill_many(
+        self, pieces: Sequence[Piece], filled: Callable[[Piece, ObjectInfo], None]
+    ) -> None:
+        """Fill the buffers of many small objects. AIS: GET /v1/objects/B/O."""
+        await (self._direct or self._reader).fill_many(pieces, filled)
 
     async def stream(
         self,

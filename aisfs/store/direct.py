@@ -27,19 +27,23 @@ from aisfs_sdk.exchange import DIRECT_REFUSED, MAX_REDIRECTS, REDIRECTS, redirec
 from aisfs_sdk.object_attributes import ObjectAttributes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aisfs.config import BucketName
     from aisfs.store.buckets import Buckets
-    from aisfs.store.interface import Identity, ObjectInfo
+    from aisfs.store.interface import Identity, ObjectInfo, Piece
     from aisfs_sdk import Client
     from aisfs_sdk.calls import Call
 
-_HEAD_SIZE = 16 << 10
-"""Bytes of the first receive: the head, and all of a very small body."""
+_HEAD_SIZE = 64 << 10
+"""Bytes of a receive that has no place in a page yet: heads, and small bodies with them."""
+
+_MAX_HEAD = 16 << 10
 
 _STEP = 256 << 10
 """Most bytes of one receive, so that other requests have their turn."""
+
+_NO_LIMIT_S = 3600.0
 
 _IDLE_S = 30.0
 """How long an idle connection is kept: shorter than servers and middleboxes do."""
@@ -82,35 +86,124 @@ class DirectSource:
             raise Declined(str(error)) from None
         whole = start == 0 and len(buffer) == identity.size
         asked = "" if whole else f"Range: bytes={start}-{start + len(buffer) - 1}\r\n"
-        connect_s, idle_s = self._client.timeout
+        await self._take_slot()
         try:
-            self._slots.acquire_nowait()
-        except trio.WouldBlock:
-            await self._slots.acquire()
-        try:
-            # A body of at most 1 MiB that takes longer than a pause may last is not worth the wait.
-            with trio.fail_after((connect_s or 3600.0) + (idle_s or 3600.0)):
+            with trio.fail_after(self._patience_s):
                 connection, head = await self._ask(call, asked)
-                attributes = ObjectAttributes(head)
                 try:
-                    ranged = not whole and bucket in self._buckets.range_checksums
-                    now = identity_of_whole(attributes, identity, range_checksum=ranged)
-                    if head.status != (200 if whole else 206) or head.length != len(buffer):
-                        raise Declined(f"status {head.status}, {head.length} bytes")
-                    if not now.same_content(identity):
-                        raise Declined("it is another content")
-                    await connection.body(buffer)
+                    info = await self._receive(connection, head, bucket, name, identity, buffer)
                 except BaseException:
                     connection.close()
                     raise
             self._keep(connection, head)
-            if whole:
-                verify(name, buffer, now)
-        except (OSError, trio.TooSlowError, _Malformed, Corrupt) as error:
+        except _TROUBLE as error:
             raise Declined(f"{type(error).__name__} {error}") from None
         finally:
             self._slots.release()
+        return info
+
+    async def fill_many(
+        self, pieces: Sequence[Piece], filled: Callable[[Piece, ObjectInfo], None]
+    ) -> None:
+        """See `ChunkSource`: requests that go to one target are sent together (pipelined)."""
+        if self._placement.stale and not self._refreshing:
+            await self._refresh_map()
+        straight: defaultdict[str, list[tuple[Piece, str]]] = defaultdict(list)
+        others = []
+        token = self._client.token
+        for piece in pieces:
+            try:
+                call = self._buckets.object(piece.bucket, piece.info.name).call("GET")
+            except ValueError:
+                continue  # no cluster keeps such an object
+            granted = self._placement.grants.allows(token, call.method, call.uname)
+            base = self._placement.target_of(call.uname) if granted else ""
+            if base:
+                straight[base].append((piece, f"{call.path}?{call.query}"))
+            else:
+                others.append(piece)
+        async with trio.open_nursery() as nursery:
+            for base, part in straight.items():
+                nursery.start_soon(self._fill_from, base, part, filled)
+            for piece in others:
+                nursery.start_soon(self._fill_one, piece, filled)
+
+    async def _fill_one(self, piece: Piece, filled: Callable[[Piece, ObjectInfo], None]) -> None:
+        info = piece.info
+        try:
+            told = await self.fill(piece.bucket, info.name, 0, info.identity, piece.buffer)
+        except Declined:
+            return
+        filled(piece, told)
+
+    async def _fill_from(
+        self,
+        base: str,
+        part: list[tuple[Piece, str]],
+        filled: Callable[[Piece, ObjectInfo], None],
+    ) -> None:
+        """Ask one target for several objects at once; the first trouble ends it."""
+        await self._take_slot()
+        try:
+            connection = await self._connection(base)
+            try:
+                with trio.fail_after(self._patience_s) as patience:
+                    await connection.send("".join([connection.request(t, "") for _, t in part]))
+                    head = None
+                    for piece, _ in part:
+                        patience.deadline = trio.current_time() + self._patience_s
+                        head = await connection.head()
+                        if head.status in DIRECT_REFUSED:
+                            self._placement.target_refused(base)
+                        name, identity = piece.info.name, piece.info.identity
+                        told = await self._receive(
+                            connection, head, piece.bucket, name, identity, piece.buffer
+                        )
+                        filled(piece, told)
+            except BaseException:
+                connection.close()
+                raise
+            if head is not None:
+                self._keep(connection, head)
+        except (Declined, *_TROUBLE):
+            return
+        finally:
+            self._slots.release()
+
+    async def _receive(
+        self,
+        connection: _Connection,
+        head: _Head,
+        bucket: BucketName,
+        name: str,
+        identity: Identity,
+        buffer: memoryview,
+    ) -> ObjectInfo:
+        """Receive the body of an answer that has to be the wanted bytes."""
+        whole = len(buffer) == identity.size
+        attributes = ObjectAttributes(head)
+        ranged = not whole and bucket in self._buckets.range_checksums
+        now = identity_of_whole(attributes, identity, range_checksum=ranged)
+        if head.status != (200 if whole else 206) or head.length != len(buffer):
+            raise Declined(f"status {head.status}, {head.length} bytes")
+        if not now.same_content(identity):
+            raise Declined("it is another content")
+        await connection.body(buffer)
+        if whole:
+            verify(name, buffer, now)
         return object_info(name, attributes, now)
+
+    async def _take_slot(self) -> None:
+        try:
+            self._slots.acquire_nowait()
+        except trio.WouldBlock:
+            await self._slots.acquire()
+
+    @property
+    def _patience_s(self) -> float:
+        """Seconds for a body of at most 1 MiB: after a longer pause the other way is taken."""
+        connect_s, idle_s = self._client.timeout
+        return (connect_s or _NO_LIMIT_S) + (idle_s or _NO_LIMIT_S)
 
     async def _refresh_map(self) -> None:
         self._refreshing = True
@@ -135,7 +228,8 @@ class DirectSource:
             if gateway and token:
                 own = f"{const.HEADER_AUTHORIZATION}: Bearer {token}\r\n"
             try:
-                head = await connection.ask(target, asked + own)
+                await connection.send(connection.request(target, asked + own))
+                head = await connection.head()
             except BaseException:
                 connection.close()
                 raise
@@ -158,7 +252,7 @@ class DirectSource:
 
     async def _discard(self, connection: _Connection, head: _Head) -> None:
         """Be done with the few bytes of a redirect."""
-        if not 0 <= head.length <= _HEAD_SIZE:
+        if not 0 <= head.length <= _MAX_HEAD:
             connection.close()
             return
         try:
@@ -180,7 +274,7 @@ class DirectSource:
             connection.close()
         connect_s, _ = self._client.timeout
         try:
-            with trio.fail_after(connect_s or 3600.0):
+            with trio.fail_after(connect_s or _NO_LIMIT_S):
                 return await _Connection.open(base, self._client.ssl_context)
         except (OSError, trio.TooSlowError) as error:
             if not self._placement.is_gateway(base):
@@ -188,7 +282,7 @@ class DirectSource:
             raise
 
     def _keep(self, connection: _Connection, head: _Head) -> None:
-        if head.get(const.HEADER_CONNECTION, "").lower() == "close":
+        if head.get(const.HEADER_CONNECTION, "").lower() == "close" or not connection.at_rest:
             connection.close()
             return
         connection.rested_at = trio.current_time()
@@ -260,7 +354,9 @@ class _Connection:
         self.base = base
         self.rested_at = 0.0
         self._sock = sock
-        self._host = urlsplit(base).netloc
+        self._own_headers = (
+            f"Host: {urlsplit(base).netloc}\r\n{const.HEADER_USER_AGENT}: {const.USER_AGENT}\r\n"
+        )
         self._received = bytearray(_HEAD_SIZE)
         self._begin = 0
         self._end = 0
@@ -284,37 +380,51 @@ class _Connection:
             raise
         return cls(secured, base)
 
-    async def ask(self, target: str, headers: str) -> _Head:
-        """Send a GET and return the head of its answer."""
-        request = (
-            f"GET {target} HTTP/1.1\r\n{const.HEADER_USER_AGENT}: {const.USER_AGENT}\r\n"
-            f"Host: {self._host}\r\n{headers}\r\n"
-        ).encode("latin-1")
-        left = memoryview(request)
+    def request(self, target: str, headers: str) -> str:
+        """Return a GET as it is sent."""
+        return f"GET {target} HTTP/1.1\r\n{self._own_headers}{headers}\r\n"
+
+    async def send(self, requests: str) -> None:
+        """Send one request, or several whose answers come in the same order."""
+        left = memoryview(requests.encode("latin-1"))
         while left:
-            sent = left
-            left = left[await _when_ready(self._sock, lambda: self._sock.send(sent), write=True) :]  # noqa: B023
-        self._begin = self._end = 0
-        searched = 0
+            part = left[:]
+            left = left[await _when_ready(self._sock, lambda: self._sock.send(part), write=True) :]  # noqa: B023
+
+    async def head(self) -> _Head:
+        """Receive the head of the next answer."""
+        received = self._received
+        searched = self._begin
         while True:
-            self._end += await self._receive(memoryview(self._received)[self._end :])
-            at = self._received.find(b"\r\n\r\n", searched, self._end)
+            at = received.find(b"\r\n\r\n", searched, self._end)
             if at >= 0:
+                head = _Head(bytes(received[self._begin : at]))
                 self._begin = at + 4
-                return _Head(bytes(self._received[:at]))
-            searched = max(self._end - 3, 0)
-            if self._end == len(self._received):
-                raise _Malformed("the head is too long")
+                return head
+            searched = max(self._end - 3, self._begin)
+            if self._end == len(received):
+                if self._begin == 0:
+                    raise _Malformed("the head is too long")
+                received[: self._end - self._begin] = received[self._begin : self._end]
+                self._end -= self._begin
+                searched -= self._begin
+                self._begin = 0
+            self._end += await self._receive(memoryview(received)[self._end :])
 
     async def body(self, buffer: memoryview) -> None:
         """Receive a body that fills the buffer. `OSError` if it ends early."""
         here = min(self._end - self._begin, len(buffer))
         buffer[:here] = memoryview(self._received)[self._begin : self._begin + here]
         self._begin += here
-        if self._begin < self._end:
-            raise _Malformed("more came than was announced")
+        if self._begin == self._end:
+            self._begin = self._end = 0
         while here < len(buffer):
             here += await self._receive(buffer[here : here + _STEP])
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing came beyond the answers that were read."""
+        return self._begin == self._end
 
     async def _receive(self, into: memoryview) -> int:
         count = await _when_ready(self._sock, lambda: self._sock.recv_into(into))
@@ -325,6 +435,10 @@ class _Connection:
     def close(self) -> None:
         """Close the connection."""
         self._sock.close()
+
+
+_TROUBLE = (OSError, trio.TooSlowError, _Malformed, Corrupt)
+"""What makes a request go the other way, beside `Declined`."""
 
 
 async def _when_ready(

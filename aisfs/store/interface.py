@@ -14,7 +14,7 @@ from aisfs.config import BucketName
 from aisfs_sdk.checksums import Digest, new_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "BodySink",
@@ -27,6 +27,7 @@ __all__ = [
     "NameRules",
     "ObjectInfo",
     "ObjectStore",
+    "Piece",
     "Upload",
     "new_digest",
 ]
@@ -140,6 +141,19 @@ class Upload:
     attributes: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """A small whole object that is wanted, and where its bytes go.
+
+    Attributes:
+        buffer: of exactly `info.identity.size` bytes, at least one.
+    """
+
+    bucket: BucketName
+    info: ObjectInfo
+    buffer: memoryview
+
+
 class BodySink(Protocol):
     """Receives a streamed body; called in the store's network thread."""
 
@@ -173,6 +187,15 @@ class ChunkSource(Protocol):
             Stale: the object is not `identity` (any more).
             Corrupt: the bytes are not those that were stored.
             FsError: the cluster's failure, after resuming did not help.
+        """
+
+    async def fill_many(
+        self, pieces: Sequence[Piece], filled: Callable[[Piece, ObjectInfo], None]
+    ) -> None:
+        """Fill the buffers of many small objects, with fewer round-trips than objects.
+
+        Calls `filled` (in the loop) for each one that came whole and right, with what its reply
+        told, and passes over the others: who reads them learns what is wrong.
         """
 
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 import requests
 import trio
 
-from aisfs.errors import IoFailure, Stale
+from aisfs.errors import FsError, IoFailure, Stale
 from aisfs.store.failures import told_as_fs_error
 from aisfs.store.replies import identity_of_whole, object_info, verify
 from aisfs_sdk import deadline, errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aisfs.config import BucketName
     from aisfs.store.buckets import Buckets
-    from aisfs.store.interface import BodySink, Identity, ObjectInfo
+    from aisfs.store.interface import BodySink, Identity, ObjectInfo, Piece
     from aisfs_sdk.object_reader import ObjectReader
 
 MAX_TRIES = 3
@@ -56,6 +56,19 @@ class ReaderSource:
         if len(buffer) == identity.size:
             verify(name, buffer, told.identity)
         return told
+
+    async def fill_many(
+        self, pieces: Sequence[Piece], filled: Callable[[Piece, ObjectInfo], None]
+    ) -> None:
+        """See `ChunkSource`: one request for each."""
+        for piece in pieces:
+            try:
+                told = await self.fill(
+                    piece.bucket, piece.info.name, 0, piece.info.identity, piece.buffer
+                )
+            except FsError:
+                continue
+            filled(piece, told)
 
     async def stream(
         self,

@@ -135,8 +135,8 @@ class Filesystem:
             self._let_go(node)
 
     def _let_go(self, node: Node) -> None:
-        if self._table.forget_if_unused(node) and isinstance(node, FileNode):
-            self._resolver.retire_reader(node)
+        if self._table.forget_if_unused(node) and isinstance(node, FileNode) and node.reader:
+            node.reader.rest()  # its pages stay: the next look finds them
 
     async def getattr(self, ino: int) -> Node:
         """Return a node with attributes younger than their TTL. Kernel: FUSE_GETATTR."""

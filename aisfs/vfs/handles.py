@@ -29,8 +29,10 @@ from aisfs.store.interface import ObjectInfo
 from aisfs.vfs.attributes import encode
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import split
+from aisfs.vfs.scans import Scans
 
 if TYPE_CHECKING:
+    from aisfs.cache.fetch_ahead import FetchAhead
     from aisfs.cache.room import CacheRoom
     from aisfs.staging.quota import Quota
     from aisfs.staging.state import StateDirectory
@@ -54,6 +56,7 @@ class FileHandle:
     Attributes:
         reader: the content that the handle pinned; None while there is none on the cluster.
         epoch: the node's at pinning; when this mount stores a new content, the handle follows.
+        begun: whether anything was read.
         lineage: the node's at opening; once others stored another content, the handle is left with
             what it pinned: what the node holds since then is no later state of that content.
     """
@@ -66,6 +69,7 @@ class FileHandle:
     reader: ContentReader | None
     epoch: int
     lineage: int
+    begun: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -134,6 +138,7 @@ class Workshop:
     """Where open files get their parts from."""
 
     room: CacheRoom
+    fetch_ahead: FetchAhead
     uploader: Uploader
     state: StateDirectory
     quota: Quota
@@ -159,6 +164,7 @@ class OpenFiles:
     def __init__(self, resolver: Resolver, workshop: Workshop) -> None:
         self._resolver = resolver
         self._workshop = workshop
+        self._scans = Scans(resolver.table, workshop.fetch_ahead)
 
     # -- opening and closing
 
@@ -168,12 +174,13 @@ class OpenFiles:
         Kernel: FUSE_OPEN, with O_TRUNC in `flags` instead of a setattr.
         """
         writable = flags & os.O_ACCMODE != os.O_RDONLY
-        async with node.lock:  # waits for a commit in flight (C7)
-            if writable:
-                staged = self._stage(node)
-                if flags & os.O_TRUNC and staged.size:
-                    await self._truncate(node, staged, 0)
-                node.writers += 1
+        if writable or node.lock.locked():
+            async with node.lock:  # waits for a commit in flight (C7)
+                if writable:
+                    staged = self._stage(node)
+                    if flags & os.O_TRUNC and staged.size:
+                        await self._truncate(node, staged, 0)
+                    node.writers += 1
         reader = self._pin(node)
         return FileHandle(
             node,
@@ -287,7 +294,15 @@ class OpenFiles:
         reader = handle.reader
         if reader is None or not handle.readable:
             return None
+        if not handle.begun:
+            self._begin(handle, reader)
         return reader.read_at_once(offset, size, handle.pattern)
+
+    def _begin(self, handle: FileHandle, reader: ContentReader) -> None:
+        """Take note of the first read of a handle, for what is read next."""
+        handle.begun = True
+        self._workshop.fetch_ahead.reads(reader.content)
+        self._scans.reads(handle.node)
 
     async def read(self, handle: FileHandle, offset: int, size: int) -> bytes | memoryview:
         """Return up to `size` bytes; short only at the end of the file.

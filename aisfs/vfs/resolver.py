@@ -324,6 +324,12 @@ class Resolver:
             node.checked_at = max(node.checked_at, arrived)
         return node
 
+    def renew(self, bucket: BucketName, info: ObjectInfo, asked: float) -> None:
+        """Take what a reply with an object's content told of it (C3: it renews the object)."""
+        node = self.table.find(bucket, info.name)
+        if isinstance(node, FileNode):
+            self._file_node(bucket, info, asked, trio.current_time())
+
     def _file_node(
         self, bucket: BucketName | None, info: ObjectInfo, started: float, arrived: float
     ) -> FileNode:
