@@ -65,12 +65,16 @@ LAST_COMPONENT_3_17 = 242
 class AISStore:
     """`ObjectStore` on the SDK."""
 
-    def __init__(self, client: Client, connections: int, *, direct: bool = True) -> None:
+    def __init__(
+        self, client: Client, connections: int, idle_timeout_s: float, *, direct: bool = True
+    ) -> None:
         self._client = client
         self._calls = trio.CapacityLimiter(connections)
         self._buckets = Buckets(client)
-        self._reader = ReaderSource(self._buckets, connections)
-        self._direct = DirectSource(client, self._buckets, connections) if direct else None
+        self._reader = ReaderSource(self._buckets, connections, idle_timeout_s)
+        self._direct: DirectSource | None = None
+        if direct:
+            self._direct = DirectSource(client, self._buckets, connections, idle_timeout_s)
 
     async def _call(self, doing: str, work: Callable[[], T], seconds: float | None = None) -> T:
         """Run SDK calls in a thread, within one deadline.
@@ -349,7 +353,9 @@ def connect(config: StoreConfig) -> AISStore:
         )
     except (ValueError, OSError) as error:
         raise Invalid(f"{config.endpoint}: {error}") from error
-    return AISStore(client, config.connections, direct=config.transport == "direct")
+    return AISStore(
+        client, config.connections, config.idle_timeout_s, direct=config.transport == "direct"
+    )
 
 
 def _token(config: StoreConfig) -> str | None:

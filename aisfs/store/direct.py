@@ -60,12 +60,16 @@ class DirectSource:
         client: gives addresses, token and TLS context.
         buckets: the client's buckets.
         connections: most requests at a time.
+        idle_timeout_s: longest pause within an answer.
     """
 
-    def __init__(self, client: Client, buckets: Buckets, connections: int) -> None:
+    def __init__(
+        self, client: Client, buckets: Buckets, connections: int, idle_timeout_s: float
+    ) -> None:
         self._client = client.request_client
         self._placement = self._client.placement
         self._buckets = buckets
+        self._idle_timeout_s = idle_timeout_s
         self._slots = trio.Semaphore(connections)
         self._idle: defaultdict[str, list[_Connection]] = defaultdict(list)
         self._refreshing = False
@@ -88,8 +92,9 @@ class DirectSource:
         asked = "" if whole else f"Range: bytes={start}-{start + len(buffer) - 1}\r\n"
         await self._take_slot()
         try:
-            with trio.fail_after(self._patience_s):
+            with trio.fail_after(self._first_byte_s) as patience:
                 connection, head = await self._ask(call, asked)
+                patience.deadline = trio.current_time() + self._idle_timeout_s
                 try:
                     info = await self._receive(connection, head, bucket, name, identity, buffer)
                 except BaseException:
@@ -147,12 +152,13 @@ class DirectSource:
         try:
             connection = await self._connection(base)
             try:
-                with trio.fail_after(self._patience_s) as patience:
+                with trio.fail_after(self._first_byte_s) as patience:
                     await connection.send("".join([connection.request(t, "") for _, t in part]))
                     head = None
                     for piece, _ in part:
-                        patience.deadline = trio.current_time() + self._patience_s
+                        patience.deadline = trio.current_time() + self._first_byte_s
                         head = await connection.head()
+                        patience.deadline = trio.current_time() + self._idle_timeout_s
                         if head.status in DIRECT_REFUSED:
                             self._placement.target_refused(base)
                         name, identity = piece.info.name, piece.info.identity
@@ -200,10 +206,10 @@ class DirectSource:
             await self._slots.acquire()
 
     @property
-    def _patience_s(self) -> float:
-        """Seconds for a body of at most 1 MiB: after a longer pause the other way is taken."""
-        connect_s, idle_s = self._client.timeout
-        return (connect_s or _NO_LIMIT_S) + (idle_s or _NO_LIMIT_S)
+    def _first_byte_s(self) -> float:
+        """Seconds until an answer has to begin: as the SDK's limit, connecting included."""
+        connect_s, first_byte_s = self._client.timeout
+        return (connect_s or _NO_LIMIT_S) + (first_byte_s or _NO_LIMIT_S)
 
     async def _refresh_map(self) -> None:
         self._refreshing = True

@@ -34,8 +34,9 @@ MAX_TRIES = 3
 class ReaderSource:
     """`ChunkSource` on ObjectReader; also streams."""
 
-    def __init__(self, buckets: Buckets, connections: int) -> None:
+    def __init__(self, buckets: Buckets, connections: int, idle_timeout_s: float) -> None:
         self._buckets = buckets
+        self._idle_timeout_s = idle_timeout_s
         self._limiter = trio.CapacityLimiter(connections)
 
     async def fill(
@@ -111,6 +112,7 @@ class ReaderSource:
                 except errors.ErrObjNotFound as error:
                     raise Stale(f"{doing}: the object was deleted after it was opened") from error
                 opened.append(reader)
+                reader.limit_silence(self._idle_timeout_s)
                 with reader:
                     now = identity_of_whole(reader.attributes, identity, range_checksum=ranged)
                     if not now.same_content(identity):

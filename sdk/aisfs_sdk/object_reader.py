@@ -119,6 +119,15 @@ class ObjectReader:
         """Bytes still to come; None where the cluster does not know it in advance."""
         return self._remaining
 
+    def limit_silence(self, seconds: float | None) -> None:
+        """Let reads from now on fail with `requests.Timeout` after so long without a byte.
+
+        Args:
+            seconds: None for no limit; until this call the client's limit holds.
+        """
+        if self._socket is not None:
+            self._socket.settimeout(seconds)
+
     # ---- reading ----
 
     def readinto(self, buffer: memoryview | bytearray) -> int:

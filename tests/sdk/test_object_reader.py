@@ -286,6 +286,14 @@ def test_silence_ends_in_a_timeout() -> None:
             reader.readinto(bytearray(1000))
 
 
+def test_silence_within_a_body_has_a_limit_of_its_own() -> None:
+    with Wire(lambda request: http(200, b"x" * 100, length=1000, then="hang")) as wire:
+        reader = Client(wire.endpoint, timeout=(3, None)).bucket("b").object("o").get()
+        reader.limit_silence(0.2)
+        with pytest.raises(requests.Timeout):
+            reader.read_all()
+
+
 def test_closing_half_way_drops_the_connection() -> None:
     with Wire(lambda request: http(200, b"x" * 100)) as wire:
         client = Client(wire.endpoint)

@@ -67,6 +67,18 @@ def test_cut_sends_so_much_of_the_body(store: StoreProcess, target: str, after: 
     assert body == BODY[:after]
 
 
+@pytest.mark.parametrize("after", [0, 1000])
+def test_short_is_a_whole_answer_with_less_in_it(
+    store: StoreProcess, target: str, after: int
+) -> None:
+    whole = get(store, target)
+    store.faults([{"action": "short", "role": "target", "after_bytes": after}])
+    answer = get(store, target)
+    assert (answer.status, answer.body) == (200, BODY[:after])
+    assert answer.get("Content-Length") == str(after)
+    assert answer.get("Ais-Checksum-Value") == whole.get("Ais-Checksum-Value") != ""
+
+
 def test_cut_without_a_body_loses_the_answer_but_not_the_work(
     store: StoreProcess, target: str
 ) -> None:

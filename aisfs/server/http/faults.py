@@ -10,7 +10,8 @@ Only `action` is required. `delay` waits, then serves; `error` answers `status`;
 that; `redirect-loop` redirects to the same URL; `cut` sends `after_bytes` of the body and closes
 (without a body: closes instead of answering, the work having been done); `stall` sends
 `after_bytes`, then nothing for `seconds`, then the rest; `corrupt` flips a bit of the body's byte
-at `after_bytes`; `wrong-checksum` announces another checksum than the body's; `slow` sends
+at `after_bytes`; `short` announces and sends only `after_bytes` of the body, all other headers
+being those of the whole; `wrong-checksum` announces another checksum than the body's; `slow` sends
 `after_bytes` at once and the rest in ten parts over `seconds`. `cut-upload` closes after reading
 `after_bytes` of the request's body. `refuse-direct` answers 403 to what no gateway redirected here.
 The first rule that matches and strikes (`times` left, `probability`) decides.
@@ -26,8 +27,8 @@ import msgspec
 from aisfs.server.http.errors import AisError
 
 ACTIONS = {
-    "delay", "error", "cut", "stall", "slow", "corrupt", "wrong-checksum", "redirect-loop", "429",
-    "cut-upload", "refuse-direct",
+    "delay", "error", "cut", "stall", "slow", "corrupt", "short", "wrong-checksum", "redirect-loop",
+    "429", "cut-upload", "refuse-direct",
 }  # fmt: skip
 ROLES = {"proxy", "target", "any"}
 CORRUPT_BIT = 0x01

@@ -47,11 +47,13 @@ async def serve_with_fault(app: App, call: Call, rule: Rule) -> web.StreamRespon
         return reply
     if rule.action == "corrupt":
         reply.body = corrupt(reply.content, rule.after_bytes) or None
-        return reply
-    if rule.action == "wrong-checksum":
+    elif rule.action == "short":
+        reply.body = reply.content[: rule.after_bytes] or None
+    elif rule.action == "wrong-checksum":
         _falsify_checksum(reply)
-        return reply
-    return await _partial(call, reply, rule)
+    else:
+        return await _partial(call, reply, rule)
+    return reply
 
 
 def _refusal(app: App, call: Call, rule: Rule) -> Reply:

@@ -38,7 +38,7 @@ async def direct(endpoint: str, *, straight: bool = True) -> AsyncIterator[Direc
     client = Client(endpoint, timeout=(1.0, 0.7))
     if straight:
         await trio.to_thread.run_sync(client.cluster().get_info)
-    source = DirectSource(client, Buckets(client), 4)
+    source = DirectSource(client, Buckets(client), 4, 0.7)
     yield source
     source.close()
     client.close()
