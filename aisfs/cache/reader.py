@@ -11,6 +11,7 @@ it.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from aisfs.cache.checksum import RunningChecksum
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from aisfs.cache.room import CacheRoom
     from aisfs.config import BucketName
     from aisfs.store.interface import Identity
+
+log = logging.getLogger(__name__)
 
 MAX_TRIES = 3
 """How often a torn body is resumed without a single new byte before the readers get the error."""
@@ -117,10 +120,12 @@ class ContentReader:
                 self._read_ahead(index * PAGE_SIZE + end, pattern)
                 return page.view[start:end]
             if page is None and (not pattern.established or self.size <= PAGE_SIZE):
-                page = await self._fill(index)
+                page = await self._fill(index, end)
                 if page is None:
                     base = index * PAGE_SIZE
                     return await self._read_once(base + start, base + end)
+                if page.error is not None:
+                    raise page.error
                 continue
             if page is None or not page.filling:
                 valid = 0 if page is None else page.valid
@@ -148,21 +153,39 @@ class ContentReader:
         await self.room.store.fill(self.bucket, self.name, offset, self.identity, memoryview(data))
         return memoryview(data)
 
-    async def _fill(self, index: int) -> Page | None:
-        """Fetch one page with a request of its own; None if there is no memory for it."""
-        key = (self.content, index)
-        page = self.room.pages.allocate(key, self.page_size(index))
+    async def _fill(self, index: int, needed: int) -> Page | None:
+        """Fetch one page with a request of its own; return once it has `needed` bytes.
+
+        Returns:
+            None if there is no memory for it.
+        """
+        page = self.room.pages.allocate((self.content, index), self.page_size(index))
         if page is None:
             return None
+        page.filling = True
+        if page.size == self.size:
+            await self._fetch(page)
+        else:
+            self.room.nursery.start_soon(self._fetch, page)
+            while page.filling and page.valid < needed:
+                await self.room.wait_for_change(page, needed)
+        return page
+
+    async def _fetch(self, page: Page) -> None:
+        """Fill a page; what goes wrong is its error."""
         try:
             told = await self.room.fill(page, self.bucket, self.name, self.identity)
+            if page.key[1] == 0 and page.size < self.size:
+                self.checksum.start(0, told.identity)
+                self.checksum.take(0, page.view)
         except Corrupt as error:
+            page.error = error
             self._break(error)
-            raise
-        if index == 0 and page.size < self.size:
-            self.checksum.start(0, told.identity)
-            self.checksum.take(0, page.view)
-        return page
+        except FsError:
+            pass  # the page says it to its readers
+        except Exception as error:  # a bug must not end the mount
+            page.error = IoFailure(f"reading {self.name}: {error!r}")
+            log.exception("filling a page")
 
     # -- streams
 

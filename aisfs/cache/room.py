@@ -5,6 +5,7 @@ Serves `reader` and `stream`.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import cachetools
@@ -74,6 +75,8 @@ class CacheRoom:
     ) -> ObjectInfo:
         """Fetch a whole page with a request of its own; it goes if that fails.
 
+        Of a page that is not the whole content readers get what is there already.
+
         Raises:
             FsError: as `ChunkSource.fill`.
         """
@@ -82,7 +85,9 @@ class CacheRoom:
         page.error = None
         start, valid = page.key[1] * PAGE_SIZE, 0
         try:
-            told = await self.store.fill(bucket, name, start, identity, page.view)
+            whole = page.size == identity.size
+            progress = None if whole else functools.partial(self._grown, page)
+            told = await self.store.fill(bucket, name, start, identity, page.view, progress)
             valid = page.size
         except FsError as error:
             page.error = error
@@ -91,6 +96,12 @@ class CacheRoom:
             self.settle(page, valid)
         self.renewed(bucket, told, asked)
         return told
+
+    def _grown(self, page: Page, valid: int) -> None:
+        """Let readers have the first `valid` bytes of a page that is being filled."""
+        page.valid = valid
+        if page.changed is not None:
+            self.wake()
 
     def settle(self, page: Page, valid: int) -> None:
         """End the filling of a page: with all its bytes, or it goes."""

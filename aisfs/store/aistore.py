@@ -216,12 +216,18 @@ class AISStore:
         return await self._call(f"listing {bucket.name}/{prefix}", work, CALL_DEADLINE_S)
 
     async def fill(
-        self, bucket: BucketName, name: str, start: int, identity: Identity, buffer: memoryview
+        self,
+        bucket: BucketName,
+        name: str,
+        start: int,
+        identity: Identity,
+        buffer: memoryview,
+        progress: Callable[[int], None] | None = None,
     ) -> ObjectInfo:
         """Fill `buffer` with an object's bytes. AIS: GET /v1/objects/B/O."""
         if self._direct is not None:
             try:
-                return await self._direct.fill(bucket, name, start, identity, buffer)
+                return await self._direct.fill(bucket, name, start, identity, buffer, progress)
             except Declined as error:
                 log.debug("reading %s/%s goes by the SDK: %s", bucket.name, name, error)
         return await self._reader.fill(bucket, name, start, identity, buffer)

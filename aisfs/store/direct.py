@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import trio
 
 from aisfs.errors import Corrupt
+from aisfs.store.interface import ObjectInfo, Piece
 from aisfs.store.replies import identity_of_whole, object_info, verify
 from aisfs_sdk import const
 from aisfs_sdk.exchange import DIRECT_REFUSED, MAX_REDIRECTS, REDIRECTS, redirected
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from aisfs.config import BucketName
     from aisfs.store.buckets import Buckets
-    from aisfs.store.interface import Identity, ObjectInfo, Piece
+    from aisfs.store.interface import Identity
     from aisfs_sdk import Client
     from aisfs_sdk.calls import Call
 
@@ -40,8 +41,8 @@ _HEAD_SIZE = 64 << 10
 
 _MAX_HEAD = 16 << 10
 
-_STEP = 256 << 10
-"""Most bytes of one receive, so that other requests have their turn."""
+_STEP = 128 << 10
+"""Most bytes of one receive: a first read is answered when so much is there."""
 
 _NO_LIMIT_S = 3600.0
 
@@ -75,7 +76,13 @@ class DirectSource:
         self._refreshing = False
 
     async def fill(
-        self, bucket: BucketName, name: str, start: int, identity: Identity, buffer: memoryview
+        self,
+        bucket: BucketName,
+        name: str,
+        start: int,
+        identity: Identity,
+        buffer: memoryview,
+        progress: Callable[[int], None] | None = None,
     ) -> ObjectInfo:
         """See `ChunkSource`. AIS: GET /v1/objects/B/O.
 
@@ -96,7 +103,8 @@ class DirectSource:
                 connection, head = await self._ask(call, asked)
                 patience.deadline = trio.current_time() + self._idle_timeout_s
                 try:
-                    info = await self._receive(connection, head, bucket, name, identity, buffer)
+                    piece = Piece(bucket, ObjectInfo(name, identity), buffer)
+                    info = await self._receive(connection, head, piece, progress)
                 except BaseException:
                     connection.close()
                     raise
@@ -161,10 +169,7 @@ class DirectSource:
                         patience.deadline = trio.current_time() + self._idle_timeout_s
                         if head.status in DIRECT_REFUSED:
                             self._placement.target_refused(base)
-                        name, identity = piece.info.name, piece.info.identity
-                        told = await self._receive(
-                            connection, head, piece.bucket, name, identity, piece.buffer
-                        )
+                        told = await self._receive(connection, head, piece)
                         filled(piece, told)
             except BaseException:
                 connection.close()
@@ -180,24 +185,23 @@ class DirectSource:
         self,
         connection: _Connection,
         head: _Head,
-        bucket: BucketName,
-        name: str,
-        identity: Identity,
-        buffer: memoryview,
+        piece: Piece,
+        progress: Callable[[int], None] | None = None,
     ) -> ObjectInfo:
         """Receive the body of an answer that has to be the wanted bytes."""
-        whole = len(buffer) == identity.size
+        wanted, buffer = piece.info, piece.buffer
+        whole = len(buffer) == wanted.identity.size
         attributes = ObjectAttributes(head)
-        ranged = not whole and bucket in self._buckets.range_checksums
-        now = identity_of_whole(attributes, identity, range_checksum=ranged)
+        ranged = not whole and piece.bucket in self._buckets.range_checksums
+        now = identity_of_whole(attributes, wanted.identity, range_checksum=ranged)
         if head.status != (200 if whole else 206) or head.length != len(buffer):
             raise Declined(f"status {head.status}, {head.length} bytes")
-        if not now.same_content(identity):
+        if not now.same_content(wanted.identity):
             raise Declined("it is another content")
-        await connection.body(buffer)
+        await connection.body(buffer, progress)
         if whole:
-            verify(name, buffer, now)
-        return object_info(name, attributes, now)
+            verify(wanted.name, buffer, now)
+        return object_info(wanted.name, attributes, now)
 
     async def _take_slot(self) -> None:
         try:
@@ -417,7 +421,7 @@ class _Connection:
                 self._begin = 0
             self._end += await self._receive(memoryview(received)[self._end :])
 
-    async def body(self, buffer: memoryview) -> None:
+    async def body(self, buffer: memoryview, progress: Callable[[int], None] | None = None) -> None:
         """Receive a body that fills the buffer. `OSError` if it ends early."""
         here = min(self._end - self._begin, len(buffer))
         buffer[:here] = memoryview(self._received)[self._begin : self._begin + here]
@@ -426,6 +430,8 @@ class _Connection:
             self._begin = self._end = 0
         while here < len(buffer):
             here += await self._receive(buffer[here : here + _STEP])
+            if progress is not None:
+                progress(here)
 
     @property
     def at_rest(self) -> bool:

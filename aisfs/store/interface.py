@@ -143,11 +143,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """A small whole object that is wanted, and where its bytes go.
-
-    Attributes:
-        buffer: of exactly `info.identity.size` bytes, at least one.
-    """
+    """Bytes of an object that are wanted, and the buffer where they go: the whole, or a range."""
 
     bucket: BucketName
     info: ObjectInfo
@@ -174,11 +170,19 @@ class ChunkSource(Protocol):
     """Where small pieces of objects come from; bulk reads are `ObjectStore.stream`."""
 
     async def fill(
-        self, bucket: BucketName, name: str, start: int, identity: Identity, buffer: memoryview
+        self,
+        bucket: BucketName,
+        name: str,
+        start: int,
+        identity: Identity,
+        buffer: memoryview,
+        progress: Callable[[int], None] | None = None,
     ) -> ObjectInfo:
         """Fill `buffer` with the object's bytes from `start` on: at most 1 MiB, at least one byte.
 
         The buffer of a whole content is compared with the checksum that the cluster keeps.
+
+        Sources that can tell call `progress` in the loop with how many bytes are there.
 
         Returns:
             What the reply told of the object.

@@ -40,7 +40,13 @@ class ReaderSource:
         self._limiter = trio.CapacityLimiter(connections)
 
     async def fill(
-        self, bucket: BucketName, name: str, start: int, identity: Identity, buffer: memoryview
+        self,
+        bucket: BucketName,
+        name: str,
+        start: int,
+        identity: Identity,
+        buffer: memoryview,
+        progress: Callable[[int], None] | None = None,  # noqa: ARG002 - told in threads only
     ) -> ObjectInfo:
         """See `ChunkSource`. A torn body is resumed. AIS: GET /v1/objects/B/O."""
         sink = _Filling(buffer)

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aisfs_sdk import Client
-from tests.benchmarks.__main__ import cpu_seconds, run, timed
+from tests.benchmarks.timing import cpu_seconds, run, timed
 from tests.support.store import StoreProcess, free_port
 
 if TYPE_CHECKING:

@@ -1,0 +1,154 @@
+"""Where the files are: a cluster and a bucket on it, filled with what the rows read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+import urllib.request
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from aisfs_sdk import Client
+from aisfs_sdk.smap import object_uname, owner
+from tests.support.store import StoreProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.benchmarks.mount.sets import FileSet
+
+WRITERS = 16
+LARGE = 8 << 20
+MIB = 1 << 20
+
+
+class Place:
+    """A bucket with files.
+
+    Args:
+        endpoint: URL of a gateway.
+        bucket: the name of a bucket that is there.
+        store: the embedded store, if that is where the bucket is.
+    """
+
+    def __init__(self, endpoint: str, bucket: str, store: StoreProcess | None) -> None:
+        self.endpoint = endpoint
+        self.client = Client(endpoint)
+        self.bucket = self.client.bucket(bucket)
+        self._store = store
+        self._smap = self.client.cluster().get_info()
+        self._filled: set[FileSet] = set()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this is the embedded store."""
+        return self._store is not None
+
+    @property
+    def nodes(self) -> set[str]:
+        """URLs of all nodes."""
+        every = [*self._smap.pmap.values(), *self._smap.tmap.values()]
+        return {node.public_net.direct_url for node in every} | {self.endpoint}
+
+    @property
+    def ports(self) -> set[int]:
+        """The ports on which nodes listen."""
+        parts = [urlsplit(url) for url in self.nodes]
+        return {part.port or (443 if part.scheme == "https" else 80) for part in parts}
+
+    def url(self, name: str) -> str:
+        """Return the URL of an object at the target that owns it: no redirect, no gateway."""
+        node = owner(object_uname("ais", self.bucket.name, name), self._smap.tmap)
+        path = f"/v1/objects/{self.bucket.name}/{quote(name)}?provider=ais"
+        return node.public_net.direct_url + path
+
+    def fill(self, files: FileSet) -> None:
+        """Store a set of files, unless it is there."""
+        if files in self._filled:
+            return
+        names = files.names()
+        if len(self.bucket.list_all_objects(prefix=f"{files.prefix}/", props="name")) < len(names):
+            if files.size >= LARGE:
+                self._put_large(names, files.size)
+            else:
+                body = os.urandom(files.size)
+                with ThreadPoolExecutor(WRITERS) as pool:
+                    list(pool.map(lambda name: self.bucket.object(name).put_content(body), names))
+        self._filled.add(files)
+
+    def _put_large(self, names: list[str], size: int) -> None:
+        with tempfile.NamedTemporaryFile() as file:
+            for _ in range(size // MIB):
+                file.write(os.urandom(MIB))
+            file.flush()
+            for name in names:
+                self.bucket.object(name).put_file(file.name)
+
+    # ---- requests -------------------------------------------------------------------------------
+
+    def requests(self) -> dict[str, int]:
+        """Return how many requests of each kind the store has answered so far.
+
+        The embedded store says it in its log of requests. A cluster says it in the metrics of all
+        its nodes, whoever asked: nobody else may use it meanwhile. Reads that were given up count.
+        """
+        return self._logged() if self._store else self._metered()
+
+    def _logged(self) -> dict[str, int]:
+        assert self._store is not None
+        found = dict.fromkeys(KINDS, 0)
+        for entry in self._store.requests():
+            if entry["node"].startswith("p") and entry["status"] // 100 == 3:
+                continue  # a redirect; the target counts
+            method, path = entry["method"], entry["path"]
+            if method == "GET" and path.startswith("/v1/objects/"):
+                found["GET"] += 1
+            elif method == "HEAD" and path.startswith("/v1/objects/"):
+                found["HEAD"] += 1
+            elif method == "GET" and path.startswith("/v1/buckets/"):
+                found["LIST"] += 1
+            elif method == "GET" and path.startswith("/v1/ml/"):
+                found["BATCH"] += 1
+        return found
+
+    def _metered(self) -> dict[str, int]:
+        found = dict.fromkeys(KINDS, 0)
+        for url in self.nodes - {self.endpoint}:
+            with urllib.request.urlopen(f"{url}/metrics") as answer:
+                text = answer.read().decode()
+            for kind, pattern in KINDS.items():
+                found[kind] += sum(int(float(count)) for count in re.findall(pattern, text))
+        return found
+
+
+KINDS = {
+    "GET": r"(?m)^ais_target_(?:err_)?get_count\{.*\} (\S+)$",
+    "HEAD": r"(?m)^ais_target_(?:err_)?head_count\{.*\} (\S+)$",
+    "LIST": r"(?m)^ais_proxy_lst_count\{.*\} (\S+)$",
+    "BATCH": r"(?m)^ais_target_getbatch_count\{.*\} (\S+)$",
+}
+"""Kinds of requests, and the lines of metrics that count them."""
+
+
+@contextlib.contextmanager
+def place(endpoint: str, kept: str) -> Iterator[Place]:
+    """Return a place: on the cluster at `endpoint`, or on an embedded store made for it.
+
+    Args:
+        endpoint: URL of a gateway; "" for the embedded store.
+        kept: a bucket to use, made if need be, that stays with its files; "" for one that goes.
+    """
+    with contextlib.ExitStack() as stack:
+        store = None
+        if not endpoint:
+            store = stack.enter_context(StoreProcess(faults=False))
+            endpoint = store.endpoint
+        name = kept or f"bench-{uuid.uuid4().hex[:8]}"
+        bucket = Client(endpoint).bucket(name).create(exist_ok=True)
+        if not kept:
+            stack.callback(bucket.delete)
+        yield Place(endpoint, name, store)

@@ -1,0 +1,94 @@
+"""B16: reading again what was read before, from each place where it may be kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.mount import curl
+from tests.benchmarks.mount.figures import MB_S, Figure, at_least
+from tests.benchmarks.mount.mounts import Ours
+from tests.benchmarks.mount.sets import FileSet
+from tests.benchmarks.mount.streams import stream
+from tests.support.mount import run_aisfs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.benchmarks.mount.bench import Bench
+    from tests.benchmarks.mount.readers import Readings
+
+MIB = 1 << 20
+
+
+def forget_pages(path: Path) -> None:
+    """Make the kernel forget the pages of a file that nobody has open."""
+    fd = os.open(path, os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+
+
+def b16(bench: Bench) -> Iterator[Figure]:
+    """The kernel's pages, our memory, the disk."""
+    files = FileSet("warm", 1, bench.size(128, 8) * MIB)
+    (name,) = files.names()
+    size = files.size
+
+    def by_curl() -> Readings:
+        return curl.whole([bench.place.url(name)], size)
+
+    def read(path: Path, *, direct: bool = False) -> Readings:
+        return stream([path / name], size, direct=direct)
+
+    def read_and_forget(path: Path) -> None:
+        read(path)
+        forget_pages(path / name)
+
+    yield bench.compare(
+        Figure("B16", f"{size // MIB} MiB again, from the kernel's pages", MB_S,
+               (at_least(0.8, "null"),)),
+        [files], read, references={"curl": by_curl}, before=read,
+    )  # fmt: skip
+    yield bench.compare(
+        Figure("B16", f"{size // MIB} MiB again, O_DIRECT, from our memory", MB_S,
+               (at_least(0.8, "null"),)),
+        [files], lambda path: read(path, direct=True),
+        references={"curl": by_curl}, before=lambda path: read(path, direct=True),
+    )  # fmt: skip
+    yield bench.compare(
+        Figure("B16", f"{size // MIB} MiB again, kernel's pages dropped, from our memory", MB_S,
+               (at_least(0.8, "null"),)),
+        [files], read, references={"curl": by_curl}, before=read_and_forget,
+    )  # fmt: skip
+    yield from_disk(bench, files)
+
+
+def from_disk(bench: Bench, files: FileSet) -> Figure:
+    """Read what an earlier mount left on disk; a mount without a disk tier is said so."""
+    title = f"{files.size // MIB} MiB again, by a new mount, from disk"
+    figure = Figure("B16", title, MB_S, (at_least(0.5, "null"),))
+    if "cache-dir" not in run_aisfs("mount", "--help").stdout:
+        figure.note = "not measured: this mount keeps nothing on disk"
+        return figure
+    bench.place.fill(files)
+    (name,) = files.names()
+    directory = tempfile.mkdtemp(prefix="aisfs-bench-disk-")
+    try:
+        kept = Ours(
+            bench.place.endpoint,
+            bench.place.bucket.name,
+            (*bench.ours.options, f"cache-dir={directory}"),
+        )
+        with kept.mounted([files]) as first:
+            stream([first.path / name], files.size)
+        return bench.compare(
+            figure,
+            [files],
+            lambda path: stream([path / name], files.size),
+            contestants=[kept, bench.null],
+        )
+    finally:
+        shutil.rmtree(directory)

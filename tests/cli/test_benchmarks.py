@@ -1,0 +1,21 @@
+"""The benchmark tool works: its cheapest rows, small, on the embedded store."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.mount.__main__ import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_rows_give_figures_beside_the_references(tmp_path: Path) -> None:
+    data, text = tmp_path / "runs.json", tmp_path / "table.md"
+    words = ["B5", "B6", "--quick", "--no-peers", "--json", str(data), "--markdown", str(text)]
+    assert main(words) == 0
+    figures = json.loads(data.read_text())["figures"]
+    assert {figure["row"] for figure in figures} == {"B5", "B6"}
+    assert all("null" in figure["ratios"] for figure in figures if figure["row"] == "B5")
+    assert "first byte" in text.read_text()
