@@ -1,5 +1,9 @@
 """Memory for bytes already read: fixed-size pages in one bounded region, least recently used first.
 
+Scans do not push out what is read again and again: a page that is used once more, `REUSE_S` after
+it was used last, is protected. Unprotected pages go first; protected ones have at most `PROTECTED`
+of the memory, the least recently used of them becoming unprotected.
+
 Serves `reader`. Invariants: the bytes held never exceed the capacity, those of free slots that the
 system was not given back included; a page that is being filled or awaited is never reclaimed; a
 complete page never changes.
@@ -11,11 +15,15 @@ Small ones are `bytearray`s of their exact size, so that a cache full of small o
 
 from __future__ import annotations
 
+import math
 import mmap
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import trio
 
     from aisfs.errors import FsError
@@ -25,6 +33,13 @@ PAGE_SIZE = 1 << 20
 
 SMALL = 128 << 10
 """Pages up to this many bytes do not take a slot."""
+
+REUSE_S = 1.0
+"""Seconds between two uses of a page that are not one: a reader that passes by asks for a page in
+several requests shortly after each other."""
+
+PROTECTED = 0.75
+"""Share of the memory that pages which were used again may have for themselves."""
 
 PageKey = tuple[int, int]
 
@@ -40,10 +55,11 @@ class Page:
         valid: bytes from the start that hold data; grows in the network thread only.
         filling: a stream is responsible for the rest.
         error: why the last try to fill it failed.
+        used_at: when it was last read, in the cache's clock; infinity before.
         changed: set by the loop when `valid` grew or the try ended; replaced by each new waiter.
     """
 
-    __slots__ = ("changed", "error", "filling", "key", "size", "slot", "valid", "view")
+    __slots__ = ("changed", "error", "filling", "key", "size", "slot", "used_at", "valid", "view")
 
     def __init__(self, key: PageKey, view: memoryview, size: int, slot: int) -> None:
         self.key = key
@@ -51,6 +67,7 @@ class Page:
         self.size = size
         self.slot = slot
         self.valid = 0
+        self.used_at = math.inf
         self.filling = False
         self.error: FsError | None = None
         self.changed: trio.Event | None = None
@@ -62,9 +79,15 @@ class Page:
 
 
 class PageCache:
-    """All pages of a mount, keyed by (content number, page index)."""
+    """All pages of a mount, keyed by (content number, page index).
 
-    def __init__(self, capacity: int) -> None:
+    Args:
+        capacity: bytes, rounded down to whole slots, at least four.
+        clock: tells seconds.
+    """
+
+    def __init__(self, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._slots = max(capacity // PAGE_SIZE, 4)
         self.capacity = self._slots * PAGE_SIZE
         self._region = mmap.mmap(-1, self.capacity, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -72,7 +95,9 @@ class PageCache:
         self._free = list(range(self._slots - 1, -1, -1))
         self._touched: list[int] = []
         self._small_bytes = 0
-        self._pages: OrderedDict[PageKey, Page] = OrderedDict()
+        self._passing: OrderedDict[PageKey, Page] = OrderedDict()
+        self._protected: OrderedDict[PageKey, Page] = OrderedDict()
+        self._protected_bytes = 0
 
     @property
     def used(self) -> int:
@@ -86,15 +111,34 @@ class PageCache:
         return self._slots
 
     def get(self, key: PageKey) -> Page | None:
-        """Return a page and mark it as recently used."""
-        page = self._pages.get(key)
+        """Return a page and mark it as used now."""
+        now = self._clock()
+        page = self._protected.get(key)
         if page is not None:
-            self._pages.move_to_end(key)
+            self._protected.move_to_end(key)
+        else:
+            page = self._passing.get(key)
+            if page is None:
+                return None
+            if now - page.used_at > REUSE_S:
+                self._protect(page)
+            else:
+                self._passing.move_to_end(key)
+        page.used_at = now
         return page
 
     def peek(self, key: PageKey) -> Page | None:
         """Return a page without marking it as used."""
-        return self._pages.get(key)
+        return self._passing.get(key) or self._protected.get(key)
+
+    def _protect(self, page: Page) -> None:
+        del self._passing[page.key]
+        self._protected[page.key] = page
+        self._protected_bytes += _taken(page)
+        while self._protected_bytes > PROTECTED * self.capacity:
+            key, oldest = self._protected.popitem(last=False)
+            self._protected_bytes -= _taken(oldest)
+            self._passing[key] = oldest
 
     def allocate(self, key: PageKey, size: int) -> Page | None:
         """Make an empty page, reclaiming the least recently used; None if all are in use."""
@@ -112,14 +156,17 @@ class PageCache:
             slot = self._touched.pop() if self._touched else self._free.pop()
             start = slot * PAGE_SIZE
             page = Page(key, self._memory[start : start + size], size, slot)
-        self._pages[key] = page
+        self._passing[key] = page
         return page
 
     def discard(self, key: PageKey) -> None:
         """Forget a page; whoever holds it already keeps a valid buffer until its next await."""
-        page = self._pages.pop(key, None)
+        page = self._passing.pop(key, None)
         if page is None:
-            return
+            page = self._protected.pop(key, None)
+            if page is None:
+                return
+            self._protected_bytes -= _taken(page)
         if page.slot < 0:
             self._small_bytes -= page.size
         else:
@@ -128,15 +175,16 @@ class PageCache:
     def drop_content(self, content: int, pages: int) -> None:
         """Forget all idle pages of one content."""
         for index in range(pages):
-            page = self._pages.get((content, index))
+            page = self.peek((content, index))
             if page is not None and not page.filling:
                 self.discard(page.key)
 
     def _reclaim(self) -> bool:
-        for key, page in self._pages.items():
-            if not page.filling and page.changed is None:
-                self.discard(key)
-                return True
+        for pages in (self._passing, self._protected):
+            for key, page in pages.items():
+                if not page.filling and page.changed is None:
+                    self.discard(key)
+                    return True
         return False
 
     @property
@@ -151,4 +199,11 @@ class PageCache:
 
     def close(self) -> None:
         """Forget everything. The region itself goes with the process."""
-        self._pages.clear()
+        self._passing.clear()
+        self._protected.clear()
+        self._protected_bytes = 0
+
+
+def _taken(page: Page) -> int:
+    """Return the bytes of memory that a page takes."""
+    return page.size if page.slot < 0 else PAGE_SIZE

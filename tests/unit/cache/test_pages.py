@@ -7,7 +7,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aisfs.cache.pages import PAGE_SIZE, SMALL, Page, PageCache
+from aisfs.cache.pages import PAGE_SIZE, REUSE_S, SMALL, Page, PageCache
 
 MIB = 1 << 20
 
@@ -160,3 +160,89 @@ def test_memory_moves_from_large_pages_to_small_ones() -> None:
     for index in range(512):
         made(cache, index, SMALL, content=2).view[:] = b"y" * SMALL
     assert resident() - before < 8 * MIB
+
+
+class Clock:
+    """Seconds that a test lets pass."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_scan_leaves_what_was_read_again() -> None:
+    clock = Clock()
+    cache = PageCache(8 * MIB, clock)
+    for index in range(3):
+        made(cache, index, content=7)
+        cache.get((7, index))
+    clock.now += REUSE_S + 0.1
+    for index in range(3):
+        cache.get((7, index))
+    for index in range(80):
+        made(cache, index)
+        for _ in range(8):  # the requests of one reader that passes by
+            cache.get((1, index))
+            clock.now += 0.01
+    assert all(cache.peek((7, index)) is not None for index in range(3))
+
+
+def test_one_pass_in_many_requests_is_one_use() -> None:
+    clock = Clock()
+    cache = PageCache(4 * MIB, clock)
+    made(cache, 0, content=7)
+    for _ in range(8):
+        cache.get((7, 0))
+        clock.now += REUSE_S / 2
+    for index in range(4):
+        made(cache, index)
+    assert cache.peek((7, 0)) is None
+
+
+def test_protected_pages_leave_room_for_new_ones() -> None:
+    clock = Clock()
+    cache = PageCache(8 * MIB, clock)
+    for index in range(8):
+        made(cache, index)
+    for _ in range(3):
+        clock.now += 2 * REUSE_S
+        for index in range(8):
+            cache.get((1, index))
+    made(cache, 8)
+    made(cache, 9)
+    assert cache.peek((1, 8)) is not None
+    assert sum(cache.peek((1, index)) is not None for index in range(8)) == 6
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["get", "make", "fill", "end", "drop", "wait"]),
+            st.integers(0, 12),
+            st.sampled_from([1, SMALL, SMALL + 1, PAGE_SIZE]),
+        ),
+        max_size=120,
+    )
+)
+def test_the_limit_holds_whatever_is_done(steps: list[tuple[str, int, int]]) -> None:
+    clock = Clock()
+    cache = PageCache(4 * MIB, clock)
+    filling: dict[int, Page] = {}
+    for what, index, size in steps:
+        if what == "get":
+            cache.get((1, index))
+        elif what in {"make", "fill"} and cache.peek((1, index)) is None:
+            page = cache.allocate((1, index), size)
+            if page is not None and what == "fill":
+                page.filling = True
+                filling[index] = page
+        elif what == "end" and index in filling:
+            filling.pop(index).filling = False
+        elif what == "drop" and index not in filling:
+            cache.discard((1, index))
+        elif what == "wait":
+            clock.now += REUSE_S
+        assert cache.used <= cache.capacity
+        assert all(cache.peek((1, kept)) is page for kept, page in filling.items())
