@@ -89,8 +89,7 @@ class DirectSource:
         Raises:
             Declined: the bytes have to be fetched another way.
         """
-        if self._placement.stale and not self._refreshing:
-            await self._refresh_map()
+        self._renew_map()
         try:
             call = self._buckets.object(bucket, name).call(const.HTTP_METHOD_GET)
         except ValueError as error:
@@ -119,8 +118,7 @@ class DirectSource:
         self, pieces: Sequence[Piece], filled: Callable[[Piece, ObjectInfo], None]
     ) -> None:
         """See `ChunkSource`: requests that go to one target are sent together (pipelined)."""
-        if self._placement.stale and not self._refreshing:
-            await self._refresh_map()
+        self._renew_map()
         straight: defaultdict[str, list[tuple[Piece, str]]] = defaultdict(list)
         others = []
         token = self._client.token
@@ -215,8 +213,13 @@ class DirectSource:
         connect_s, first_byte_s = self._client.timeout
         return (connect_s or _NO_LIMIT_S) + (first_byte_s or _NO_LIMIT_S)
 
+    def _renew_map(self) -> None:
+        """Ask for the cluster map again where that is due; nobody waits for it."""
+        if self._placement.stale and not self._refreshing:
+            self._refreshing = True
+            trio.lowlevel.spawn_system_task(self._refresh_map)
+
     async def _refresh_map(self) -> None:
-        self._refreshing = True
         try:
             await trio.to_thread.run_sync(self._client.refresh_map, abandon_on_cancel=True)
         finally:

@@ -174,7 +174,7 @@ class OpenFiles:
         Kernel: FUSE_OPEN, with O_TRUNC in `flags` instead of a setattr.
         """
         writable = flags & os.O_ACCMODE != os.O_RDONLY
-        if writable or node.lock.locked():
+        if writable or node.locked:
             async with node.lock:  # waits for a commit in flight (C7)
                 if writable:
                     staged = self._stage(node)

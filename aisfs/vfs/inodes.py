@@ -185,6 +185,7 @@ class FileNode(Node):
     """
 
     __slots__ = (
+        "_lock",
         "attributes_dirty",
         "detached",
         "doomed",
@@ -192,7 +193,6 @@ class FileNode(Node):
         "identity",
         "kernel_identity",
         "lineage",
-        "lock",
         "reader",
         "staged",
         "target",
@@ -207,7 +207,7 @@ class FileNode(Node):
         self.staged: StagedFile | None = None
         self.reader: ContentReader | None = None
         self.kernel_identity: Identity | None = None
-        self.lock = trio.Lock()
+        self._lock: trio.Lock | None = None
         self.writers = 0
         self.detached = False
         self.doomed = False
@@ -215,6 +215,18 @@ class FileNode(Node):
         self.lineage = 0
         self.target: bytes | None = None
         self.attributes_dirty = False
+
+    @property
+    def lock(self) -> trio.Lock:
+        """Protects content and commit; made when it is first wanted, for most files never are."""
+        if self._lock is None:
+            self._lock = trio.Lock()
+        return self._lock
+
+    @property
+    def locked(self) -> bool:
+        """Whether somebody holds the lock."""
+        return self._lock is not None and self._lock.locked()
 
     @property
     def local(self) -> bool:
