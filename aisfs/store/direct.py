@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from aisfs.errors import Corrupt
+from aisfs.errors import Corrupt, TimedOut
 from aisfs.store.interface import ObjectInfo, Piece
 from aisfs.store.replies import identity_of_whole, object_info, verify
 from aisfs_sdk import const
@@ -88,6 +88,7 @@ class DirectSource:
 
         Raises:
             Declined: the bytes have to be fetched another way.
+            TimedOut: whoever has them is silent.
         """
         self._renew_map()
         try:
@@ -96,10 +97,12 @@ class DirectSource:
             raise Declined(str(error)) from None
         whole = start == 0 and len(buffer) == identity.size
         asked = "" if whole else f"Range: bytes={start}-{start + len(buffer) - 1}\r\n"
+        answered = False
         await self._take_slot()
         try:
             with trio.fail_after(self._first_byte_s) as patience:
                 connection, head = await self._ask(call, asked)
+                answered = True
                 patience.deadline = trio.current_time() + self._idle_timeout_s
                 try:
                     piece = Piece(bucket, ObjectInfo(name, identity), buffer)
@@ -109,6 +112,11 @@ class DirectSource:
                     raise
             self._keep(connection, head)
         except _TROUBLE as error:
+            if isinstance(error, trio.TooSlowError) and not answered:
+                # The limit is used up: the SDK would only wait as long once more (C14).
+                raise TimedOut(
+                    f"reading {bucket.name}/{name}: no answer within {self._first_byte_s:g} s"
+                ) from None
             raise Declined(f"{type(error).__name__} {error}") from None
         finally:
             self._slots.release()
@@ -292,7 +300,7 @@ class DirectSource:
         except (OSError, trio.TooSlowError) as error:
             if not self._placement.is_gateway(base):
                 self._placement.target_failed(base, error)
-            raise
+            raise OSError(f"{base} cannot be reached: {error}") from error
 
     def _keep(self, connection: _Connection, head: _Head) -> None:
         if head.get(const.HEADER_CONNECTION, "").lower() == "close" or not connection.at_rest:

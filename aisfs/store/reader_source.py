@@ -31,8 +31,19 @@ MAX_TRIES = 3
 """How often a torn body is resumed without a single new byte before its reader gets the error."""
 
 
+OPEN_DEADLINE_S = 25.0
+"""Seconds until a body begins, with all repetitions of the request: below the 30 s at which a
+kernel with `fs.fuse.max_request_timeout` aborts the connection."""
+
+
 class ReaderSource:
-    """`ChunkSource` on ObjectReader; also streams."""
+    """`ChunkSource` on ObjectReader; also streams.
+
+    Args:
+        buckets: the client's buckets.
+        connections: most requests at a time.
+        idle_timeout_s: longest pause within a body.
+    """
 
     def __init__(self, buckets: Buckets, connections: int, idle_timeout_s: float) -> None:
         self._buckets = buckets
@@ -108,9 +119,10 @@ class ReaderSource:
         opened: list[ObjectReader] = []
 
         def work() -> ObjectInfo:
-            with deadline(None, cancelled), told_as_fs_error(doing):
+            with told_as_fs_error(doing):
                 try:
-                    reader = obj.get(byte_range=byte_range, verify=False)  # who fills it does
+                    with deadline(OPEN_DEADLINE_S, cancelled):
+                        reader = obj.get(byte_range=byte_range, verify=False)  # who fills it does
                 except errors.InvalidRequestError as error:
                     if error.status_code == requests.codes.requested_range_not_satisfiable:
                         raise Stale(f"{doing}: the object is shorter now") from error

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from aisfs.config import StoreConfig
-from aisfs.errors import Corrupt, IoFailure, Stale
+from aisfs.errors import Corrupt, IoFailure, Stale, TimedOut
 from aisfs.store.aistore import connect
 from aisfs.store.buckets import Buckets
 from aisfs.store.direct import Declined, DirectSource
@@ -161,6 +161,24 @@ async def test_trouble_is_declined_and_the_sdk_brings_the_bytes(
     await aistore.fill(bucket, "o", 0, identity, memoryview(buffer))
     assert cluster.struck() == 1
     assert buffer == BODY
+
+
+async def test_silence_is_waited_for_once(
+    source: DirectSource,
+    aistore: AISStore,
+    bucket: BucketName,
+    other: Bucket,
+    cluster: StoreProcess,
+) -> None:
+    identity = await stored(other, aistore, bucket, "o")
+    cluster.faults([{"method": "GET", "path": "/o$", "action": "delay", "seconds": 60}])
+    buffer = memoryview(bytearray(len(BODY)))
+    with pytest.raises(TimedOut):
+        await source.fill(bucket, "o", 0, identity, buffer)
+    cluster.faults([{"method": "GET", "path": "/o$", "action": "delay", "seconds": 60}])
+    with pytest.raises(TimedOut):
+        await aistore.fill(bucket, "o", 0, identity, buffer)
+    assert cluster.struck() == 1
 
 
 async def test_bytes_that_are_wrong_for_ever_are_an_error(
