@@ -214,15 +214,10 @@ class Operations(pyfuse3.Operations):
     async def statfs(self, ctx: Any) -> pyfuse3.StatvfsData:
         return statvfs_of(await self._fs.statfs())
 
+    @_answered
     async def getxattr(self, ino: int, name: bytes, ctx: Any) -> bytes:
         if not name.startswith(b"user."):
-            raise pyfuse3.FUSEError(
-                errno.ENODATA
-            )  # ls -l asks twice for every file: no work at all
-        return await self._getxattr(ino, name)
-
-    @_answered
-    async def _getxattr(self, ino: int, name: bytes) -> bytes:
+            raise pyfuse3.FUSEError(errno.ENODATA)  # ls -l asks twice for every file
         return await self._fs.getxattr(ino, name)
 
     @_answered
