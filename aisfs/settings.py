@@ -164,7 +164,7 @@ SETTINGS = (
         "window",
         Kind.SIZE,
         "readahead",
-        "how far a sequential reader is read ahead; 0 turns it off",
+        "how far a sequential reader is read ahead; 0: nothing is read that nobody asked for",
     ),
     Setting("staging", "state_dir", Kind.PATH, "state-dir", "where unsent data is kept"),
     Setting(

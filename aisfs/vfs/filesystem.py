@@ -17,6 +17,7 @@ import trio
 
 from aisfs.config import BucketName
 from aisfs.control import xattrs
+from aisfs.control.files import ControlFile, table
 from aisfs.errors import (
     Exists,
     FsError,
@@ -29,9 +30,10 @@ from aisfs.errors import (
     Stale,
 )
 from aisfs.vfs.attributes import Attributes, Kind, encode
+from aisfs.vfs.control_tree import ControlHandle, ControlNode, ControlTree
 from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable, OpenFiles
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
-from aisfs.vfs.paths import MARKER, bucket_directory, check_new, to_bytes, to_text
+from aisfs.vfs.paths import MARKER, RESERVED, bucket_directory, check_new, to_bytes, to_text
 from aisfs.vfs.rename import Renamer
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
     from aisfs.vfs.resolver import Resolver
 
 log = logging.getLogger(__name__)
+
+CONTROL = to_bytes(RESERVED)
+"""Name of the directory with the control files, in the mount's root."""
 
 MAX_TARGET = 4095
 """Bytes of a symbolic link's target (POSIX: PATH_MAX without its end)."""
@@ -84,6 +89,15 @@ class Filesystem:
         self.handles = HandleTable()
         self.files = OpenFiles(resolver, workshop)
         self._renamer = Renamer(resolver, self.files, rules)
+        self._workshop = workshop
+        orders = self.files.scans.orders
+        self._control = ControlTree(
+            resolver.presentation,
+            [
+                ControlFile("order", orders.shown, orders.announce),
+                ControlFile("stats", lambda: table(self.figures())),
+            ],
+        )
         self._capacity: Capacity | None = None
         self._capacity_at = float("-inf")
 
@@ -95,13 +109,15 @@ class Filesystem:
         Raises:
             Stale: the number is unknown.
         """
-        node = self._table.get(Ino(ino))
+        node = self._table.get(Ino(ino)) or self._control.get(Ino(ino))
         if node is None:
             raise Stale(f"inode {ino} is unknown")
         return node
 
     def _directory(self, ino: int) -> DirectoryNode:
         node = self.node(ino)
+        if isinstance(node, ControlNode):
+            raise NotPermitted("control files are the mount's own: none are made, moved or removed")
         if not isinstance(node, DirectoryNode):
             raise NotADirectory(f"{node.name} is a file")
         return node
@@ -123,9 +139,24 @@ class Filesystem:
 
     async def lookup(self, parent: int, name: bytes) -> Node:
         """Return the node of a name (+1). Kernel: FUSE_LOOKUP."""
-        node = await self._resolver.child(self._directory(parent), to_text(name))
+        node = self._control_child(parent, name)
+        if node is None:
+            node = await self._resolver.child(self._directory(parent), to_text(name))
         node.lookups += 1
         return node
+
+    def _control_child(self, parent: int, name: bytes) -> Node | None:
+        """Return the control directory or one of its files, if the name is such a one."""
+        control = self._control.directory
+        if parent == control.ino:
+            return self._control.child(to_text(name))
+        return control if parent == ROOT and name == CONTROL else None
+
+    @staticmethod
+    def _refuse_control(parent: int, name: bytes) -> None:
+        """Refuse to change the name under which the control files are found."""
+        if parent == ROOT and name == CONTROL:
+            raise NotPermitted(f"{to_text(name)} holds the mount's control files")
 
     def forget(self, ino: int, count: int) -> None:
         """Lower a lookup count. Kernel: FUSE_FORGET."""
@@ -148,9 +179,17 @@ class Filesystem:
 
     async def opendir(self, ino: int) -> Fh:
         """Open a directory. Kernel: FUSE_OPENDIR."""
+        if ino == self._control.directory.ino:
+            control = DirectoryHandle(self._control.directory, None, self._control.files())
+            return self.handles.add(control)
         directory = self._directory(ino)
         if directory.bucket is None:
-            handle = DirectoryHandle(directory, None, await self._resolver.open_buckets())
+            buckets: list[tuple[str, Node]] = [
+                (bucket_directory(node.bucket), node)
+                for node in await self._resolver.open_buckets()
+                if node.bucket is not None
+            ]
+            handle = DirectoryHandle(directory, None, buckets)
         else:
             handle = DirectoryHandle(directory, self._resolver.open_directory(directory), [])
         return self.handles.add(handle)
@@ -163,7 +202,7 @@ class Filesystem:
         """
         handle = self.handles.directory(Fh(fh))
         if handle.cursor is None:
-            return self._bucket_entries(handle, start)
+            return self._fixed_entries(handle, start)
         entries = await handle.cursor.at(start)
         return self._object_entries(handle, start, entries)
 
@@ -171,16 +210,15 @@ class Filesystem:
         self, handle: DirectoryHandle, start: int, entries: list[Entry]
     ) -> Iterator[tuple[bytes, Node, int]]:
         assert handle.cursor is not None
+        assert isinstance(handle.node, DirectoryNode)
         for index, entry in enumerate(entries, start + 1):
             node = self._resolver.materialise(handle.node, entry, handle.cursor)
             yield to_bytes(entry.name), node, index
 
-    def _bucket_entries(
-        self, handle: DirectoryHandle, start: int
-    ) -> Iterator[tuple[bytes, Node, int]]:
-        for index, node in enumerate(handle.buckets[start:], start + 1):
-            if node.bucket is not None:
-                yield to_bytes(bucket_directory(node.bucket)), node, index
+    @staticmethod
+    def _fixed_entries(handle: DirectoryHandle, start: int) -> Iterator[tuple[bytes, Node, int]]:
+        for index, (name, node) in enumerate(handle.fixed[start:], start + 1):
+            yield to_bytes(name), node, index
 
     @staticmethod
     def accept(node: Node) -> None:
@@ -199,6 +237,7 @@ class Filesystem:
 
     async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Node:
         """Make a directory and return its node (+1). Kernel: FUSE_MKDIR. C26."""
+        self._refuse_control(parent, name)
         directory, basename = self._directory(parent), to_text(name)
         if directory.bucket is None:
             return await self._make_bucket(basename)
@@ -228,6 +267,7 @@ class Filesystem:
 
     async def rmdir(self, parent: int, name: bytes) -> None:
         """Remove an empty directory. Kernel: FUSE_RMDIR. C27."""
+        self._refuse_control(parent, name)
         directory, basename = self._directory(parent), to_text(name)
         node = await self._resolver.child(directory, basename)
         if not isinstance(node, DirectoryNode):
@@ -297,6 +337,7 @@ class Filesystem:
 
     async def _new_place(self, parent: int, name: bytes) -> tuple[DirectoryNode, str]:
         """Check that a new name may be made and return where."""
+        self._refuse_control(parent, name)
         directory, basename = self._directory(parent), to_text(name)
         if directory.bucket is None:
             raise NotPermitted("only buckets lie at the root of all buckets")
@@ -383,6 +424,7 @@ class Filesystem:
 
     async def unlink(self, parent: int, name: bytes) -> None:
         """Remove a file's name; open descriptors go on (C19). Kernel: FUSE_UNLINK."""
+        self._refuse_control(parent, name)
         directory, basename = self._directory(parent), to_text(name)
         node = await self._resolver.child(directory, basename)
         if not isinstance(node, FileNode):
@@ -406,6 +448,8 @@ class Filesystem:
         self, old_parent: int, old: bytes, new_parent: int, new: bytes, flags: int
     ) -> None:
         """Rename a file or directory. Kernel: FUSE_RENAME2. C31, C32."""
+        self._refuse_control(old_parent, old)
+        self._refuse_control(new_parent, new)
         source = self._directory(old_parent)
         await self._renamer.rename(
             source, to_text(old), self._directory(new_parent), to_text(new), flags
@@ -413,6 +457,11 @@ class Filesystem:
         await self._keep_directory(source)
 
     # -- open files
+
+    def open_control(self, ino: int, flags: int) -> Fh | None:
+        """Open a control file, to be read without the kernel's cache; None if it is none."""
+        node = self._control.get(Ino(ino))
+        return None if node is None else self.handles.add(self._control.open(node, flags))
 
     async def open(self, ino: int, flags: int) -> tuple[Fh, bool]:
         """Open a file; also tell whether the kernel's cached pages are still its content.
@@ -433,25 +482,36 @@ class Filesystem:
 
     def read_now(self, fh: int, offset: int, size: int) -> memoryview | None:
         """Return bytes that are in memory, or None if `read` has to be awaited."""
-        return self.files.read_now(self.handles.file(Fh(fh)), offset, size)
+        handle = self.handles.stream(Fh(fh))
+        if not isinstance(handle, FileHandle):
+            return None
+        return self.files.read_now(handle, offset, size)
 
     async def read(self, fh: int, offset: int, size: int) -> bytes | memoryview:
         """Return up to `size` bytes; short only at the end. Kernel: FUSE_READ."""
-        return await self.files.read(self.handles.file(Fh(fh)), offset, size)
+        handle = self.handles.stream(Fh(fh))
+        if isinstance(handle, ControlHandle):
+            return handle.read(offset, size)
+        return await self.files.read(handle, offset, size)
 
     async def write(self, fh: int, offset: int, data: bytes) -> int:
         """Write bytes and return how many were taken. Kernel: FUSE_WRITE."""
-        return await self.files.write(self.handles.file(Fh(fh)), offset, data)
+        handle = self.handles.stream(Fh(fh))
+        if isinstance(handle, ControlHandle):
+            return handle.write(data)
+        return await self.files.write(handle, offset, data)
 
     async def flush(self, fh: int) -> None:
         """Store what was written: close(2) returns the error. Kernel: FUSE_FLUSH. C9."""
-        handle = self.handles.file(Fh(fh))
-        if handle.writable:
+        handle = self.handles.stream(Fh(fh))
+        if isinstance(handle, FileHandle) and handle.writable:
             await self.files.commit(handle.node)
 
     async def fsync(self, fh: int) -> None:
         """Return when the cluster has the present content. Kernel: FUSE_FSYNC. C8."""
-        await self.files.commit(self.handles.file(Fh(fh)).node)
+        handle = self.handles.stream(Fh(fh))
+        if isinstance(handle, FileHandle):
+            await self.files.commit(handle.node)
 
     async def release(self, fh: int) -> None:
         """Close a file; never raises. Kernel: FUSE_RELEASE."""
@@ -459,12 +519,18 @@ class Filesystem:
         if isinstance(handle, FileHandle):
             await self.files.close(handle)
             self._let_go(handle.node)
+        elif isinstance(handle, ControlHandle):
+            handle.close()
 
     # -- attributes
 
     async def setattr(self, ino: int, change: Change, fh: int | None) -> Node:
         """Change attributes and return the node. Kernel: FUSE_SETATTR. C24."""
         node = self.node(ino)
+        if isinstance(node, ControlNode):
+            if any(value is not None for value in (change.mode, change.uid, change.gid)):
+                raise NotPermitted(f"{node.name} keeps its owner and permissions")
+            return node  # the size is always 0, and times mean nothing
         if change.size is not None:
             await self.files.truncate(self._file(ino), change.size, store=fh is None)
         fields = {
@@ -484,6 +550,8 @@ class Filesystem:
 
     async def _set_attributes(self, node: Node, attributes: Attributes) -> None:
         """Make attributes persist; of a file being written, with its content."""
+        if isinstance(node, ControlNode):
+            raise NotPermitted(f"{node.name} keeps no attributes")
         encode(attributes)  # too large: ENOSPC before anything changes
         before, node.attributes = node.attributes, attributes
         try:
@@ -564,6 +632,21 @@ class Filesystem:
             self._capacity = await self._store.capacity()
             self._capacity_at = now
         return self._capacity
+
+    def figures(self) -> dict[str, int]:
+        """Return what the mount counts, for the control file `stats`."""
+        pages, counts = self._workshop.room.pages, self._workshop.fetch_ahead.counts
+        return {
+            "cache.capacity_bytes": pages.capacity,
+            "cache.used_bytes": pages.used,
+            "fetch_ahead.fetched": counts.fetched,
+            "fetch_ahead.used": counts.used,
+            "fetch_ahead.dropped": counts.dropped,
+            "fetch_ahead.failed": counts.failed,
+            "handles.open": len(self.handles),
+            "inodes.known": len(self._table),
+            "streams.open": self._workshop.room.streams,
+        }
 
     # -- the end
 

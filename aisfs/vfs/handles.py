@@ -27,6 +27,7 @@ from aisfs.staging.staged_file import StagedFile
 from aisfs.staging.uploader import Target, Uploader
 from aisfs.store.interface import ObjectInfo
 from aisfs.vfs.attributes import encode
+from aisfs.vfs.control_tree import ControlHandle
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import split
 from aisfs.vfs.scans import Scans
@@ -74,14 +75,14 @@ class FileHandle:
 
 @dataclass(slots=True, eq=False)
 class DirectoryHandle:
-    """One open directory; `cursor` is None for the root of all buckets."""
+    """One open directory: of objects with a cursor, else with all its names and nodes."""
 
-    node: DirectoryNode
+    node: Node
     cursor: Cursor | None
-    buckets: list[Node]
+    fixed: list[tuple[str, Node]]
 
 
-Handle = FileHandle | DirectoryHandle
+Handle = FileHandle | DirectoryHandle | ControlHandle
 H = TypeVar("H", FileHandle, DirectoryHandle)
 
 
@@ -113,6 +114,11 @@ class HandleTable:
         if not isinstance(handle, FileHandle):
             raise BadHandle(f"handle {fh} is no open file")
         return handle
+
+    def stream(self, fh: Fh) -> FileHandle | ControlHandle:
+        """Return whatever can be read and written; `BadHandle` if nothing such is open."""
+        handle = self._handles.get(fh)
+        return handle if isinstance(handle, ControlHandle) else self.file(fh)
 
     def directory(self, fh: Fh) -> DirectoryHandle:
         """Return an open directory; `BadHandle` otherwise."""
@@ -164,7 +170,7 @@ class OpenFiles:
     def __init__(self, resolver: Resolver, workshop: Workshop) -> None:
         self._resolver = resolver
         self._workshop = workshop
-        self._scans = Scans(resolver.table, workshop.fetch_ahead)
+        self.scans = Scans(resolver, workshop.fetch_ahead, guessing=workshop.window > 0)
 
     # -- opening and closing
 
@@ -302,7 +308,7 @@ class OpenFiles:
         """Take note of the first read of a handle, for what is read next."""
         handle.begun = True
         self._workshop.fetch_ahead.reads(reader.content)
-        self._scans.reads(handle.node)
+        self.scans.reads(handle.node)
 
     async def read(self, handle: FileHandle, offset: int, size: int) -> bytes | memoryview:
         """Return up to `size` bytes; short only at the end of the file.

@@ -19,12 +19,14 @@ import trio
 
 from aisfs.cache.fetch_ahead import MAX_OBJECT, FetchAhead, Guess
 from aisfs.vfs.inodes import DirectoryNode
+from aisfs.vfs.orders import Orders
 from aisfs.vfs.paths import split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aisfs.vfs.inodes import FileNode, InodeTable
+    from aisfs.vfs.inodes import FileNode
+    from aisfs.vfs.resolver import Resolver
 
 NEAR = 64
 """Places by which a read may miss the one that is expected: readers beside each other overtake."""
@@ -91,15 +93,26 @@ class _Scan:
 
 
 class Scans:
-    """All directories that are being read. Belongs to the loop."""
+    """All directories that are being read. Belongs to the loop.
 
-    def __init__(self, table: InodeTable, fetch_ahead: FetchAhead) -> None:
-        self._table = table
+    Attributes:
+        orders: what readers announced; a file that an order expects leads to no guess.
+
+    Args:
+        guessing: whether files are fetched that nobody announced.
+    """
+
+    def __init__(self, resolver: Resolver, fetch_ahead: FetchAhead, *, guessing: bool) -> None:
+        self._guessing = guessing
+        self._table = resolver.table
         self._fetch_ahead = fetch_ahead
+        self.orders = Orders(resolver, fetch_ahead)
         self._scans: cachetools.LRUCache[int, _Scan] = _Watched(MAX_SCANS, fetch_ahead)
 
     def reads(self, node: FileNode) -> None:
         """Take note that somebody begins to read a file, and fetch what he will read next."""
+        if self.orders.reads(node) or not self._guessing:
+            return
         prefix, basename = split(node.name)
         directory = self._table.find(node.bucket, prefix)
         if not isinstance(directory, DirectoryNode) or directory.contents is None:
@@ -154,7 +167,9 @@ class Scans:
         objects = [entries.get(name) for name in names]
         need = sum(info.identity.size for info in objects if info is not None)
         if need > self._fetch_ahead.room_left:
-            self._give_up_idle(trio.current_time() - IDLE_S)
+            now = trio.current_time()
+            self.orders.give_up_idle(now)
+            self._give_up_idle(now - IDLE_S)
         return self._fetch_ahead.want(guess, directory.bucket, objects)
 
     def _give_up_idle(self, before: float) -> None:
