@@ -135,8 +135,7 @@ class DirectSource:
                 call = self._buckets.object(piece.bucket, piece.info.name).call("GET")
             except ValueError:
                 continue  # no cluster keeps such an object
-            granted = self._placement.grants.allows(token, call.method, call.uname)
-            base = self._placement.target_of(call.uname) if granted else ""
+            base = self._placement.straight_to(token, call.method, call.uname)
             if base:
                 straight[base].append((piece, f"{call.path}?{call.query}"))
             else:
@@ -236,9 +235,7 @@ class DirectSource:
     async def _ask(self, call: Call, asked: str) -> tuple[_Connection, _Head]:
         """Send a request to where it belongs; return the answer's head and its connection."""
         placement, token = self._placement, self._client.token
-        base = ""
-        if placement.grants.allows(token, call.method, call.uname):
-            base = placement.target_of(call.uname)
+        base = placement.straight_to(token, call.method, call.uname)
         straight = bool(base)
         base = base or placement.gateway
         target = f"{call.path}?{call.query}" if call.query else call.path

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 MAX_TRIES = 3
 """How often a torn body is resumed without a single new byte before its reader gets the error."""
 
-
 OPEN_DEADLINE_S = 25.0
 """Seconds until a body begins, with all repetitions of the request: below the 30 s at which a
 kernel with `fs.fuse.max_request_timeout` aborts the connection."""

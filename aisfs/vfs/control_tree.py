@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aisfs.errors import BadHandle, Forbidden, IsADirectory, NotFound
 from aisfs.vfs.attributes import Attributes, Kind
-from aisfs.vfs.inodes import Ino, Node
+from aisfs.vfs.inodes import ROOT, Ino, Node
 from aisfs.vfs.paths import RESERVED
 
 if TYPE_CHECKING:
@@ -73,16 +73,15 @@ class ControlTree:
     """All control files of a mount."""
 
     def __init__(self, presentation: Presentation, files: Sequence[ControlFile]) -> None:
-        shown = presentation
-        now = time.time_ns()
+        uid, gid, now = presentation.uid, presentation.gid, time.time_ns()
         self.directory = ControlNode(
-            Ino(FIRST_INO), NAME, Attributes(Kind.DIRECTORY, 0o555, shown.uid, shown.gid, now), None
+            Ino(FIRST_INO), NAME, Attributes(Kind.DIRECTORY, 0o555, uid, gid, now), None
         )
         self._nodes = {
             file.name: ControlNode(
                 Ino(FIRST_INO + number),
                 f"{NAME}/{file.name}",
-                Attributes(Kind.FILE, 0o644 if file.accept else 0o444, shown.uid, shown.gid, now),
+                Attributes(Kind.FILE, 0o644 if file.accept else 0o444, uid, gid, now),
                 file,
             )
             for number, file in enumerate(files, 1)
@@ -93,12 +92,25 @@ class ControlTree:
         """Return the control node of an inode number."""
         return self._by_ino.get(ino)
 
-    def child(self, basename: str) -> ControlNode:
-        """Return a file of the control directory."""
+    def find(self, parent: int, basename: str) -> ControlNode | None:
+        """Return the control node of a name; None if it is a name of the bucket.
+
+        Raises:
+            NotFound: the control directory has no such file.
+        """
+        if self.is_directory(parent, basename):
+            return self.directory
+        if parent != self.directory.ino:
+            return None
         node = self._nodes.get(basename)
         if node is None:
             raise NotFound(f"there is no control file {basename}")
         return node
+
+    @staticmethod
+    def is_directory(parent: int, basename: str) -> bool:
+        """Tell whether a name is that of the control directory."""
+        return parent == ROOT and basename == NAME
 
     def files(self) -> list[tuple[str, Node]]:
         """Return the names and nodes of all control files."""

@@ -33,7 +33,7 @@ from aisfs.vfs.attributes import Attributes, Kind, encode
 from aisfs.vfs.control_tree import ControlHandle, ControlNode, ControlTree
 from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable, OpenFiles
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
-from aisfs.vfs.paths import MARKER, RESERVED, bucket_directory, check_new, to_bytes, to_text
+from aisfs.vfs.paths import MARKER, bucket_directory, check_new, to_bytes, to_text
 from aisfs.vfs.rename import Renamer
 
 if TYPE_CHECKING:
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
     from aisfs.vfs.resolver import Resolver
 
 log = logging.getLogger(__name__)
-
-CONTROL = to_bytes(RESERVED)
-"""Name of the directory with the control files, in the mount's root."""
 
 MAX_TARGET = 4095
 """Bytes of a symbolic link's target (POSIX: PATH_MAX without its end)."""
@@ -139,24 +136,23 @@ class Filesystem:
 
     async def lookup(self, parent: int, name: bytes) -> Node:
         """Return the node of a name (+1). Kernel: FUSE_LOOKUP."""
-        node = self._control_child(parent, name)
+        basename = to_text(name)
+        node: Node | None = self._control.find(parent, basename)
         if node is None:
-            node = await self._resolver.child(self._directory(parent), to_text(name))
+            node = await self._resolver.child(self._directory(parent), basename)
         node.lookups += 1
         return node
 
-    def _control_child(self, parent: int, name: bytes) -> Node | None:
-        """Return the control directory or one of its files, if the name is such a one."""
-        control = self._control.directory
-        if parent == control.ino:
-            return self._control.child(to_text(name))
-        return control if parent == ROOT and name == CONTROL else None
+    def _changeable(self, parent: int, name: bytes) -> tuple[DirectoryNode, str]:
+        """Return where a name is that is to be made, moved or removed.
 
-    @staticmethod
-    def _refuse_control(parent: int, name: bytes) -> None:
-        """Refuse to change the name under which the control files are found."""
-        if parent == ROOT and name == CONTROL:
-            raise NotPermitted(f"{to_text(name)} holds the mount's control files")
+        Raises:
+            NotPermitted: the name belongs to the control files.
+        """
+        directory, basename = self._directory(parent), to_text(name)
+        if self._control.is_directory(parent, basename):
+            raise NotPermitted(f"{basename} holds the mount's control files")
+        return directory, basename
 
     def forget(self, ino: int, count: int) -> None:
         """Lower a lookup count. Kernel: FUSE_FORGET."""
@@ -237,8 +233,7 @@ class Filesystem:
 
     async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Node:
         """Make a directory and return its node (+1). Kernel: FUSE_MKDIR. C26."""
-        self._refuse_control(parent, name)
-        directory, basename = self._directory(parent), to_text(name)
+        directory, basename = self._changeable(parent, name)
         if directory.bucket is None:
             return await self._make_bucket(basename)
         check_new(directory.name, basename, self._rules)
@@ -267,8 +262,7 @@ class Filesystem:
 
     async def rmdir(self, parent: int, name: bytes) -> None:
         """Remove an empty directory. Kernel: FUSE_RMDIR. C27."""
-        self._refuse_control(parent, name)
-        directory, basename = self._directory(parent), to_text(name)
+        directory, basename = self._changeable(parent, name)
         node = await self._resolver.child(directory, basename)
         if not isinstance(node, DirectoryNode):
             raise NotADirectory(f"{node.name} is a file")
@@ -337,8 +331,7 @@ class Filesystem:
 
     async def _new_place(self, parent: int, name: bytes) -> tuple[DirectoryNode, str]:
         """Check that a new name may be made and return where."""
-        self._refuse_control(parent, name)
-        directory, basename = self._directory(parent), to_text(name)
+        directory, basename = self._changeable(parent, name)
         if directory.bucket is None:
             raise NotPermitted("only buckets lie at the root of all buckets")
         check_new(directory.name, basename, self._rules)
@@ -424,8 +417,7 @@ class Filesystem:
 
     async def unlink(self, parent: int, name: bytes) -> None:
         """Remove a file's name; open descriptors go on (C19). Kernel: FUSE_UNLINK."""
-        self._refuse_control(parent, name)
-        directory, basename = self._directory(parent), to_text(name)
+        directory, basename = self._changeable(parent, name)
         node = await self._resolver.child(directory, basename)
         if not isinstance(node, FileNode):
             raise IsADirectory(f"{node.name} is a directory")
@@ -448,12 +440,8 @@ class Filesystem:
         self, old_parent: int, old: bytes, new_parent: int, new: bytes, flags: int
     ) -> None:
         """Rename a file or directory. Kernel: FUSE_RENAME2. C31, C32."""
-        self._refuse_control(old_parent, old)
-        self._refuse_control(new_parent, new)
-        source = self._directory(old_parent)
-        await self._renamer.rename(
-            source, to_text(old), self._directory(new_parent), to_text(new), flags
-        )
+        source, basename = self._changeable(old_parent, old)
+        await self._renamer.rename(source, basename, *self._changeable(new_parent, new), flags)
         await self._keep_directory(source)
 
     # -- open files

@@ -22,14 +22,14 @@ import trio
 
 from aisfs.cache.fetch_ahead import FetchAhead, Guess
 from aisfs.control.files import table
-from aisfs.errors import FsError, NoSpace, NotFound
+from aisfs.errors import FsError, NoSpace, NotFound, Stale
 from aisfs.store.interface import ObjectInfo
 from aisfs.vfs.inodes import ROOT, DirectoryNode, FileNode
 from aisfs.vfs.paths import split, to_text
 
 if TYPE_CHECKING:
     from aisfs.config import BucketName
-    from aisfs.vfs.resolver import Resolver
+    from aisfs.vfs.resolver import Place, Resolver
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,6 @@ IDLE_S = 60.0
 KNOWN_DIRECTORIES = 4096
 """Directories that are found without looking them up again."""
 
-Place = tuple["BucketName | None", str]
-
 
 class Order:
     """What one handle announced; the sink of its writes.
@@ -70,7 +68,6 @@ class Order:
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
         self._text = bytearray()
-        self._start = 0
         self._closed = False
         self.position = 0
         self.ahead = 0
@@ -86,7 +83,13 @@ class Order:
 
         Raises:
             NoSpace: too many announced files were not read yet.
+            Stale: the order was ended for others.
         """
+        if not self.alive:
+            raise Stale(
+                "this order was given up for others that were read: open the file again and "
+                "announce what is left"
+            )
         if self._orders.text_bytes + len(data) > MOST_TEXT:
             raise NoSpace(
                 f"announced paths of {MOST_TEXT >> 20} MiB wait to be read: announce the rest of "
@@ -105,7 +108,7 @@ class Order:
     @property
     def text_bytes(self) -> int:
         """Bytes of paths that were not looked for yet."""
-        return len(self._text) - self._start
+        return len(self._text)
 
     @property
     def finished(self) -> bool:
@@ -117,12 +120,12 @@ class Order:
         """Whether more files may be wanted."""
         if not self.alive or self.ahead - self.position >= WINDOW:
             return False
-        return self._text.find(b"\n", self._start) >= 0
+        return b"\n" in self._text
 
     def next_path(self) -> str:
         """Return the first path that was not looked for yet."""
-        end = self._text.find(b"\n", self._start)
-        return to_text(bytes(self._text[self._start : end])).removeprefix("./").lstrip("/")
+        line = bytes(self._text[: self._text.index(b"\n")])
+        return to_text(line).removeprefix("./").lstrip("/")
 
     def pass_over(self, place: Place | None) -> None:
         """Go on to the next path; the present one was wanted under `place`, or is missing."""
@@ -131,10 +134,7 @@ class Order:
         else:
             self._expected[place] = self.ahead
         self.ahead += 1
-        self._start = self._text.find(b"\n", self._start) + 1
-        if self._start > len(self._text) // 2:
-            del self._text[: self._start]
-            self._start = 0
+        del self._text[: self._text.index(b"\n") + 1]
 
     @property
     def guess(self) -> Guess:
@@ -171,7 +171,6 @@ class Order:
         self._parts.clear()
         self._expected.clear()
         self._text.clear()
-        self._start = 0
         return guesses
 
 

@@ -97,9 +97,7 @@ class Exchange:
         """Ask the target that owns the object; None where a gateway has to be asked."""
         if not call.uname or call.base:
             return None
-        if not self._placement.grants.allows(self._tokens.get(), call.method, call.uname):
-            return None
-        base = self._placement.target_of(call.uname)
+        base = self._placement.straight_to(self._tokens.get(), call.method, call.uname)
         if not base:
             return None
         target = f"{call.path}?{call.query}" if call.query else call.path

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aisfs.vfs.orders import MAX_ORDERS
 from aisfs_sdk import Client
 from tests.support.mount import Mount
 from tests.support.store import StoreProcess
@@ -118,6 +119,19 @@ def test_too_long_an_order_is_refused_and_harms_nothing(mount: Mount) -> None:
         write_for_ever(file, piece)
     assert refused.value.errno == errno.ENOSPC
     assert (mount.path / "d00/f00").read_bytes() == body("d00/f00")
+
+
+def test_writing_to_an_order_that_made_room_for_others_is_refused(mount: Mount) -> None:
+    path = mount.path / ".aisfs" / "order"
+    first = os.open(path, os.O_WRONLY)
+    others = [os.open(path, os.O_WRONLY) for _ in range(MAX_ORDERS)]
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.ESTALE)):
+            os.write(first, b"a/0\n")
+        os.write(others[0], b"a/0\n")
+    finally:
+        for handle in (first, *others):
+            os.close(handle)
 
 
 def test_the_control_directory_is_found_by_name_only(mount: Mount) -> None:
