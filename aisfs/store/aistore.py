@@ -354,19 +354,15 @@ def connect(config: StoreConfig) -> AISStore:
             ca_cert=config.ca_file or None,
             client_cert=cert,
             timeout=(config.connect_timeout_s, config.first_byte_timeout_s),
-            token=_token(config),
+            token=config.token or None,
             max_pool_size=config.connections,
+            token_file=config.token_file or None,
         )
     except (ValueError, OSError) as error:
         raise Invalid(f"{config.endpoint}: {error}") from error
     return AISStore(
         client, config.connections, config.idle_timeout_s, direct=config.transport == "direct"
     )
-
-
-def _token(config: StoreConfig) -> str | None:
-    """Return the token itself; a token file is the SDK's to read and to read again."""
-    return config.token or None
 
 
 def _copy_through_here(source: Object, target: Object) -> None:

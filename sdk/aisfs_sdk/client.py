@@ -43,6 +43,7 @@ class Client:
             targets that own them, without asking a gateway.
         target_address_map: addresses of nodes as the cluster tells them, and as they are reached
             from here: of nodes (`http://10.0.0.5:51081`), of hosts with port, or of hosts.
+        token_file: file that holds the token, read again when it changes; `token` goes before it.
 
     Raises:
         ValueError: the endpoint is no such URL.
@@ -61,6 +62,7 @@ class Client:
         max_pool_size: int | None = None,
         direct_reads: bool = True,
         target_address_map: Mapping[str, str] | None = None,
+        token_file: str | None = None,
     ) -> None:
         self._request_client = RequestClient(
             endpoint,
@@ -73,6 +75,7 @@ class Client:
             max_pool_size,
             direct_reads,
             target_address_map,
+            token_file,
         )
 
     def __repr__(self) -> str:

@@ -64,6 +64,7 @@ class RequestClient:
         direct_reads: once the cluster map is known, read objects at their owners.
         target_address_map: addresses of nodes as the cluster tells them, and as they are reached
             from here; see `placement`.
+        token_file: file that holds the token, read again when it changes; `token` goes before it.
 
     What is None is taken from the environment (`AIS_CLIENT_CA`, `AIS_CRT`, `AIS_CRT_KEY`,
     `AIS_SKIP_VERIFY_CRT`, `AIS_CONNECT_TIMEOUT`, `AIS_READ_TIMEOUT`, `AIS_AUTHN_TOKEN`,
@@ -86,15 +87,16 @@ class RequestClient:
         max_pool_size: int | None = None,
         direct_reads: bool = True,
         target_address_map: Mapping[str, str] | None = None,
+        token_file: str | None = None,
     ) -> None:
         self._arguments = (
             endpoint, skip_verify, ca_cert, client_cert, timeout, retry_config, token,
-            max_pool_size, direct_reads, target_address_map,
+            max_pool_size, direct_reads, target_address_map, token_file,
         )  # fmt: skip
         self._endpoint = settings.checked_endpoint(endpoint)
         self._retry = retry_config or retry.RetryConfig()
         self._timeout = settings.timeouts(timeout)
-        self._tokens = settings.token_source(token)
+        self._tokens = settings.token_source(token, token_file)
         self._transport = Transport(
             max_pool_size or settings.pool_size(),
             settings.context(skip_verify=skip_verify, ca_cert=ca_cert, client_cert=client_cert),

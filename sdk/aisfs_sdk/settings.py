@@ -73,16 +73,18 @@ def timeouts(
     return pair[0] or None, pair[1] or None
 
 
-def token_source(token: str | None) -> TokenSource:
-    """Return where the token comes from: the argument, `AIS_AUTHN_TOKEN`, or a file.
+def token_source(token: str | None, file: str | None = None) -> TokenSource:
+    """Return where the token comes from: an argument, else the environment.
 
     Raises:
-        OSError: the file of `AIS_AUTHN_TOKEN_FILE` cannot be read.
+        OSError: the file, or that of `AIS_AUTHN_TOKEN_FILE`, cannot be read.
         ValueError: it holds no token.
     """
+    if token or file:
+        return TokenSource(token or "", file or "")
     environment = os.environ.get
     return TokenSource(
-        token or environment(const.AIS_AUTHN_TOKEN, ""), environment(const.AIS_AUTHN_TOKEN_FILE, "")
+        environment(const.AIS_AUTHN_TOKEN, ""), environment(const.AIS_AUTHN_TOKEN_FILE, "")
     )
 
 

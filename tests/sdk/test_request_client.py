@@ -370,6 +370,9 @@ def test_tokens_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("AIS_AUTHN_TOKEN", "other")
     assert RequestClient("http://h:1").token == "other"
     assert RequestClient("http://h:1", token=TOKEN).token == TOKEN
+    file.write_text("third")
+    assert RequestClient("http://h:1", token_file=str(file)).token == "third"
+    assert RequestClient("http://h:1", token=TOKEN, token_file=str(file)).token == TOKEN
 
 
 @pytest.fixture

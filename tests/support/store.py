@@ -6,6 +6,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,16 @@ class StoreProcess:
     ) -> None:
         self.kill()
         shutil.rmtree(self._temporary, ignore_errors=True)
+
+    @property
+    def ca_file(self) -> Path:
+        """What clients of a store with `--tls` have to trust."""
+        return self.data / "tls" / "ca.pem"
+
+    @property
+    def token_file(self) -> Path:
+        """The file with the store's token, unless `--token-file` says another."""
+        return self.data / "token"
 
     @property
     def pid(self) -> int:
@@ -134,7 +145,7 @@ class StoreProcess:
         before this call is in the result (its own are not).
         """
         mark = f"mark{time.monotonic_ns()}"
-        urllib.request.urlopen(f"{self.endpoint}/v1/health?{mark}", timeout=START_S).close()
+        self._send("GET", f"/v1/health?{mark}", None)
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             lines = self.log_path.read_text().splitlines()
@@ -164,7 +175,12 @@ class StoreProcess:
 
     def _send(self, method: str, path: str, body: bytes | None) -> bytes:
         request = urllib.request.Request(self.endpoint + path, data=body, method=method)
-        with urllib.request.urlopen(request, timeout=START_S) as reply:
+        if "--require-token" in self._arguments:
+            request.add_header("Authorization", f"Bearer {self.token_file.read_text().strip()}")
+        context = None
+        if self.endpoint.startswith("https:"):
+            context = ssl.create_default_context(cafile=self.ca_file)
+        with urllib.request.urlopen(request, timeout=START_S, context=context) as reply:
             data: bytes = reply.read()
             return data
 
