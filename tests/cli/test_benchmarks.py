@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.benchmarks.mount.__main__ import main
+from tests.benchmarks.mount.place import place
+from tests.support.modes import MODES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.store import StoreProcess
 
 
 def test_rows_give_figures_beside_the_references(tmp_path: Path) -> None:
@@ -19,3 +25,11 @@ def test_rows_give_figures_beside_the_references(tmp_path: Path) -> None:
     assert {figure["row"] for figure in figures} == {"B5", "B6"}
     assert all("null" in figure["ratios"] for figure in figures if figure["row"] == "B5")
     assert "first byte" in text.read_text()
+
+
+def test_a_mode_that_a_cluster_is_not_in_is_refused(store: StoreProcess) -> None:
+    with pytest.raises(SystemExit):
+        main(["B5", "--mode", "https"])
+    for mode, words in (("refused", "serve who comes straight"), ("https", "embedded store")):
+        with pytest.raises(ValueError, match=words), place(store.endpoint, "", MODES[mode]):
+            pass

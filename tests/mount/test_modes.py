@@ -99,11 +99,6 @@ def came_straight(entry: dict[str, Any]) -> bool:
     return f"{const.QPARAM_PROXY_ID}=" not in entry["query"]
 
 
-def went_by_gateway(mode: Mode) -> bool:
-    """Tell whether targets of this mode serve only whom gateways send."""
-    return mode.name in {"refused", "token"}
-
-
 def refusal(mount: Mount) -> str:
     """Return the words of a mount command that fails."""
     ended = mount.try_mount()
@@ -217,7 +212,7 @@ def test_an_order_that_is_announced(
         read_small(mount, order)
         assert len([entry for entry in at_targets(store) if entry["status"] < 300]) <= failed
         # A target that refuses is found out by the requests that were sent to it together.
-        assert failed < FILES if went_by_gateway(mode) else failed == 0
+        assert failed == 0 if mode.direct else failed < FILES
 
 
 # ---- one file -----------------------------------------------------------------------------------

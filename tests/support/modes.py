@@ -39,6 +39,11 @@ class Mode:
     rules: tuple[dict[str, Any], ...] = ()
     words: tuple[str, ...] = ()
 
+    @property
+    def direct(self) -> bool:
+        """Whether targets serve whoever comes straight to them."""
+        return self.name not in {"refused", "token"}
+
     def store(self) -> StoreProcess:
         """Return a store that is to be reached this way, not started yet."""
         return StoreProcess(extra=self.serve)

@@ -22,6 +22,7 @@ from tests.benchmarks.mount import listings, small_files, streams, table, warm
 from tests.benchmarks.mount.bench import Bench
 from tests.benchmarks.mount.place import place
 from tests.benchmarks.mount.wire import Wire
+from tests.support.modes import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,6 +54,13 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("rows", nargs="+", metavar="ROW", choices=[*ROWS, "all"])
     made.add_argument("--endpoint", default=os.environ.get("AIS_ENDPOINT", ""))
+    made.add_argument(
+        "--mode",
+        choices=MODES,
+        default="plain",
+        help="how the store is reached (B4 only): targets refuse direct access, TLS, a token,"
+        " transport=sdk",
+    )
     made.add_argument("--bucket", default="", help="keep the files in this bucket, for other runs")
     made.add_argument("--quick", action="store_true", help="small sizes: shows only that it works")
     made.add_argument("--rounds", type=int, default=0, help="default: 3, with --quick 1")
@@ -86,6 +94,7 @@ def settings(bench: Bench, wire_problem: str) -> list[str]:
             f" {platform.python_version()}; {bench.rounds} rounds, medians; client and store on the"
             " CPUs of this machine unless the store is elsewhere."
         ),
+        *([] if bench.place.direct else ["curl goes by the gateway: targets refuse others."]),
         "Ratios are of the figures as they stand: more is better of a rate, less of a time.",
         *(f"{each.name}: {each.settings}" for each in bench.everybody),
     ]
@@ -98,8 +107,13 @@ def main(words: Sequence[str] | None = None) -> int:
     """Measure and print."""
     asked = parser().parse_args(words)
     rows = list(ROWS) if "all" in asked.rows else asked.rows
+    if asked.mode != "plain" and set(rows) != {"B4"}:
+        parser().error(f"--mode {asked.mode} is for B4")
     with contextlib.ExitStack() as stack:
-        where = stack.enter_context(place(asked.endpoint, asked.bucket))
+        try:
+            where = stack.enter_context(place(asked.endpoint, asked.bucket, MODES[asked.mode]))
+        except ValueError as error:
+            parser().error(str(error))
         wire, problem = None, ""
         try:
             wire = stack.enter_context(Wire(where.ports))

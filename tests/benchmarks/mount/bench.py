@@ -46,7 +46,7 @@ class Bench:
     ) -> None:
         self.place = place
         self.quick = quick
-        self.ours = Ours(place.endpoint, place.bucket.name, tuple(options))
+        self.ours = Ours(place.endpoint, place.bucket.name, (*place.options, *options))
         self.null = Null()
         self.peers = installed_peers(place.endpoint, place.bucket.name) if peers else []
         self.rounds = rounds

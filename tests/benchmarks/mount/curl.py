@@ -31,7 +31,12 @@ def whole(urls: Sequence[str], size: int) -> Readings:
 
 
 def listed(
-    urls: Sequence[str], size: int, *, ranges: Sequence[int] = (), at_once: int = 1
+    urls: Sequence[str],
+    size: int,
+    *,
+    ranges: Sequence[int] = (),
+    at_once: int = 1,
+    lines: Sequence[str] = (),
 ) -> Readings:
     """Fetch objects by one curl.
 
@@ -40,12 +45,14 @@ def listed(
         size: of each, or of each range.
         ranges: where each range starts; whole objects without.
         at_once: how many are in flight.
+        lines: what each URL needs besides, as in curl's configuration files.
     """
     with tempfile.NamedTemporaryFile("w") as file:
         for number, url in enumerate(urls):
             if number:
                 file.write("next\n")
             file.write(f'url = "{url}"\noutput = /dev/null\nsilent\nfail\n')
+            file.writelines(f"{line}\n" for line in lines)
             if ranges:
                 file.write(f"range = {ranges[number]}-{ranges[number] + size - 1}\n")
         file.flush()

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import tempfile
+import urllib.error
 import urllib.request
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +14,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from aisfs_sdk import Client
+from aisfs_sdk.exchange import DIRECT_REFUSED
 from aisfs_sdk.smap import object_uname, owner
+from tests.support.modes import MODES
 from tests.support.store import StoreProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.benchmarks.mount.sets import FileSet
+    from tests.support.modes import Mode
 
 WRITERS = 16
 LARGE = 8 << 20
@@ -33,11 +37,22 @@ class Place:
         endpoint: URL of a gateway.
         bucket: the name of a bucket that is there.
         store: the embedded store, if that is where the bucket is.
+        mode: how it is reached.
+
+    Attributes:
+        options: what our mount needs there, words for `-o`.
+        curl: what curl needs there, lines of its configuration.
+        direct: whether targets serve whoever comes straight to them.
     """
 
-    def __init__(self, endpoint: str, bucket: str, store: StoreProcess | None) -> None:
+    def __init__(
+        self, endpoint: str, bucket: str, store: StoreProcess | None, mode: Mode = MODES["plain"]
+    ) -> None:
         self.endpoint = endpoint
-        self.client = Client(endpoint)
+        self.client = mode.client(store) if store else Client(endpoint)
+        self.options = mode.options(store)
+        self.curl = _curl_lines(mode, store)
+        self.direct = mode.direct
         self.bucket = self.client.bucket(bucket)
         self._store = store
         self._smap = self.client.cluster().get_info()
@@ -61,10 +76,23 @@ class Place:
         return {part.port or (443 if part.scheme == "https" else 80) for part in parts}
 
     def url(self, name: str) -> str:
-        """Return the URL of an object at the target that owns it: no redirect, no gateway."""
+        """Return the URL of an object at the target that owns it: no redirect, no gateway.
+
+        It is the gateway's where targets refuse whoever comes straight.
+        """
         node = owner(object_uname("ais", self.bucket.name, name), self._smap.tmap)
         path = f"/v1/objects/{self.bucket.name}/{quote(name)}?provider=ais"
-        return node.public_net.direct_url + path
+        return (node.public_net.direct_url if self.direct else self.endpoint) + path
+
+    def straight_status(self) -> int:
+        """Return what a target answers who comes straight for an object that is not there."""
+        node = owner(object_uname("ais", self.bucket.name, "none"), self._smap.tmap)
+        path = f"/v1/objects/{self.bucket.name}/none?provider=ais"
+        try:
+            with urllib.request.urlopen(node.public_net.direct_url + path) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
 
     def fill(self, files: FileSet) -> None:
         """Store a set of files, unless it is there."""
@@ -134,21 +162,46 @@ KINDS = {
 """Kinds of requests, and the lines of metrics that count them."""
 
 
+def _curl_lines(mode: Mode, store: StoreProcess | None) -> list[str]:
+    """Return what each URL of curl's list needs besides: no secret goes on a command line."""
+    lines = [] if mode.direct else ["location"]
+    if mode.name == "https" and store:
+        lines.append(f'cacert = "{store.ca_file}"')
+    if mode.name == "token" and store:
+        lines.append(f'header = "Authorization: Bearer {store.token_file.read_text().strip()}"')
+    return lines
+
+
 @contextlib.contextmanager
-def place(endpoint: str, kept: str) -> Iterator[Place]:
+def place(endpoint: str, kept: str, mode: Mode = MODES["plain"]) -> Iterator[Place]:
     """Return a place: on the cluster at `endpoint`, or on an embedded store made for it.
 
     Args:
         endpoint: URL of a gateway; "" for the embedded store.
         kept: a bucket to use, made if need be, that stays with its files; "" for one that goes.
+        mode: how it is reached. A cluster has to refuse direct access by itself.
+
+    Raises:
+        ValueError: the cluster is not in that mode.
     """
+    if endpoint and mode.name in {"https", "token"}:
+        raise ValueError(f"mode {mode.name} is for the embedded store: leave --endpoint out")
     with contextlib.ExitStack() as stack:
         store = None
         if not endpoint:
-            store = stack.enter_context(StoreProcess(faults=False))
+            store = stack.enter_context(StoreProcess(faults=bool(mode.rules), extra=mode.serve))
             endpoint = store.endpoint
         name = kept or f"bench-{uuid.uuid4().hex[:8]}"
-        bucket = Client(endpoint).bucket(name).create(exist_ok=True)
+        client = mode.client(store) if store else Client(endpoint)
+        bucket = client.bucket(name).create(exist_ok=True)
         if not kept:
             stack.callback(bucket.delete)
-        yield Place(endpoint, name, store)
+        if store and mode.rules:
+            store.faults(list(mode.rules))
+        made = Place(endpoint, name, store, mode)
+        if not mode.direct and made.straight_status() not in DIRECT_REFUSED:
+            raise ValueError(
+                f"targets of {endpoint} serve who comes straight to them: they refuse it where the"
+                " cluster has AuthN or signs its own requests"
+            )
+        yield made

@@ -44,7 +44,8 @@ def b4(bench: Bench) -> Iterator[Figure]:
                     return readers.cat(path / files.prefix, count, shuffled=shuffled)
 
                 def by_curl(files: FileSet = files, urls: list[str] = urls) -> Readings:
-                    return curl.listed(urls, files.size, at_once=IN_FLIGHT)
+                    lines = bench.place.curl
+                    return curl.listed(urls, files.size, at_once=IN_FLIGHT, lines=lines)
 
                 def by_batch(files: FileSet = files) -> Readings:
                     return batches(bench, files)
