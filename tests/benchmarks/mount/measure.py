@@ -79,8 +79,9 @@ class PeakMemory:
     A peak between two samples is missed; `peak_rss` misses none, but counts shared pages twice.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, every_s: float = SAMPLE_S) -> None:
         self._pid = pid
+        self._every_s = every_s
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self.before = self.peak = pss(*tree(pid))
@@ -100,5 +101,5 @@ class PeakMemory:
         self.peak = max(self.peak, pss(*tree(self._pid)))
 
     def _sample(self) -> None:
-        while not self._ended.wait(SAMPLE_S):
+        while not self._ended.wait(self._every_s):
             self.peak = max(self.peak, pss(*tree(self._pid)))
