@@ -10,7 +10,7 @@ import trio
 
 from aisfs.cache.pages import PAGE_SIZE, PageCache
 from aisfs.cache.readahead import AccessPattern
-from aisfs.cache.reader import ContentReader
+from aisfs.cache.reader import PAGES_BEHIND, ContentReader
 from aisfs.cache.room import CacheRoom
 from aisfs.errors import Corrupt, IoFailure, Stale, TimedOut
 
@@ -387,3 +387,25 @@ async def test_drop_frees_the_memory(place: Place) -> None:
     await reader.close_streams()
     reader.drop()
     assert place.cache.pages.used == 0
+
+
+async def test_what_the_only_reader_of_a_very_large_file_has_passed_is_let_go(
+    place: Place, seeded: random.Random
+) -> None:
+    body = seeded.randbytes(14 * MIB)  # the memory has 16
+    reader = await place.put(body)
+    reader.users = 1
+    assert await Reading(reader).all() == body
+    kept = sum(place.cache.pages.peek((reader.content, index)) is not None for index in range(14))
+    assert 0 < kept <= PAGES_BEHIND + 1
+
+
+async def test_what_others_still_read_or_fits_is_kept(place: Place, seeded: random.Random) -> None:
+    for size, users in ((14 * MIB, 2), (7 * MIB, 1)):
+        body = seeded.randbytes(size)
+        reader = await place.put(body)
+        reader.users = users
+        assert await Reading(reader).all() == body
+        for index in range(size // MIB):
+            assert place.cache.pages.peek((reader.content, index)) is not None
+        reader.drop()
