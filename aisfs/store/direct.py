@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from aisfs.errors import Corrupt, TimedOut
+from aisfs.errors import Corrupt, FsError, TimedOut
 from aisfs.store.interface import ObjectInfo, Piece
 from aisfs.store.replies import identity_of_whole, object_info, verify
 from aisfs_sdk import const
@@ -150,8 +150,8 @@ class DirectSource:
         info = piece.info
         try:
             told = await self.fill(piece.bucket, info.name, 0, info.identity, piece.buffer)
-        except Declined:
-            return
+        except (Declined, FsError):
+            return  # not filled: its reader asks again and is told the trouble
         filled(piece, told)
 
     async def _fill_from(
@@ -160,7 +160,11 @@ class DirectSource:
         part: list[tuple[Piece, str]],
         filled: Callable[[Piece, ObjectInfo], None],
     ) -> None:
-        """Ask one target for several objects at once; the first trouble ends it."""
+        """Ask one target for several objects at once; the first trouble ends it.
+
+        A target that refuses to be asked straight has the rest by way of the gateway.
+        """
+        filled_count, refused = 0, False
         await self._take_slot()
         try:
             connection = await self._connection(base)
@@ -173,18 +177,23 @@ class DirectSource:
                         head = await connection.head()
                         patience.deadline = trio.current_time() + self._idle_timeout_s
                         if head.status in DIRECT_REFUSED:
+                            refused = True
                             self._placement.target_refused(base)
                         told = await self._receive(connection, head, piece)
                         filled(piece, told)
+                        filled_count += 1
             except BaseException:
                 connection.close()
                 raise
             if head is not None:
                 self._keep(connection, head)
         except (Declined, *_TROUBLE):
-            return
+            pass
         finally:
             self._slots.release()
+        if refused:
+            for piece, _ in part[filled_count:]:
+                await self._fill_one(piece, filled)
 
     async def _receive(
         self,
@@ -259,6 +268,8 @@ class DirectSource:
                 connection.close()
                 if straight and head.status in DIRECT_REFUSED:
                     placement.target_refused(base)
+                    base, straight = placement.gateway, False
+                    continue
                 raise Declined(f"{base} answered {head.status}")
             location = head.get(const.HEADER_LOCATION, "")
             await self._discard(connection, head)
@@ -440,6 +451,7 @@ class _Connection:
             here += await self._receive(buffer[here : here + _STEP])
             if progress is not None:
                 progress(here)
+                await trio.lowlevel.checkpoint()  # whoever waits for these bytes has them first
 
     @property
     def at_rest(self) -> bool:

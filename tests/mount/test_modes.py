@@ -211,8 +211,7 @@ def test_an_order_that_is_announced(
         store.clear_requests()
         read_small(mount, order)
         assert len([entry for entry in at_targets(store) if entry["status"] < 300]) <= failed
-        # A target that refuses is found out by the requests that were sent to it together.
-        assert failed == 0 if mode.direct else failed < FILES
+        assert failed == 0
 
 
 # ---- one file -----------------------------------------------------------------------------------
