@@ -128,6 +128,7 @@ class ObjectReader:
         Args:
             seconds: None for no limit; until this call the client's limit holds.
         """
+        self._may_buffer()
         if self._socket is not None:
             self._socket.settimeout(seconds)
 
@@ -150,21 +151,24 @@ class ObjectReader:
             requests.RequestException: the connection broke, or was silent for too long. What came
                 in this call before is lost, what came in calls before is right.
         """
-        view = memoryview(buffer)
-        if self._remaining is not None and len(view) > self._remaining:
-            view = view[: self._remaining]
+        view = self._within(buffer)
         if self._done or not len(view):
             self._refuse_if_aborted()
             return 0
         try:
             if self._blocks is not None:
-                count = self._blocks.fill(view)
+                count = self._blocks.fill(view, (self._remaining or 0) - len(view))
             else:
                 count = cast("int", self._source.readinto(view))  # type: ignore[attr-defined]
         except Exception as error:
             raise self._failed(error) from error
         self._took(count, len(view), view[:count])
         return count
+
+    def _within(self, buffer: memoryview | bytearray) -> memoryview:
+        """Return the part of a buffer that the rest of the body can fill."""
+        view = memoryview(buffer)
+        return view if self._remaining is None else view[: self._remaining]
 
     def readinto1(self, buffer: memoryview | bytearray) -> int:
         """Receive what is there, or wait for some: as `readinto`, but nothing that came is lost.
@@ -175,9 +179,7 @@ class ObjectReader:
         Raises:
             IntegrityError, AbortedError, requests.RequestException: see `readinto`.
         """
-        view = memoryview(buffer)
-        if self._remaining is not None and len(view) > self._remaining:
-            view = view[: self._remaining]
+        view = self._within(buffer)
         if self._done or not len(view):
             self._refuse_if_aborted()
             return 0
@@ -198,9 +200,9 @@ class ObjectReader:
         return len(data)
 
     def _may_buffer(self) -> None:
-        """Say that the source's own buffer may hold bytes from now on."""
+        """Let the source be read past the blocks: its own buffer may hold bytes from now on."""
         if self._blocks is not None:
-            self._blocks.buffered = True
+            self._blocks.give_back()
 
     def read_all(self) -> bytes:
         """Return all that is still to come, and close.
@@ -339,6 +341,7 @@ class ObjectReader:
     def _finish(self) -> None:
         """Look for bytes too many, then give the connection back."""
         try:
+            self._may_buffer()
             extra = self._socket is not None and _more_came(self._source, self._socket)
         except Exception as error:
             raise self._failed(error) from error

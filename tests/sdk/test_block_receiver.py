@@ -46,11 +46,12 @@ def test_blocks_of_any_size_are_the_bytes_in_order(
     size = first
     while len(got) < len(content):
         room = memoryview(bytearray(min(size, len(content) - len(got))))
-        assert blocks.fill(room) == len(room)
+        assert blocks.fill(room, len(content) - len(got) - len(room)) == len(room)
         got += room
         size = seeded.choice([10, 9000, 1 << 20])
     sender.join()
     assert got == content
+    blocks.give_back()
     assert near.gettimeout() == 30
 
 
@@ -67,8 +68,8 @@ def test_what_the_file_has_buffered_comes_first(pair: Pair, seeded: random.Rando
     for _ in range(3):
         assert blocks.fill(room) == len(room)
         got += room
+        blocks.give_back()
         got += file.read(100)  # takes more from the socket than it gives
-        blocks.buffered = True
     far.close()
     got += room[: blocks.fill(room)]
     assert got == content
@@ -109,6 +110,16 @@ def test_a_slow_peer_is_waited_for(pair: Pair) -> None:
     sender.start()
     assert blocks.fill(memoryview(bytearray(100_000))) == 100_000  # in 1.5 s, never silent for 0.4
     sender.join()
+
+
+def test_a_socket_given_back_wakes_for_a_single_byte(pair: Pair) -> None:
+    near, far = pair
+    blocks = receiver(near, 5)
+    far.sendall(bytes(9000))
+    assert blocks.fill(memoryview(bytearray(9000)), 10 << 20) == 9000
+    blocks.give_back()
+    far.sendall(b"x")
+    assert near.recv(1) == b"x"
 
 
 def test_a_shutdown_from_another_thread_wakes_the_receiver(pair: Pair) -> None:
