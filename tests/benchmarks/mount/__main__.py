@@ -61,6 +61,9 @@ def parser() -> argparse.ArgumentParser:
         help="how the store is reached (B4 only): targets refuse direct access, TLS, a token,"
         " transport=sdk",
     )
+    made.add_argument(
+        "--delay", type=float, default=0.0, metavar="MS", help="latency each way, by relays"
+    )
     made.add_argument("--bucket", default="", help="keep the files in this bucket, for other runs")
     made.add_argument("--quick", action="store_true", help="small sizes: shows only that it works")
     made.add_argument("--rounds", type=int, default=0, help="default: 3, with --quick 1")
@@ -94,6 +97,7 @@ def settings(bench: Bench, wire_problem: str) -> list[str]:
             f" {platform.python_version()}; {bench.rounds} rounds, medians; client and store on the"
             " CPUs of this machine unless the store is elsewhere."
         ),
+        *(["Relays keep every byte for a while, see --delay."] if bench.place.reached else []),
         *([] if bench.place.direct else ["curl goes by the gateway: targets refuse others."]),
         "Ratios are of the figures as they stand: more is better of a rate, less of a time.",
         *(f"{each.name}: {each.settings}" for each in bench.everybody),
@@ -111,7 +115,9 @@ def main(words: Sequence[str] | None = None) -> int:
         parser().error(f"--mode {asked.mode} is for B4")
     with contextlib.ExitStack() as stack:
         try:
-            where = stack.enter_context(place(asked.endpoint, asked.bucket, MODES[asked.mode]))
+            where = stack.enter_context(
+                place(asked.endpoint, asked.bucket, MODES[asked.mode], asked.delay / 1e3)
+            )
         except ValueError as error:
             parser().error(str(error))
         wire, problem = None, ""

@@ -46,9 +46,9 @@ class Bench:
     ) -> None:
         self.place = place
         self.quick = quick
-        self.ours = Ours(place.endpoint, place.bucket.name, (*place.options, *options))
+        self.ours = Ours(place.entrance, place.bucket.name, (*place.options, *options))
         self.null = Null()
-        self.peers = installed_peers(place.endpoint, place.bucket.name) if peers else []
+        self.peers = installed_peers(place.entrance, place.bucket.name) if peers else []
         self.rounds = rounds
         self._wire = wire
 

@@ -30,7 +30,8 @@ def requests(kind: str) -> Callable[[Run], float]:
 def native(bench: Bench, files: FileSet) -> Readings:
     """List a set by the SDK, flat."""
     start = time.perf_counter()
-    found = bench.place.bucket.list_all_objects(prefix=f"{files.prefix}/", props=PROPS)
+    bucket = bench.place.far_client.bucket(bench.place.bucket.name)
+    found = bucket.list_all_objects(prefix=f"{files.prefix}/", props=PROPS)
     if len(found) != files.count:
         raise RuntimeError(f"the listing has {len(found)} names, not {files.count}")
     return readers.Readings(time.perf_counter() - start, files.count)

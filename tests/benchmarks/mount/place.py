@@ -16,11 +16,12 @@ from urllib.parse import quote, urlsplit
 from aisfs_sdk import Client
 from aisfs_sdk.exchange import DIRECT_REFUSED
 from aisfs_sdk.smap import object_uname, owner
+from tests.benchmarks.mount.distance import far_away
 from tests.support.modes import MODES
 from tests.support.store import StoreProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tests.benchmarks.mount.sets import FileSet
     from tests.support.modes import Mode
@@ -40,16 +41,24 @@ class Place:
         mode: how it is reached.
 
     Attributes:
+        reached: URL of a node → where it is reached by those who are measured, if not there.
+        entrance: URL of the gateway that they are given.
+        far_client: what the SDK is measured with.
         options: what our mount needs there, words for `-o`.
         curl: what curl needs there, lines of its configuration.
         direct: whether targets serve whoever comes straight to them.
     """
 
     def __init__(
-        self, endpoint: str, bucket: str, store: StoreProcess | None, mode: Mode = MODES["plain"]
+        self,
+        endpoint: str,
+        bucket: str,
+        store: StoreProcess | None,
+        mode: Mode = MODES["plain"],
     ) -> None:
-        self.endpoint = endpoint
-        self.client = mode.client(store) if store else Client(endpoint)
+        self.endpoint = self.entrance = endpoint
+        self.reached: Mapping[str, str] = {}
+        self.client = self.far_client = mode.client(store) if store else Client(endpoint)
         self.options = mode.options(store)
         self.curl = _curl_lines(mode, store)
         self.direct = mode.direct
@@ -82,7 +91,8 @@ class Place:
         """
         node = owner(object_uname("ais", self.bucket.name, name), self._smap.tmap)
         path = f"/v1/objects/{self.bucket.name}/{quote(name)}?provider=ais"
-        return (node.public_net.direct_url if self.direct else self.endpoint) + path
+        base = node.public_net.direct_url if self.direct else self.endpoint
+        return self.reached.get(base, base) + path
 
     def straight_status(self) -> int:
         """Return what a target answers who comes straight for an object that is not there."""
@@ -173,13 +183,16 @@ def _curl_lines(mode: Mode, store: StoreProcess | None) -> list[str]:
 
 
 @contextlib.contextmanager
-def place(endpoint: str, kept: str, mode: Mode = MODES["plain"]) -> Iterator[Place]:
+def place(
+    endpoint: str, kept: str, mode: Mode = MODES["plain"], delay: float = 0.0
+) -> Iterator[Place]:
     """Return a place: on the cluster at `endpoint`, or on an embedded store made for it.
 
     Args:
         endpoint: URL of a gateway; "" for the embedded store.
         kept: a bucket to use, made if need be, that stays with its files; "" for one that goes.
         mode: how it is reached. A cluster has to refuse direct access by itself.
+        delay: seconds for which every byte is on its way to those who are measured, and back.
 
     Raises:
         ValueError: the cluster is not in that mode.
@@ -204,4 +217,8 @@ def place(endpoint: str, kept: str, mode: Mode = MODES["plain"]) -> Iterator[Pla
                 f"targets of {endpoint} serve who comes straight to them: they refuse it where the"
                 " cluster has AuthN or signs its own requests"
             )
+        if delay:
+            made.reached = stack.enter_context(far_away(made.nodes, delay))
+            made.entrance = made.reached[made.endpoint]
+            made.far_client = Client(made.entrance)
         yield made

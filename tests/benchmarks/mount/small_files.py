@@ -70,10 +70,12 @@ def b4(bench: Bench) -> Iterator[Figure]:
 def batches(bench: Bench, files: FileSet) -> Readings:
     """Read a set by the SDK's batches, one after the other: what one stream of them gives."""
     names = files.names()
+    client = bench.place.far_client
+    bucket = client.bucket(bench.place.bucket.name)
     start, cpu = time.perf_counter(), os.times()
     found = 0
     for at in range(0, len(names), BATCH):
-        batch = bench.place.client.batch(names[at : at + BATCH], bucket=bench.place.bucket)
+        batch = client.batch(names[at : at + BATCH], bucket=bucket)
         found += sum(len(data) for _, data in batch.get())
     end = os.times()
     if found != files.bytes:

@@ -78,7 +78,7 @@ def from_disk(bench: Bench, files: FileSet) -> Figure:
     directory = tempfile.mkdtemp(prefix="aisfs-bench-disk-")
     try:
         kept = Ours(
-            bench.place.endpoint,
+            bench.place.entrance,
             bench.place.bucket.name,
             (*bench.ours.options, f"cache-dir={directory}"),
         )
