@@ -54,3 +54,30 @@ class AccessPattern:
     def established(self) -> bool:
         """Whether the reader has shown that it goes on, so that an open-ended GET is worth it."""
         return self._streak > 1
+
+
+class OpeningGuess:
+    """Whether a file that is opened is about to be read from its start.
+
+    If so its first page is asked for while the kernel still hands the descriptor over, which hides
+    most of a round-trip. Programs that open files for something else soon end it: a wrong guess
+    weighs as much as `MISS` right ones.
+    """
+
+    MOST = 16
+    MISS = 4
+
+    __slots__ = ("_credit",)
+
+    def __init__(self) -> None:
+        self._credit = self.MOST
+
+    @property
+    def likely(self) -> bool:
+        """Whether the next file that is opened will be read from its start."""
+        return self._credit > 0
+
+    def observe(self, *, from_start: bool) -> None:
+        """Take note of an opened file's first read, or that it was closed without any."""
+        change = 1 if from_start else -self.MISS
+        self._credit = max(-self.MOST, min(self._credit + change, self.MOST))

@@ -160,16 +160,30 @@ class ContentReader:
         await self.room.store.fill(self.bucket, self.name, offset, self.identity, memoryview(data))
         return memoryview(data)
 
+    def begin(self) -> None:
+        """Fetch the first page before anybody reads it, unless it is there or under way."""
+        key = (self.content, 0)
+        if self.size == 0 or self.broken is not None or self.room.pages.peek(key) is not None:
+            return
+        page = self._allocate(0)
+        if page is not None:
+            self.room.nursery.start_soon(self._fetch, page)
+
+    def _allocate(self, index: int) -> Page | None:
+        page = self.room.pages.allocate((self.content, index), self.page_size(index))
+        if page is not None:
+            page.filling = True
+        return page
+
     async def _fill(self, index: int, needed: int) -> Page | None:
         """Fetch one page with a request of its own; return once it has `needed` bytes.
 
         Returns:
             None if there is no memory for it.
         """
-        page = self.room.pages.allocate((self.content, index), self.page_size(index))
+        page = self._allocate(index)
         if page is None:
             return None
-        page.filling = True
         if page.size == self.size:
             await self._fetch(page)
         else:

@@ -98,6 +98,11 @@ class AISStore:
 
     # -- the cluster
 
+    async def prepare(self) -> None:
+        """Connect to targets; sends nothing."""
+        if self._direct is not None:
+            await self._direct.prepare()
+
     async def cluster_uuid(self) -> str:
         """Return the cluster's uuid. AIS: GET /v1/daemon?what=smap."""
 

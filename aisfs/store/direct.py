@@ -12,6 +12,10 @@ other gateways, tokens, what an error means), reads them again.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import ipaddress
+import os
 import socket
 import ssl
 from collections import defaultdict
@@ -45,6 +49,9 @@ _STEP = 128 << 10
 """Most bytes of one receive: a first read is answered when so much is there."""
 
 _NO_LIMIT_S = 3600.0
+
+_PREPARED = 16
+"""Most targets that are connected to before they are wanted."""
 
 _IDLE_S = 30.0
 """How long an idle connection is kept: shorter than servers and middleboxes do."""
@@ -173,9 +180,11 @@ class DirectSource:
                     await connection.send("".join([connection.request(t, "") for _, t in part]))
                     head = None
                     for piece, _ in part:
-                        patience.deadline = trio.current_time() + self._first_byte_s
+                        if connection.at_rest:
+                            patience.deadline = trio.current_time() + self._first_byte_s
                         head = await connection.head()
-                        patience.deadline = trio.current_time() + self._idle_timeout_s
+                        if connection.received < head.length:
+                            patience.deadline = trio.current_time() + self._idle_timeout_s
                         if head.status in DIRECT_REFUSED:
                             refused = True
                             self._placement.target_refused(base)
@@ -293,6 +302,14 @@ class DirectSource:
 
     # -- connections
 
+    async def prepare(self) -> None:
+        """Connect to some targets, so that the first reads find a connection, or know better."""
+        for base in self._placement.targets[:_PREPARED]:
+            with contextlib.suppress(OSError):  # noted: its objects go by the gateway
+                connection = await self._connection(base)
+                connection.rested_at = trio.current_time()
+                self._idle[base].append(connection)
+
     async def _connection(self, base: str) -> _Connection:
         idle = self._idle[base]
         now = trio.current_time()
@@ -309,6 +326,11 @@ class DirectSource:
             if not self._placement.is_gateway(base):
                 self._placement.target_failed(base, error)
             raise OSError(f"{base} cannot be reached: {error}") from error
+
+    @property
+    def idle_connections(self) -> int:
+        """How many connections wait for a request."""
+        return sum(map(len, self._idle.values()))
 
     def _keep(self, connection: _Connection, head: _Head) -> None:
         if head.get(const.HEADER_CONNECTION, "").lower() == "close" or not connection.at_rest:
@@ -338,22 +360,23 @@ class _Head(dict[str, str]):
     """
 
     def __init__(self, data: bytes) -> None:
-        super().__init__()
         first, *rows = data.decode("latin-1").split("\r\n")
         version, _, rest = first.partition(" ")
         if version != "HTTP/1.1" or not rest[:3].isdigit():
             raise _Malformed(f"no answer of HTTP/1.1: {first[:40]!r}")
         self.status = int(rest[:3])
         self._repeated: dict[str, list[str]] = {}
+        fields: dict[str, str] = {}
         for row in rows:
             name, colon, value = row.partition(":")
             if not colon:
                 raise _Malformed(f"no header: {row[:40]!r}")
             key, value = name.lower(), value.strip()
-            if key in self:
-                self._repeated.setdefault(key, [super().__getitem__(key)]).append(value)
+            if key in fields:
+                self._repeated.setdefault(key, [fields[key]]).append(value)
             else:
-                self[key] = value
+                fields[key] = value
+        super().__init__(fields)
         length = self.get(const.HEADER_CONTENT_LENGTH, "")
         self.length = int(length) if length.isascii() and length.isdigit() else -1
 
@@ -396,9 +419,7 @@ class _Connection:
         parts = urlsplit(base)
         secure = parts.scheme == "https"
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
-        stream = await trio.open_tcp_stream(host, port)
-        sock = socket.socket(fileno=stream.socket.detach())
-        sock.setblocking(False)
+        sock = await _connect(host, port)
         if not secure:
             return cls(sock, base)
         secured = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
@@ -448,10 +469,15 @@ class _Connection:
         if self._begin == self._end:
             self._begin = self._end = 0
         while here < len(buffer):
-            here += await self._receive(buffer[here : here + _STEP])
-            if progress is not None:
+            if progress is not None and here:
                 progress(here)
                 await trio.lowlevel.checkpoint()  # whoever waits for these bytes has them first
+            here += await self._receive(buffer[here : here + _STEP])
+
+    @property
+    def received(self) -> int:
+        """Bytes that came beyond what was read of the answers."""
+        return self._end - self._begin
 
     @property
     def at_rest(self) -> bool:
@@ -471,6 +497,35 @@ class _Connection:
 
 _TROUBLE = (OSError, trio.TooSlowError, _Malformed, Corrupt)
 """What makes a request go the other way, beside `Declined`."""
+
+
+async def _connect(host: str, port: int) -> socket.socket:
+    """Return a non-blocking socket that is connected.
+
+    Cluster maps give addresses more often than names; trio's race between the addresses of a name
+    costs several turns of the loop before it sends anything.
+    """
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    except ValueError:
+        stream = await trio.open_tcp_stream(host, port)
+        sock = socket.socket(fileno=stream.socket.detach())
+        sock.setblocking(False)
+        return sock
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex((host, port))
+        if code == errno.EINPROGRESS:
+            await trio.lowlevel.wait_writable(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def _when_ready(

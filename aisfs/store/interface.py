@@ -206,6 +206,9 @@ class ChunkSource(Protocol):
 class ObjectStore(ChunkSource, Protocol):
     """An object store. All methods may raise `FsError` children."""
 
+    async def prepare(self) -> None:
+        """Make what the first reads would wait for otherwise; never fails."""
+
     async def cluster_uuid(self) -> str:
         """Return the cluster's uuid, fixed for its life."""
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, NewType, TypeVar
 
 import trio
 
-from aisfs.cache.readahead import AccessPattern
+from aisfs.cache.pages import PAGE_SIZE
+from aisfs.cache.readahead import AccessPattern, OpeningGuess
 from aisfs.cache.reader import ContentReader
 from aisfs.errors import BadHandle, FsError, IoFailure, NotFound, Stale, TooLarge
 from aisfs.staging.staged_file import StagedFile
@@ -171,6 +172,7 @@ class OpenFiles:
         self._resolver = resolver
         self._workshop = workshop
         self.scans = Scans(resolver, workshop.fetch_ahead, guessing=workshop.window > 0)
+        self._opening = OpeningGuess()
 
     # -- opening and closing
 
@@ -188,6 +190,9 @@ class OpenFiles:
                         await self._truncate(node, staged, 0)
                     node.writers += 1
         reader = self._pin(node)
+        if reader is not None and not writable and self._workshop.window and self._opening.likely:
+            reader.begin()
+            await trio.lowlevel.checkpoint()  # the request goes out before the descriptor
         return FileHandle(
             node,
             readable=flags & os.O_ACCMODE != os.O_WRONLY,
@@ -202,6 +207,8 @@ class OpenFiles:
     async def close(self, handle: FileHandle) -> None:
         """Let go of a handle; errors are logged (Kernel: FUSE_RELEASE has no answer)."""
         node = handle.node
+        if handle.reader is not None and not handle.writable and not handle.begun:
+            self._opening.observe(from_start=False)
         self._unpin(node, handle.reader)
         if handle.writable:
             node.writers -= 1
@@ -301,12 +308,13 @@ class OpenFiles:
         if reader is None or not handle.readable:
             return None
         if not handle.begun:
-            self._begin(handle, reader)
+            self._begin(handle, reader, offset)
         return reader.read_at_once(offset, size, handle.pattern)
 
-    def _begin(self, handle: FileHandle, reader: ContentReader) -> None:
+    def _begin(self, handle: FileHandle, reader: ContentReader, offset: int) -> None:
         """Take note of the first read of a handle, for what is read next."""
         handle.begun = True
+        self._opening.observe(from_start=offset < PAGE_SIZE)
         self._workshop.fetch_ahead.reads(reader.content)
         self.scans.reads(handle.node)
 

@@ -113,6 +113,15 @@ class Placement:
             return ""
         return base
 
+    @property
+    def targets(self) -> list[str]:
+        """Addresses of the targets that may be asked straight; none without a map."""
+        smap = self._smap
+        if smap is None or not self._direct:
+            return []
+        every = [self.rewrite(node.public_net.direct_url) for node in smap.tmap.values()]
+        return sorted({base for base in every if base} - self._unreachable)
+
     def target_refused(self, base: str) -> None:
         """Note that a target takes nothing but what gateways send it; it is asked later again."""
         if base not in self._refused:

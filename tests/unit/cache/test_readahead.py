@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aisfs.cache.readahead import FIRST_WINDOW, REORDERED, AccessPattern
+from aisfs.cache.readahead import FIRST_WINDOW, REORDERED, AccessPattern, OpeningGuess
 
 MAX_WINDOW = 16 << 20
 KIB = 1 << 10
@@ -99,3 +99,20 @@ def test_the_window_stays_within_its_bounds(reads: list[tuple[int, int]]) -> Non
         pattern.observe(start, start + size)
         assert FIRST_WINDOW <= pattern.window <= MAX_WINDOW
         assert pattern.sequential or not pattern.established
+
+
+def test_files_are_expected_to_be_read_until_some_are_not() -> None:
+    guess = OpeningGuess()
+    assert guess.likely
+    for _ in range(OpeningGuess.MOST // OpeningGuess.MISS):
+        guess.observe(from_start=False)
+    assert not guess.likely
+
+
+def test_files_that_are_read_again_are_expected_again() -> None:
+    guess = OpeningGuess()
+    for _ in range(100):
+        guess.observe(from_start=False)
+    for _ in range(OpeningGuess.MOST + 1):
+        guess.observe(from_start=True)
+    assert guess.likely

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 from aisfs.cache.pages import PAGE_SIZE, PageCache
 from aisfs.cache.readahead import AccessPattern
@@ -188,6 +189,31 @@ async def test_a_look_into_the_head_fetches_a_page(cluster: StoreProcess, place:
     await Reading(reader).at(0, 4 * KIB)
     await reader.close_streams()
     assert sum(int(str(r["sent"])) for r in gets(cluster)) <= PAGE_SIZE
+
+
+async def test_a_first_page_that_was_begun_is_fetched_once(
+    cluster: StoreProcess, place: Place
+) -> None:
+    body = os.urandom(MIB)
+    reader = await place.put(body)
+    reader.begin()
+    reader.begin()
+    assert await Reading(reader).all() == body
+    reader.begin()
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(gets(cluster)) == 1
+
+
+async def test_what_went_wrong_with_a_begun_page_is_asked_again(
+    cluster: StoreProcess, place: Place
+) -> None:
+    body = os.urandom(MIB)
+    reader = await place.put(body)
+    cluster.faults(
+        [{"action": "cut", "after_bytes": 0, "method": "GET", "path": "/o$", "times": 1}]
+    )
+    reader.begin()
+    assert await Reading(reader).all() == body
 
 
 async def test_random_reads_fetch_about_what_was_asked(

@@ -218,6 +218,21 @@ async def test_targets_that_refuse_direct_access_are_not_asked_again(
     assert sorted(object_gets(cluster)) == sorted([("proxy", 301), ("target", 200)] * 3)
 
 
+async def test_connections_made_ahead_are_used(
+    source: DirectSource,
+    aistore: AISStore,
+    bucket: BucketName,
+    other: Bucket,
+    straight: bool,
+) -> None:
+    identity = await stored(other, aistore, bucket, "o")
+    await source.prepare()
+    idle = source.idle_connections
+    assert bool(idle) == straight
+    await source.fill(bucket, "o", 0, identity, memoryview(bytearray(len(BODY))))
+    assert straight <= (source.idle_connections == idle)
+
+
 async def test_a_connection_that_the_server_closed_is_declined(straight: bool) -> None:
     if straight:
         pytest.skip("one way is enough: the connection is the same")

@@ -189,3 +189,26 @@ async def test_a_reader_of_a_new_file_that_others_replaced_is_stale(
     with pytest.raises(Stale):
         await doubting.pread(reader, 0, 100)
     await doubting.close(reader)
+
+
+def object_gets(cluster: StoreProcess) -> int:
+    return sum(
+        request["method"] == "GET"
+        and request["path"].startswith("/v1/objects/")
+        and request["status"] < 300
+        for request in cluster.requests()
+    )
+
+
+async def test_files_that_are_opened_and_not_read_are_soon_not_fetched(
+    cluster: StoreProcess, shell: Shell, other: Bucket
+) -> None:
+    for number in range(20):
+        other.object(f"d/{number}").put_content(b"x" * 1000)
+    for number in range(20):
+        await shell.close(await shell.open(f"d/{number}"))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    fetched = object_gets(cluster)
+    assert 0 < fetched < 10
+    assert await shell.pread(await shell.open("d/19"), 0, 10) == b"x" * 10
+    assert object_gets(cluster) == fetched + 1
