@@ -44,7 +44,7 @@ class Identity:
     """Which content an object has: equal identities mean equal bytes.
 
     A listing tells the checksum's value but not its type, so an unknown type ("") matches any.
-    Where there is no checksum at all, version and size decide.
+    Where one has none, as objects have that only a remote bucket has yet, version and size decide.
     """
 
     size: int
@@ -59,7 +59,8 @@ class Identity:
         if self.checksum and other.checksum:
             types = {self.checksum_type, other.checksum_type} - {""}
             return self.checksum == other.checksum and len({_hash_family(t) for t in types}) < 2
-        return self.version == other.version and not (self.checksum or other.checksum)
+        alike = bool(self.checksum) == bool(other.checksum)
+        return self.version == other.version and (alike or bool(self.version))
 
     @property
     def verifiable(self) -> bool:

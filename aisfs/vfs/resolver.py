@@ -350,6 +350,9 @@ class Resolver:
             node.identity = identity
             node.target = None
             self.retire_reader(node)
+        elif identity.verifiable and not node.identity.verifiable:
+            node.identity = identity  # the cluster has a copy by now, and its checksum
+            self.retire_reader(node)
         node.attributes = shown
         node.asked_at = started
         node.checked_at = max(node.checked_at, arrived)

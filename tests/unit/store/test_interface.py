@@ -26,7 +26,9 @@ identities = st.builds(
         (Identity(5, "aa", ""), Identity(5, "aa", "md5"), True),
         (Identity(5, "", "", "1"), Identity(5, "", "", "1"), True),
         (Identity(5, "", "", "1"), Identity(5, "", "", "2"), False),
-        (Identity(5, "aa", "md5", "1"), Identity(5, "", "", "1"), False),
+        (Identity(5, "aa", "md5", "1"), Identity(5, "", "", "1"), True),
+        (Identity(5, "aa", "md5", "1"), Identity(5, "", "", "2"), False),
+        (Identity(5, "aa", "md5", ""), Identity(5, "", "", ""), False),
     ],
 )
 def test_same_content(one: Identity, two: Identity, same: bool) -> None:
