@@ -1,7 +1,8 @@
 """Control files: what a mount tells of itself, and what it can be told, as files.
 
 Serves `vfs/control_tree`, which puts them into the namespace. A file's content is rendered when it
-is opened; what is written goes to a sink that belongs to the handle.
+is opened; what is written goes to a sink that belongs to the handle, and a handle that can also be
+read shows what became of what it wrote.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ class Sink(Protocol):
 
     def write(self, data: bytes) -> None:
         """Take all of the bytes; an `FsError` if they are refused."""
+
+    def shown(self) -> str:
+        """Render what became of it so far."""
 
     def close(self) -> None:
         """Take note that no more comes."""
@@ -38,7 +42,7 @@ class ControlFile:
     accept: Callable[[], Sink] | None = None
 
 
-def table(figures: Mapping[str, int]) -> str:
+def table(figures: Mapping[str, int | str]) -> str:
     r"""Return figures as lines of key, tab, value.
 
     >>> table({"cache.used": 5})

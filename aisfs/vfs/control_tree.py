@@ -2,7 +2,7 @@
 
 Serves `filesystem`. `find`, `cp -r` and `du` must not wander into it, so that it is found by name
 only. Its files have no size and are read without the kernel's cache: each handle reads what was
-true when it was opened.
+true when it was opened, and one that was opened for both what became of what it wrote.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from aisfs.errors import BadHandle, Forbidden, IsADirectory, NotFound
 from aisfs.vfs.attributes import Attributes, Kind
 from aisfs.vfs.inodes import ROOT, Ino, Node
-from aisfs.vfs.paths import RESERVED
+from aisfs.vfs.paths import RESERVED, to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,24 +43,34 @@ class ControlNode(Node):
 class ControlHandle:
     """One open control file.
 
+    Writing moves the descriptor's offset on, so an answer begins wherever the first read after a
+    write begins. Reading from there, or from before, again renders it anew.
+
     Attributes:
-        text: its content when it was opened; empty if it was opened for writing only.
+        text: its content when it was opened, later the answer; empty if it cannot be read.
         sink: takes what is written; None if it was opened for reading only.
+        start: offset at which the answer begins; None until it is read.
     """
 
     node: ControlNode
     text: bytes
     sink: Sink | None
+    start: int | None = None
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to `size` bytes from `offset` on."""
-        return self.text[offset : offset + size]
+        if self.sink is None:
+            return self.text[offset : offset + size]
+        if self.start is None or offset <= self.start:
+            self.start, self.text = offset, to_bytes(self.sink.shown())
+        return self.text[offset - self.start :][:size]
 
     def write(self, data: bytes) -> int:
         """Hand bytes on, wherever they are written to, and return how many they are."""
         if self.sink is None:
             raise BadHandle(f"{self.node.name} is not open for writing")
         self.sink.write(bytes(data))
+        self.start = None
         return len(data)
 
     def close(self) -> None:
@@ -124,6 +134,6 @@ class ControlTree:
             raise IsADirectory(f"{node.name} is a directory")
         if mode != os.O_RDONLY and file.accept is None:
             raise Forbidden(f"{node.name} can only be read")
-        text = file.show().encode() if mode != os.O_WRONLY else b""
+        text = to_bytes(file.show()) if mode == os.O_RDONLY else b""
         sink = file.accept() if mode != os.O_RDONLY and file.accept is not None else None
         return ControlHandle(node, text, sink)

@@ -24,8 +24,9 @@ from aisfs.cache.fetch_ahead import FetchAhead, Guess
 from aisfs.control.files import table
 from aisfs.errors import FsError, NoSpace, NotFound, Stale
 from aisfs.store.interface import ObjectInfo
-from aisfs.vfs.inodes import ROOT, DirectoryNode, FileNode
-from aisfs.vfs.paths import split, to_text
+from aisfs.vfs.inodes import FileNode
+from aisfs.vfs.path_list import Finder, PathList
+from aisfs.vfs.paths import split
 
 if TYPE_CHECKING:
     from aisfs.config import BucketName
@@ -51,9 +52,6 @@ PART = 128
 IDLE_S = 60.0
 """Seconds without a read after which an order makes room for other guesses."""
 
-KNOWN_DIRECTORIES = 4096
-"""Directories that are found without looking them up again."""
-
 
 class Order:
     """What one handle announced; the sink of its writes.
@@ -67,7 +65,7 @@ class Order:
 
     def __init__(self, orders: Orders) -> None:
         self._orders = orders
-        self._text = bytearray()
+        self._paths = PathList()
         self._closed = False
         self.position = 0
         self.ahead = 0
@@ -95,20 +93,30 @@ class Order:
                 f"announced paths of {MOST_TEXT >> 20} MiB wait to be read: announce the rest of "
                 "the order when some of its files have been read"
             )
-        self._text += data
+        self._paths.write(data)
         self._orders.feed(self)
 
     def close(self) -> None:
         """Take the last line, whether it has its newline or not."""
         self._closed = True
-        if self._text and not self._text.endswith(b"\n"):
-            self._text += b"\n"
+        self._paths.end()
         self._orders.feed(self)
+
+    def shown(self) -> str:
+        """Return what became of this announcement."""
+        return table(
+            {
+                "wanted": self.ahead,
+                "reached": self.position,
+                "missing": self.missing,
+                "waiting_bytes": self.text_bytes,
+            }
+        )
 
     @property
     def text_bytes(self) -> int:
         """Bytes of paths that were not looked for yet."""
-        return len(self._text)
+        return len(self._paths)
 
     @property
     def finished(self) -> bool:
@@ -120,12 +128,11 @@ class Order:
         """Whether more files may be wanted."""
         if not self.alive or self.ahead - self.position >= WINDOW:
             return False
-        return b"\n" in self._text
+        return self._paths.ready
 
     def next_path(self) -> str:
         """Return the first path that was not looked for yet."""
-        line = bytes(self._text[: self._text.index(b"\n")])
-        return to_text(line).removeprefix("./").lstrip("/")
+        return self._paths.first
 
     def pass_over(self, place: Place | None) -> None:
         """Go on to the next path; the present one was wanted under `place`, or is missing."""
@@ -134,7 +141,7 @@ class Order:
         else:
             self._expected[place] = self.ahead
         self.ahead += 1
-        del self._text[: self._text.index(b"\n") + 1]
+        self._paths.drop_first()
 
     @property
     def guess(self) -> Guess:
@@ -170,7 +177,7 @@ class Order:
         guesses = [guess for _, guess in self._parts]
         self._parts.clear()
         self._expected.clear()
-        self._text.clear()
+        self._paths.clear()
         return guesses
 
 
@@ -178,10 +185,9 @@ class Orders:
     """All orders of a mount. Belongs to the loop."""
 
     def __init__(self, resolver: Resolver, fetch_ahead: FetchAhead) -> None:
-        self._resolver = resolver
         self._fetch_ahead = fetch_ahead
         self._orders: list[Order] = []
-        self._directories: dict[str, DirectoryNode] = {}
+        self._finder = Finder(resolver)
 
     def announce(self) -> Order:
         """Begin a new order."""
@@ -270,35 +276,11 @@ class Orders:
 
     async def _find(self, path: str) -> tuple[BucketName, ObjectInfo]:
         prefix, basename = split(path)
-        parent = await self._directory(prefix)
-        if parent.bucket is None:
-            raise NotFound(f"{path} is no file")
+        parent = await self._finder.directory(prefix)
         info = parent.contents.entries.get(basename) if parent.contents is not None else None
-        if info is not None:
+        if info is not None and parent.bucket is not None:
             return parent.bucket, info
-        node = await self._resolver.child(parent, basename)
-        identity = node.identity if isinstance(node, FileNode) else None
-        name = node.name
-        self._resolver.table.forget_if_unused(node)
-        if identity is None:
+        node = await self._finder.node(path)
+        if not isinstance(node, FileNode) or node.identity is None or node.bucket is None:
             raise NotFound(f"{path} is no file of the cluster")
-        return parent.bucket, ObjectInfo(name, identity, "")
-
-    async def _directory(self, prefix: str) -> DirectoryNode:
-        table = self._resolver.table
-        known = self._directories.get(prefix)
-        if known is not None and table.get(known.ino) is known:
-            return known
-        node = table.get(ROOT)
-        for component in filter(None, prefix.split("/")):
-            if not isinstance(node, DirectoryNode):
-                break
-            node = await self._resolver.child(node, component)
-        if not isinstance(node, DirectoryNode):
-            raise NotFound(f"{prefix} is no directory")
-        if len(self._directories) >= KNOWN_DIRECTORIES:
-            for directory in self._directories.values():
-                table.forget_if_unused(directory)
-            self._directories.clear()
-        self._directories[prefix] = node
-        return node
+        return node.bucket, ObjectInfo(node.name, node.identity, "")
