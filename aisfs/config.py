@@ -53,6 +53,11 @@ class BucketName:
     uuid: str = ""
     namespace: str = ""
 
+    @property
+    def remote(self) -> bool:
+        """Whether the bucket lies behind the cluster: in a cloud, or on another cluster."""
+        return self.provider != "ais" or bool(self.uuid)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

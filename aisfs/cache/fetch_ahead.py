@@ -147,6 +147,14 @@ class FetchAhead:
             self.counts.dropped += 1
         guess.unread.clear()
 
+    def keep(self, guess: Guess) -> None:
+        """End a guess and leave what it brought in the cache, as if it had been read."""
+        guess.alive = False
+        for key, size in guess.unread.items():
+            self._waiting.pop(key, None)
+            self._unread_bytes -= size
+        guess.unread.clear()
+
     # -- the work
 
     def _start_workers(self) -> None:

@@ -110,6 +110,21 @@ class PageCache:
         """How many full pages fit."""
         return self._slots
 
+    @property
+    def room(self) -> int:
+        """Bytes that can be brought without pushing out what is read again and again."""
+        return self.capacity - self._protected_bytes
+
+    def needs(self, content: int, size: int) -> int:
+        """Return the bytes of `room` that a content of `size` bytes takes."""
+        pages = range(-(-size // PAGE_SIZE)) if size <= self.capacity else ()
+        taken = (
+            _memory_of(min(PAGE_SIZE, size - index * PAGE_SIZE))
+            for index in pages
+            if (content, index) not in self._protected
+        )
+        return sum(taken) if pages else size
+
     def get(self, key: PageKey) -> Page | None:
         """Return a page and mark it as used now."""
         now = self._clock()
@@ -142,7 +157,7 @@ class PageCache:
 
     def allocate(self, key: PageKey, size: int) -> Page | None:
         """Make an empty page, reclaiming the least recently used; None if all are in use."""
-        need = size if size <= SMALL else PAGE_SIZE
+        need = _memory_of(size)
         while self.used + need > self.capacity:
             if not self._reclaim():
                 return None
@@ -202,6 +217,11 @@ class PageCache:
         self._passing.clear()
         self._protected.clear()
         self._protected_bytes = 0
+
+
+def _memory_of(size: int) -> int:
+    """Return the bytes of memory that a page of `size` bytes takes."""
+    return size if size <= SMALL else PAGE_SIZE
 
 
 def _taken(page: Page) -> int:

@@ -8,18 +8,22 @@ cancelled is told so through its deadline and abandoned; a stream's socket is sh
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import tempfile
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
 from aisfs.errors import (
     Forbidden,
+    FsError,
     Invalid,
     NotFound,
+    TimedOut,
     TooLarge,
 )
 from aisfs.store.buckets import Buckets
@@ -40,12 +44,14 @@ from aisfs.store.reader_source import ReaderSource
 from aisfs.store.replies import name_of, object_info, own_value, props_of, stored_info
 from aisfs_sdk import Client, ListObjectFlag, deadline, errors
 from aisfs_sdk.eras import Feature
+from aisfs_sdk.job_types import AggregatedJobSnap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aisfs.config import StoreConfig
     from aisfs.store.interface import BodySink, Piece
+    from aisfs_sdk.job import Job
     from aisfs_sdk.object import Object
 
 log = logging.getLogger(__name__)
@@ -55,6 +61,12 @@ T = TypeVar("T")
 CALL_DEADLINE_S = 25.0
 """Seconds for one control call with all its retries: below the 30 s at which a kernel with
 `fs.fuse.max_request_timeout` aborts the connection."""
+
+_STOP_LIMIT_S = 5.0
+
+PREFETCH_PATIENCE = 1.5
+"""Idle timeouts (20 s each by default) without a newly fetched object, after which a prefetch is
+not waited for: a remote bucket may be slower than the cluster."""
 
 LIST_PROPS = "name,size,version,checksum,custom"
 
@@ -70,6 +82,7 @@ class AISStore:
     ) -> None:
         self._client = client
         self._calls = trio.CapacityLimiter(connections)
+        self._patience_s = PREFETCH_PATIENCE * idle_timeout_s
         self._buckets = Buckets(client)
         self._reader = ReaderSource(self._buckets, connections, idle_timeout_s)
         self._direct: DirectSource | None = None
@@ -208,6 +221,7 @@ class AISStore:
             )
             objects = []
             directories = []
+            cold = []
             for entry in page.entries:
                 if not entry.name.startswith(prefix):
                     continue
@@ -216,9 +230,51 @@ class AISStore:
                     continue
                 identity = Identity(entry.size, entry.checksum, "", entry.version)
                 objects.append(ObjectInfo(entry.name, identity, own_value(entry.custom)))
-            return Listing(objects, directories, page.continuation_token)
+                if not entry.is_cached():
+                    cold.append(entry.name)
+            return Listing(objects, directories, page.continuation_token, cold)
 
         return await self._call(f"listing {bucket.name}/{prefix}", work, CALL_DEADLINE_S)
+
+    async def prefetch(
+        self, bucket: BucketName, names: Sequence[str], progress: Callable[[int, int], None]
+    ) -> str:
+        """Have the cluster fetch objects from a remote bucket. AIS: prefetch-listrange.
+
+        The job is ours alone: AIS joins no prefetch to another one that is still alive.
+        """
+        doing = f"prefetching {len(names)} objects of {bucket.name}"
+        group = self._buckets.of(bucket).objects(obj_names=list(names))
+        job_id = await self._call(doing, group.prefetch, CALL_DEADLINE_S)
+        job = self._client.job(job_id)
+        try:
+            return await self._wait_for_job(doing, job, progress)
+        except trio.Cancelled:
+            with trio.move_on_after(_STOP_LIMIT_S, shield=True), suppress(FsError):
+                await self._call(f"stopping {doing}", job.abort, CALL_DEADLINE_S)
+            raise
+
+    async def _wait_for_job(
+        self, doing: str, job: Job, progress: Callable[[int, int], None]
+    ) -> str:
+        """Ask after a job until it has ended; as `prefetch`."""
+        fetched, since, pause_s = 0, trio.current_time(), 0.05
+        while True:
+            ended, said, objects, size = await self._call(
+                doing, functools.partial(_look, job), CALL_DEADLINE_S
+            )
+            progress(objects, size)
+            if ended:
+                return said
+            if objects > fetched:
+                fetched, since = objects, trio.current_time()
+            elif trio.current_time() - since > self._patience_s:
+                raise TimedOut(
+                    f"{doing}: job {job.job_id} is at {fetched} objects, fetched nothing more for "
+                    f"{self._patience_s:g} s and is not waited for"
+                )
+            await trio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, 1.0)
 
     async def fill(
         self,
@@ -368,6 +424,22 @@ def connect(config: StoreConfig) -> AISStore:
     return AISStore(
         client, config.connections, config.idle_timeout_s, direct=config.transport == "direct"
     )
+
+
+def _look(job: Job) -> tuple[bool, str, int, int]:
+    """Return whether a job has ended, what went wrong, and the objects and bytes it brought."""
+    try:
+        found = job.get_details()
+    except errors.JobInfoNotFound:  # it has only just begun
+        found = AggregatedJobSnap({})
+    try:
+        status = job.status()
+        ended, error, aborted = status.finished, status.err, status.aborted
+    except errors.JobInfoNotFound:
+        ended, error, aborted = found.all_finished, found.error, found.any_aborted
+    stats = [snapshot.stats for snapshot in found.list_snapshots() if snapshot.stats is not None]
+    said = error or ("it was stopped" if aborted else "")
+    return ended, said, sum(each.objects for each in stats), sum(each.bytes for each in stats)
 
 
 def _copy_through_here(source: Object, target: Object) -> None:

@@ -90,11 +90,14 @@ class Listing:
         objects: the objects of the batch.
         directories: names of virtual directories, each ending in "/"; recursive listings have none.
         token: where the next batch starts; "" when this was the last.
+        cold: names of the objects that only the remote bucket behind the cluster has; what is told
+            of them may be another checksum than that of their copy on the cluster, or none.
     """
 
     objects: list[ObjectInfo]
     directories: list[str]
     token: str
+    cold: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +235,22 @@ class ObjectStore(ChunkSource, Protocol):
         self, bucket: BucketName, prefix: str, token: str, size: int, *, recursive: bool
     ) -> Listing:
         """Return one batch of the objects below `prefix` ("" or ending in "/"); `size` >= 1000."""
+
+    async def prefetch(
+        self, bucket: BucketName, names: Sequence[str], progress: Callable[[int, int], None]
+    ) -> str:
+        """Have the cluster fetch objects from the remote bucket behind it; return when it did.
+
+        Calls `progress` in the loop with how many objects and bytes it has fetched so far.
+        Cancellation stops what is not fetched yet.
+
+        Returns:
+            What the cluster says went wrong, "" if nothing: some of them are not there then.
+
+        Raises:
+            Invalid: there is no other bucket behind this one.
+            TimedOut: nothing more was fetched for too long; the cluster may go on.
+        """
 
     async def stream(
         self,

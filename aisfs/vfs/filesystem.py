@@ -35,6 +35,7 @@ from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable, Open
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
 from aisfs.vfs.paths import MARKER, bucket_directory, check_new, to_bytes, to_text
 from aisfs.vfs.rename import Renamer
+from aisfs.vfs.warming import Warming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,11 +89,13 @@ class Filesystem:
         self._renamer = Renamer(resolver, self.files, rules)
         self._workshop = workshop
         orders = self.files.scans.orders
+        warming = Warming(resolver, workshop.fetch_ahead, workshop.room.pages)
         self._control = ControlTree(
             resolver.presentation,
             [
                 ControlFile("order", orders.shown, orders.announce),
                 ControlFile("stats", lambda: table(self.figures())),
+                ControlFile("warm", warming.shown, warming.begin),
             ],
         )
         self._capacity: Capacity | None = None

@@ -1,0 +1,493 @@
+"""Fills the cache with what somebody named, before anybody reads it.
+
+Serves the control file `warm`. Each handle that writes makes a task of its own and names files and
+directories; reading the handle shows how far the task is; closing it ends the task, finished or
+not. What was brought stays.
+
+    paths ─▶ recursive listings ─▶ what fits ─┬─ not in the cluster ─▶ prefetch by the cluster ─┐
+             (10,000 objects each)            └─────────────────────────────────────────────────┴─▶
+    ─┬─ up to 1 MiB ─▶ fetched ahead in groups ─┬─▶ read through a `ContentReader`, page by page
+     └─ larger ones, a few at a time ───────────┘
+
+Everything is read the way that programs read, so that every level of the cache gets it, and an
+object that cannot be read says why. It is no reading to `scans` and `orders`: nothing is guessed
+from it. Memory is that of one listing, however much is named. What does not fit is left out, and
+counted, instead of pushing out what has just been brought.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from aisfs.cache.fetch_ahead import MAX_OBJECT, FetchAhead, Guess
+from aisfs.cache.pages import PAGE_SIZE
+from aisfs.cache.readahead import AccessPattern
+from aisfs.cache.reader import ContentReader
+from aisfs.cache.room import KNOWN_CONTENTS
+from aisfs.control.files import table
+from aisfs.errors import Busy, FsError, Invalid, IoFailure, NoSpace, NotFound, Stale, Unsupported
+from aisfs.store.interface import MAX_PAGE, ObjectInfo
+from aisfs.vfs.attributes import Kind
+from aisfs.vfs.inodes import ROOT, DirectoryNode, FileNode
+from aisfs.vfs.path_list import Finder, PathList
+from aisfs.vfs.paths import MARKER, bucket_directory, is_presentable, split
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from aisfs.config import BucketName
+    from aisfs.store.interface import Listing
+    from aisfs.vfs.resolver import Resolver
+
+log = logging.getLogger(__name__)
+
+MAX_TASKS = 16
+"""Tasks at a time."""
+
+MOST_TEXT = 16 << 20
+"""Bytes of paths that a task keeps until it comes to them."""
+
+LARGE_AT_A_TIME = 8
+"""Objects above `MAX_OBJECT` that are read beside each other, each by one stream."""
+
+WINDOW = 8 << 20
+"""Bytes that such a stream may be ahead of its reader."""
+
+GROUP = 512
+"""Small objects that are fetched ahead together: four full groups of requests."""
+
+SMALL_AT_A_TIME = 16
+"""Small objects that are waited for beside each other, and asked for one by one."""
+
+MOST_FAILURES = 100
+"""Failures that are named; the others are counted."""
+
+
+class Level(Protocol):
+    """The level of the cache that is to keep what is brought."""
+
+    capacity: int
+    """Bytes that it can hold."""
+
+    @property
+    def room(self) -> int:
+        """Bytes that can be brought without pushing out what is read again and again."""
+
+    def needs(self, content: int, size: int) -> int:
+        """Return the bytes of `room` that a content of `size` bytes takes."""
+
+
+class Warming:
+    """All tasks of a mount. Belongs to the loop.
+
+    Args:
+        resolver: finds what is named.
+        fetch_ahead: brings small objects.
+        level: where what is brought has to fit.
+    """
+
+    def __init__(self, resolver: Resolver, fetch_ahead: FetchAhead, level: Level) -> None:
+        self.resolver = resolver
+        self.fetch_ahead = fetch_ahead
+        self.level = level
+        self.finder = Finder(resolver)
+        self._tasks: list[Task] = []
+
+    def begin(self) -> Task:
+        """Make a task; it ends with the handle that it is made for.
+
+        Raises:
+            Busy: there are `MAX_TASKS` already.
+        """
+        if len(self._tasks) >= MAX_TASKS:
+            raise Busy(f"{MAX_TASKS} handles of warm are open: close one of them first")
+        task = Task(self)
+        self._tasks.append(task)
+        return task
+
+    def end(self, task: Task) -> None:
+        """Forget a task."""
+        self._tasks.remove(task)
+
+    def room_of(self, task: Task) -> int:
+        """Return the bytes that are there for a task beside the others."""
+        return self.level.room - sum(other.taken for other in self._tasks if other is not task)
+
+    def shown(self) -> str:
+        """Return what all tasks are at together, for people and programs."""
+        return table(
+            {
+                "tasks": len(self._tasks),
+                "files": sum(task.files for task in self._tasks),
+                "files_done": sum(task.files_done for task in self._tasks),
+                "bytes_done": sum(task.bytes_done for task in self._tasks),
+            }
+        )
+
+
+class Task:
+    """What one handle of `warm` asked for; the sink of its writes.
+
+        waiting ─ a path ─▶ listing ⇄ (prefetching ─▶) filling ─▶ done ─ another path ─▶ listing …
+
+    Attributes:
+        state: as drawn.
+        files: that were found so far.
+        bytes: of these.
+        files_done: that were brought.
+        bytes_done: of these, and of those under way.
+        failed: files and paths that could not be brought.
+        taken: bytes of the level that belong to what was brought.
+    """
+
+    def __init__(self, warming: Warming) -> None:
+        self._warming = warming
+        self._room = warming.fetch_ahead.room
+        self._paths = PathList()
+        self._scope: trio.CancelScope | None = None
+        self._failures: list[tuple[str, str]] = []
+        self._warnings: list[str] = []
+        self._left_out = 0
+        self._left_out_bytes = 0
+        self._cold = 0
+        self._prefetched = 0
+        self._chosen = 0
+        self.state = "waiting"
+        self.files = 0
+        self.bytes = 0
+        self.files_done = 0
+        self.bytes_done = 0
+        self.failed = 0
+        self.taken = 0
+
+    def write(self, data: bytes) -> None:
+        """Take more paths, one per line; lines may be cut anywhere.
+
+        Raises:
+            NoSpace: too many paths wait already.
+        """
+        if len(self._paths) + len(data) > MOST_TEXT:
+            raise NoSpace(
+                f"paths of {MOST_TEXT >> 20} MiB wait to be brought: name the others when some "
+                "are done, or the directories that they are in"
+            )
+        self._paths.write(data)
+        if self._paths.ready and self._scope is None:
+            self.state = "listing"
+            self._scope = trio.CancelScope()
+            self._room.nursery.start_soon(self._run, self._scope)
+
+    def close(self) -> None:
+        """End the task; what it brought stays."""
+        if self._scope is not None:
+            self._scope.cancel()
+        self._warming.end(self)
+
+    def shown(self) -> str:
+        """Return how far the task is, and what it could not bring."""
+        figures = table(
+            {
+                "state": self.state,
+                "files": self.files,
+                "files_done": self.files_done,
+                "bytes": self.bytes,
+                "bytes_done": self.bytes_done,
+                "cold": self._cold,
+                "prefetched": self._prefetched,
+                "failed": self.failed,
+                "does_not_fit": self._left_out,
+                "does_not_fit_bytes": self._left_out_bytes,
+                "capacity_bytes": self._warming.level.capacity,
+            }
+        )
+        warnings = (f"warning\t{_line(text)}\n" for text in self._warnings)
+        failures = (f"failure\t{_line(path)}\t{_line(why)}\n" for path, why in self._failures)
+        return figures + "".join(warnings) + "".join(failures)
+
+    # -- from paths to objects
+
+    async def _run(self, scope: trio.CancelScope) -> None:
+        with scope:
+            try:
+                while self._paths.ready:
+                    await self._bring_named()
+            except Exception as error:  # a bug must not end the mount
+                log.exception("warming")
+                self._fail("", IoFailure(f"an error in aisfs itself: {error!r}"))
+        self._scope = None
+        self.state = "done"
+
+    async def _bring_named(self) -> None:
+        """Bring the directory that is named next, or the files."""
+        files: dict[BucketName, list[ObjectInfo]] = {}
+        found = 0
+        while self._paths.ready and found < MAX_PAGE:
+            self.state = "listing"
+            path = self._paths.first
+            self._paths.drop_first()
+            try:
+                node = await self._warming.finder.node(path)
+                if isinstance(node, DirectoryNode):
+                    await self._bring_directory(node)
+                elif isinstance(node, FileNode):
+                    bucket, info = _object_of(path, node)
+                    files.setdefault(bucket, []).append(info)
+                    found += 1
+            except NotFound:
+                self._fail(path, NotFound("no such file or directory"))
+            except FsError as error:
+                self._fail(path, error)
+        for bucket, infos in files.items():
+            await self._bring_files(bucket, infos)
+
+    async def _bring_directory(self, node: DirectoryNode) -> None:
+        if node.bucket is not None:
+            await self._bring_tree(node.bucket, node.name)
+            return
+        for bucket in await self._warming.resolver.open_buckets():
+            if bucket.bucket is not None:
+                await self._bring_tree(bucket.bucket, "")
+
+    async def _bring_tree(self, bucket: BucketName, prefix: str) -> None:
+        """Bring everything below a prefix, one batch of its listing after the other."""
+        token = ""
+        while True:
+            self.state = "listing"
+            listing = await self._list(bucket, prefix, token)
+            chosen = self._choose(bucket, listing.objects)
+            wanted = {info.name for info in chosen}
+            cold = [name for name in listing.cold if name in wanted]
+            if cold:
+                await self._prefetch(bucket, cold)
+                # The cluster's checksums are known from now on only.
+                asked = trio.current_time()
+                listing = await self._list(bucket, prefix, token)
+                chosen = [info for info in listing.objects if info.name in wanted]
+                self._renew(bucket, chosen, asked)
+            await self._fill(bucket, chosen, set(listing.cold))
+            if not listing.token:
+                return
+            token = listing.token
+
+    async def _list(self, bucket: BucketName, prefix: str, token: str) -> Listing:
+        """Return the files of one batch.
+
+        Raises:
+            IoFailure: the cluster's continuation token does not advance.
+        """
+        store = self._warming.resolver.store
+        listing = await store.list(bucket, prefix, token, MAX_PAGE, recursive=True)
+        if listing.token and listing.token <= token:
+            raise IoFailure(
+                f"listing {bucket.name}/{prefix}: the cluster's continuation token "
+                f"{listing.token!r} does not advance"
+            )
+        listing.objects[:] = (i for i in listing.objects if self._is_file(i, prefix))
+        return listing
+
+    def _is_file(self, info: ObjectInfo, prefix: str) -> bool:
+        """Tell whether the mount shows an object as a file."""
+        components = info.name[len(prefix) :].split("/")
+        if components[-1] == MARKER or not all(map(is_presentable, components)):
+            return False
+        if not info.attributes:
+            return True
+        shown = self._warming.resolver.presentation.of_object(info.attributes, 0, 0)
+        return shown.kind is Kind.FILE
+
+    async def _bring_files(self, bucket: BucketName, infos: list[ObjectInfo]) -> None:
+        """Bring single files."""
+        chosen = self._choose(bucket, infos)
+        if chosen and bucket.remote:
+            # What is on the cluster already is not fetched again.
+            await self._prefetch(bucket, [info.name for info in chosen])
+            asked = trio.current_time()
+            chosen = await self._look(bucket, chosen)
+            self._renew(bucket, chosen, asked)
+        await self._fill(bucket, chosen, set())
+
+    async def _look(self, bucket: BucketName, infos: list[ObjectInfo]) -> list[ObjectInfo]:
+        """Ask for objects anew; those that are gone have failed."""
+        found = []
+
+        async def look(info: ObjectInfo) -> None:
+            found.append(await self._warming.resolver.store.head(bucket, info.name))
+
+        await self._each(bucket, infos, SMALL_AT_A_TIME, look)
+        return found
+
+    def _choose(self, bucket: BucketName, infos: Iterable[ObjectInfo]) -> list[ObjectInfo]:
+        """Count objects, and return those that fit beside what was chosen before."""
+        level, chosen = self._warming.level, []
+        left = self._warming.room_of(self) - self.taken
+        for info in infos:
+            size = info.identity.size
+            self.files += 1
+            self.bytes += size
+            need = size
+            if size <= left and self._chosen < KNOWN_CONTENTS:
+                content = self._room.content_of(bucket, info.name, info.identity)
+                need = level.needs(content, size)
+            if need > left or self._chosen >= KNOWN_CONTENTS:
+                self._left_out += 1
+                self._left_out_bytes += size
+                continue
+            left -= need
+            self.taken += need
+            self._chosen += 1
+            chosen.append(info)
+        return chosen
+
+    async def _prefetch(self, bucket: BucketName, names: Sequence[str]) -> None:
+        """Have the cluster fetch objects; whatever it does not, reading them does."""
+        self.state = "prefetching"
+        self._cold += len(names)
+        before = self._prefetched
+
+        def progress(objects: int, size: int) -> None:  # noqa: ARG001 - the store's
+            self._prefetched = before + min(objects, len(names))
+
+        try:
+            said = await self._warming.resolver.store.prefetch(bucket, names, progress)
+        except FsError as error:
+            said = str(error)
+        if said:
+            log.info("prefetching %d objects of %s: %s", len(names), bucket.name, said)
+            if len(self._warnings) < MOST_FAILURES:
+                self._warnings.append(f"{bucket.name} was not prefetched whole: {said}")
+
+    def _renew(self, bucket: BucketName, infos: Iterable[ObjectInfo], asked: float) -> None:
+        """Let the mount forget what objects were before the cluster had copies of them."""
+        resolver = self._warming.resolver
+        for info in infos:
+            resolver.renew(bucket, info, asked)
+            prefix, basename = split(info.name)
+            parent = resolver.table.find(bucket, prefix)
+            if not isinstance(parent, DirectoryNode) or parent.contents is None:
+                continue
+            contents = parent.contents
+            known = contents.entries.get(basename)
+            if known is not None and max(contents.started_at, parent.changed_at) < asked:
+                contents.entries[basename] = info
+
+    # -- from objects to pages
+
+    async def _fill(self, bucket: BucketName, infos: list[ObjectInfo], cold: set[str]) -> None:
+        """Read objects whole, so that the cache has them."""
+        self.state = "filling"
+        known = [info for info in infos if info.identity.verifiable and info.name not in cold]
+        if len(known) < len(infos):
+            others = [i for i in infos if not i.identity.verifiable or i.name in cold]
+            known += await self._warm_up(bucket, others)
+        small = [info for info in known if info.identity.size <= MAX_OBJECT]
+        large = [info for info in known if info.identity.size > MAX_OBJECT]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._fill_large, bucket, large)
+            nursery.start_soon(self._fill_small, bucket, small)
+
+    async def _warm_up(self, bucket: BucketName, infos: list[ObjectInfo]) -> list[ObjectInfo]:
+        """Make the cluster fetch objects by reading from them, and return them as it knows them."""
+        store, known = self._warming.resolver.store, []
+
+        async def warm_up(info: ObjectInfo) -> None:
+            if info.identity.size > 0:
+                with suppress(Stale):  # the cluster learns of its identity on the way
+                    byte = memoryview(bytearray(1))
+                    await store.fill(bucket, info.name, 0, info.identity, byte)
+                asked = trio.current_time()
+                info = await store.head(bucket, info.name)
+                self._renew(bucket, [info], asked)
+            if info.identity.size > 0 and not info.identity.verifiable:
+                raise Unsupported("its bucket keeps no checksums, and nothing of it is kept here")
+            known.append(info)
+
+        await self._each(bucket, infos, LARGE_AT_A_TIME, warm_up)
+        return known
+
+    async def _fill_large(self, bucket: BucketName, infos: list[ObjectInfo]) -> None:
+        async def read(info: ObjectInfo) -> None:
+            await self._read(bucket, info)
+
+        await self._each(bucket, infos, LARGE_AT_A_TIME, read)
+
+    async def _fill_small(self, bucket: BucketName, infos: list[ObjectInfo]) -> None:
+        async def read(info: ObjectInfo) -> None:
+            await self._read(bucket, info)
+
+        fetch_ahead, done = self._warming.fetch_ahead, 0
+        while done < len(infos):
+            guess = Guess()
+            taken = fetch_ahead.want(guess, bucket, infos[done : done + GROUP])
+            upto = done + max(taken, 1)
+            try:
+                await self._each(bucket, infos[done:upto], SMALL_AT_A_TIME, read)
+            finally:
+                fetch_ahead.keep(guess)
+            done = upto
+
+    async def _read(self, bucket: BucketName, info: ObjectInfo) -> None:
+        """Read one object whole."""
+        reader = ContentReader(self._room, bucket, info.name, info.identity)
+        reader.users = 2  # us and who comes later: pages that we have passed are what this is for
+        pattern, position = AccessPattern(WINDOW), 0
+        try:
+            while position < reader.size:
+                part = len(await reader.read(position, PAGE_SIZE, pattern))
+                position += part
+                self.bytes_done += part
+            self.files_done += 1
+        finally:
+            reader.rest()
+
+    async def _each(
+        self,
+        bucket: BucketName,
+        infos: Iterable[ObjectInfo],
+        at_a_time: int,
+        work: Callable[[ObjectInfo], Awaitable[None]],
+    ) -> None:
+        """Do something with each object, a few beside each other; who fails is named."""
+        queue = iter(infos)
+
+        async def worker() -> None:
+            for info in queue:
+                try:
+                    await work(info)
+                except FsError as error:
+                    self._fail(self._path_of(bucket, info.name), error)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(at_a_time):
+                nursery.start_soon(worker)
+
+    # -- what is told
+
+    def _fail(self, path: str, error: FsError) -> None:
+        self.failed += 1
+        if len(self._failures) < MOST_FAILURES:
+            self._failures.append((path, str(error)))
+
+    def _path_of(self, bucket: BucketName, name: str) -> str:
+        """Return the path of an object below the mount's root."""
+        root = self._warming.resolver.table.get(ROOT)
+        if root is None or root.bucket is None:
+            return f"{bucket_directory(bucket)}/{name}"
+        return name[len(root.name) :]
+
+
+def _object_of(path: str, node: FileNode) -> tuple[BucketName, ObjectInfo]:
+    """Return the object behind a file."""
+    if node.attributes.kind is not Kind.FILE:
+        raise Invalid(f"{path} is a symbolic link: name what it leads to")
+    if node.identity is None or node.bucket is None:
+        raise Busy(f"{path} is not stored yet: it is still being written")
+    return node.bucket, ObjectInfo(node.name, node.identity)
+
+
+def _line(text: str) -> str:
+    """Return a text without what would end its column or its line."""
+    return " ".join(text.split()) if "\n" in text or "\t" in text else text
