@@ -428,14 +428,16 @@ def connect(config: StoreConfig) -> AISStore:
 
 def _look(job: Job) -> tuple[bool, str, int, int]:
     """Return whether a job has ended, what went wrong, and the objects and bytes it brought."""
+    status = None
+    with suppress(errors.JobInfoNotFound):
+        status = job.status()
     try:
-        found = job.get_details()
+        found = job.get_details()  # after the status, so that those of an ended job are the last
     except errors.JobInfoNotFound:  # it has only just begun
         found = AggregatedJobSnap({})
-    try:
-        status = job.status()
+    if status is not None:
         ended, error, aborted = status.finished, status.err, status.aborted
-    except errors.JobInfoNotFound:
+    else:
         ended, error, aborted = found.all_finished, found.error, found.any_aborted
     stats = [snapshot.stats for snapshot in found.list_snapshots() if snapshot.stats is not None]
     said = error or ("it was stopped" if aborted else "")

@@ -1,0 +1,352 @@
+"""`aisfs warm`: fill the cache of a mount with files before they are read, and show how it goes.
+
+The daemon does the work: this command writes the paths to `.aisfs/warm` in each mount's root, reads
+from the same descriptor how far it is, and ends it by closing that. Nobody can write to a read-only
+mount; there this command reads the files itself, through the mount.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+import click
+
+from aisfs.cli import Failure, mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+
+CONTROL = Path(".aisfs") / "warm"
+
+_ASK_S = 0.1
+_PIECE = 64 << 10
+_MOST_SHOWN = 20
+_FIGURES = (
+    "files",
+    "files_done",
+    "bytes",
+    "bytes_done",
+    "cold",
+    "prefetched",
+    "failed",
+    "does_not_fit",
+    "does_not_fit_bytes",
+    "capacity_bytes",
+)
+
+
+@dataclass
+class Report:
+    """What became of the paths of one mount, or of several together.
+
+    Attributes:
+        state: what is being done; "done" at the end.
+        figures: by the names that `.aisfs/warm` has for them.
+        warnings: what went wrong without keeping anything from being brought.
+        failures: path and reason of what could not be brought; those that were named.
+    """
+
+    state: str = "done"
+    figures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_FIGURES, 0))
+    warnings: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, text: str, root: Path) -> Report:
+        """Return what a control file told; paths are made absolute."""
+        report = cls()
+        for line in text.splitlines():
+            key, value, why = (*line.split("\t"), "")[:3]
+            if key == "state":
+                report.state = value
+            elif key == "warning":
+                report.warnings.append(value)
+            elif key == "failure":
+                report.failures.append((str(root / value), why))
+            else:
+                report.figures[key] = int(value)
+        return report
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was brought."""
+        return not self.figures["failed"] and not self.figures["does_not_fit"]
+
+
+class Job(Protocol):
+    """The paths of one mount, being brought."""
+
+    def report(self) -> Report:
+        """Return how far it is."""
+
+    def close(self) -> None:
+        """End it; what was brought stays."""
+
+
+class DaemonJob:
+    """What the daemon of a mount brings.
+
+    Raises:
+        OSError: the control file cannot be opened or written.
+    """
+
+    def __init__(self, root: Path, paths: Iterable[str]) -> None:
+        self._root = root
+        self._descriptor = os.open(root / CONTROL, os.O_RDWR | os.O_CLOEXEC)
+        text = b"".join(os.fsencode(path) + b"\n" for path in paths)
+        for start in range(0, len(text), _PIECE):
+            self._write(text[start : start + _PIECE])
+
+    def _write(self, piece: bytes) -> None:
+        """Hand paths over; a daemon that has enough of them for now gets them later."""
+        while piece:
+            try:
+                piece = piece[os.write(self._descriptor, piece) :]
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                time.sleep(_ASK_S)
+
+    def report(self) -> Report:
+        """Return how far it is."""
+        text = b""
+        while part := os.pread(self._descriptor, 1 << 20, len(text)):
+            text += part
+        return Report.read(os.fsdecode(text), self._root)
+
+    def close(self) -> None:
+        """End it."""
+        with suppress(OSError):  # the daemon has died
+            os.close(self._descriptor)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object at the end")
+def warm(paths: tuple[str, ...], as_json: bool) -> int:
+    """Fill the cache with the files and directories at PATH…, before they are read.
+
+    Objects of remote buckets that are not in the cluster are prefetched by the cluster first. What
+    does not fit the cache is left out. Ctrl-C stops; what was brought stays.
+
+    Exit code 0 only if everything was brought.
+    """
+    named = _by_mount(paths)
+    jobs: list[Job] = []
+    try:
+        for root, relative in named.items():
+            jobs.append(_begin(root, relative))
+        report = _wait(jobs, quiet=as_json)
+    finally:
+        for job in jobs:
+            job.close()
+    if as_json:
+        print(json.dumps(_as_json(report), indent=2))
+    else:
+        _say(report)
+    return 0 if report.complete else 1
+
+
+# -- which mounts
+
+
+def _by_mount(paths: Sequence[str]) -> dict[Path, list[str]]:
+    """Return mount point → what to bring there, relative to it; nothing is named twice."""
+    roots = sorted({each.path for each in mounts.mounted()}, key=lambda p: -len(p.parts))
+    found: dict[Path, list[str]] = {}
+    answering: set[Path] = set()
+    for text in paths:
+        lexical = Path(text).absolute()
+        above = {root for root in roots if lexical.is_relative_to(root)}
+        _check_answers(above - answering)
+        answering |= above
+        try:
+            path = Path(text).resolve(strict=True)
+        except (OSError, RuntimeError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise Failure(f"{text}: {why}") from None
+        root = next((root for root in roots if path.is_relative_to(root)), None)
+        if root is None:
+            raise Failure(f"{text} is not in a mount of aisfs: 'aisfs status' lists them")
+        relative = str(path.relative_to(root))
+        if "\n" in relative:
+            raise Failure(f"{text!r}: name the directory that it is in, for its name has two lines")
+        found.setdefault(root, []).append("" if relative == "." else relative)
+    return {root: _outermost(relative) for root, relative in found.items()}
+
+
+def _check_answers(roots: Iterable[Path]) -> None:
+    """Make sure that a mount answers before anything waits for it.
+
+    Raises:
+        Failure: it does not.
+    """
+    for root in roots:
+        code = mounts.probe(root)
+        if mounts.is_stale(code):
+            raise Failure(
+                f"{root} is a stale mount, its daemon has died: 'aisfs umount {root}', then mount "
+                "it again"
+            )
+        if code == mounts.NO_ANSWER:
+            raise Failure(f"{root} does not answer: 'fusermount3 -uz {root}' takes it down")
+
+
+def _outermost(paths: list[str]) -> list[str]:
+    """Return paths without those that are named twice, or lie below another one."""
+    kept: dict[str, None] = {}
+    for path in sorted(set(paths), key=len):
+        above = [path[:end] for end, sign in enumerate(path) if sign == "/"]
+        if "" not in kept and not any(each in kept for each in above):
+            kept[path] = None
+    return [path for path in dict.fromkeys(paths) if path in kept]
+
+
+def _begin(root: Path, paths: list[str]) -> Job:
+    try:
+        return DaemonJob(root, (path or "." for path in paths))
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            from aisfs.cli.read_through import ReadingJob  # noqa: PLC0415 - seldom needed
+
+            return ReadingJob(root, paths)
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+            what = f"{root} has no {CONTROL}: mount it again with this release"
+            raise Failure(f"{what}, or name a path below the mount's own root") from None
+        if error.errno == errno.EBUSY:
+            raise Failure(f"{root} fills its cache for too many others: try again later") from None
+        raise Failure(f"{root / CONTROL}: {error.strerror}") from None
+
+
+# -- what is shown
+
+
+def _wait(jobs: Sequence[Job], *, quiet: bool) -> Report:
+    """Return the report of all jobs once they are done."""
+    with _Display(shown=not quiet and sys.stderr.isatty()) as display:
+        while True:
+            try:
+                report = _together([job.report() for job in jobs])
+            except OSError as error:
+                raise Failure(f"the mount does not answer any more: {error.strerror}") from None
+            display.show(report)
+            if report.state == "done":
+                return report
+            time.sleep(_ASK_S)
+
+
+def _together(reports: Sequence[Report]) -> Report:
+    total = Report()
+    for report in reports:
+        if report.state != "done":
+            total.state = report.state
+        for key, value in report.figures.items():
+            total.figures[key] = total.figures.get(key, 0) + value
+        total.warnings += report.warnings
+        total.failures += report.failures
+    return total
+
+
+class _Display:
+    """A bar on a terminal; nothing elsewhere."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+
+    def __enter__(self) -> Self:
+        if self._shown:
+            from rich.console import Console  # noqa: PLC0415 - for terminals only
+            from rich.progress import (  # noqa: PLC0415
+                BarColumn,
+                DownloadColumn,
+                Progress,
+                TextColumn,
+                TimeRemainingColumn,
+                TransferSpeedColumn,
+            )
+
+            self._bar = Progress(
+                TextColumn("{task.description:<12}"),
+                BarColumn(),
+                TextColumn("{task.fields[files]}"),
+                DownloadColumn(binary_units=True),
+                TransferSpeedColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task("listing", total=None, files="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._shown:
+            self._bar.stop()
+
+    def show(self, report: Report) -> None:
+        """Show how far it is."""
+        if not self._shown:
+            return
+        figures = report.figures
+        files = f"{figures['files_done']}/{figures['files'] - figures['does_not_fit']} files"
+        if report.state == "prefetching":
+            files = f"{figures['prefetched']}/{figures['cold']} from the remote bucket"
+        self._bar.update(
+            self._task,
+            description=report.state,
+            completed=figures["bytes_done"],
+            total=figures["bytes"] - figures["does_not_fit_bytes"],
+            files=files,
+        )
+
+
+def _as_json(report: Report) -> dict[str, object]:
+    return {
+        "complete": report.complete,
+        **report.figures,
+        "warnings": report.warnings,
+        "failures": [{"path": path, "reason": why} for path, why in report.failures],
+    }
+
+
+def _say(report: Report) -> None:
+    """Print the summary, and on standard error what is missing."""
+    figures = report.figures
+    for text in report.warnings[:_MOST_SHOWN]:
+        print("aisfs: warning:", text, file=sys.stderr)
+    for path, why in report.failures[:_MOST_SHOWN]:
+        print(f"aisfs: {path}: {why}", file=sys.stderr)
+    unnamed = figures["failed"] - min(len(report.failures), _MOST_SHOWN)
+    if unnamed:
+        print(f"aisfs: and {unnamed} more could not be brought", file=sys.stderr)
+    if figures["does_not_fit"]:
+        fits = figures["bytes"] - figures["does_not_fit_bytes"]
+        print(
+            f"aisfs: does not fit: {_size(fits)} of {_size(figures['bytes'])} "
+            f"({figures['files'] - figures['does_not_fit']} of {figures['files']} files) fit the "
+            f"cache of {_size(figures['capacity_bytes'])}: raise cache-size",
+            file=sys.stderr,
+        )
+    print(f"{figures['files_done']} files, {_size(figures['bytes_done'])} in the cache")
+
+
+def _size(count: int) -> str:
+    """Return bytes as people write them."""
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >= 1 << power:
+            return f"{count / (1 << power):.1f} {unit}"
+    return f"{count} bytes"
