@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from aisfs.cache.room import KNOWN_CONTENTS
 from aisfs.cli.warm import Report
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class ReadingJob:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._room = threading.Semaphore(AHEAD)
+        self._report.figures["capacity_files"] = KNOWN_CONTENTS
         self._report.figures["capacity_bytes"] = self._left = self._capacity()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -71,7 +73,7 @@ class ReadingJob:
         figures = self._report.figures
         figures["files"] += 1
         figures["bytes"] += size
-        if size > self._left:
+        if size > self._left or figures["files"] - figures["does_not_fit"] > KNOWN_CONTENTS:
             figures["does_not_fit"] += 1
             figures["does_not_fit_bytes"] += size
             return

@@ -22,7 +22,7 @@ import click
 from aisfs.cli import Failure, mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
 CONTROL = Path(".aisfs") / "warm"
@@ -30,6 +30,7 @@ CONTROL = Path(".aisfs") / "warm"
 _ASK_S = 0.1
 _PIECE = 64 << 10
 _MOST_SHOWN = 20
+_FITTING = (("files", ""), ("bytes", "_bytes"))
 _FIGURES = (
     "files",
     "files_done",
@@ -41,6 +42,7 @@ _FIGURES = (
     "does_not_fit",
     "does_not_fit_bytes",
     "capacity_bytes",
+    "capacity_files",
 )
 
 
@@ -334,14 +336,20 @@ def _say(report: Report) -> None:
     if unnamed:
         print(f"aisfs: and {unnamed} more could not be brought", file=sys.stderr)
     if figures["does_not_fit"]:
-        fits = figures["bytes"] - figures["does_not_fit_bytes"]
-        print(
-            f"aisfs: does not fit: {_size(fits)} of {_size(figures['bytes'])} "
-            f"({figures['files'] - figures['does_not_fit']} of {figures['files']} files) fit the "
-            f"cache of {_size(figures['capacity_bytes'])}: raise cache-size",
-            file=sys.stderr,
-        )
+        print("aisfs: does not fit:", _overflow(figures), file=sys.stderr)
     print(f"{figures['files_done']} files, {_size(figures['bytes_done'])} in the cache")
+
+
+def _overflow(figures: Mapping[str, int]) -> str:
+    """Say how much of what was named fits the cache, and what to do about the rest."""
+    files, size = (figures[key] - figures[f"does_not_fit{of}"] for key, of in _FITTING)
+    if files >= figures["capacity_files"]:
+        limit = "fit: the cache remembers no more files, name fewer or pack them into larger ones"
+    else:
+        limit = f"fit the cache of {_size(figures['capacity_bytes'])}: raise cache-size"
+    return (
+        f"{_size(size)} of {_size(figures['bytes'])} ({files} of {figures['files']} files) {limit}"
+    )
 
 
 def _size(count: int) -> str:

@@ -202,6 +202,7 @@ class Task:
                 "does_not_fit": self._left_out,
                 "does_not_fit_bytes": self._left_out_bytes,
                 "capacity_bytes": self._warming.level.capacity,
+                "capacity_files": KNOWN_CONTENTS,
             }
         )
         warnings = (f"warning\t{_line(text)}\n" for text in self._warnings)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aisfs.cli.warm import Report, _outermost
+from aisfs.cli.warm import Report, _outermost, _overflow
 from aisfs_sdk import Client
 from tests.support.mount import Mount, clean_environment, run_aisfs
 
@@ -65,6 +65,14 @@ def test_a_report_takes_figures_it_does_not_know() -> None:
     report = Report.read(text, Path("/mnt"))
     assert (report.state, report.figures["files"], report.figures["new"]) == ("filling", 3, 4)
     assert (report.warnings, report.failures) == (["slow"], [("/mnt/d/a", "gone")])
+
+
+def test_what_does_not_fit_is_told_with_what_helps() -> None:
+    figures = {"files": 9, "bytes": 5 << 30, "does_not_fit": 6, "does_not_fit_bytes": 3 << 30}
+    of_size = _overflow({**figures, "capacity_bytes": 5 << 29, "capacity_files": 9})
+    assert of_size == "2.0 GiB of 5.0 GiB (3 of 9 files) fit the cache of 2.5 GiB: raise cache-size"
+    of_count = _overflow({**figures, "capacity_bytes": 5 << 29, "capacity_files": 3})
+    assert of_count.startswith("2.0 GiB of 5.0 GiB (3 of 9 files) fit: the cache remembers no more")
 
 
 @pytest.mark.fuse

@@ -153,3 +153,21 @@ async def test_damage_on_the_way_never_reaches_a_reader(
             cluster.clear_faults()
             for body, info in made.values():
                 assert await read(ahead, bucket, info) == body
+
+
+async def test_what_is_kept_needs_no_reader_and_takes_no_room_of_guesses(
+    aistore: AISStore, bucket: BucketName, other: Bucket, cluster: StoreProcess
+) -> None:
+    made = await files(aistore, bucket, other, 20)
+    async with fetching(aistore) as ahead:
+        guess = Guess()
+        ahead.want(guess, bucket, [info for _, info in made.values()])
+        await settled(ahead)
+        ahead.keep(guess)
+        ahead.give_up(guess)  # nothing is left to be given up
+        assert ahead.room_left == 8 * MIB
+        assert (ahead.counts.used, ahead.counts.dropped) == (0, 0)
+        cluster.clear_requests()
+        for body, info in made.values():
+            assert await read(ahead, bucket, info) == body
+        assert gets(cluster) == 0

@@ -93,6 +93,29 @@ def test_a_page_keeps_its_bytes_while_others_come_and_go() -> None:
     assert bytes(page.view) == b"k" * PAGE_SIZE
 
 
+def test_what_is_read_again_and_again_is_no_room_and_needs_none() -> None:
+    clock = Clock()
+    cache = PageCache(8 * MIB, clock)
+    made(cache, 0, content=1)
+    made(cache, 1, SMALL, content=1)
+    made(cache, 0, content=2)
+    size = PAGE_SIZE + SMALL
+    assert (cache.room, cache.needs(1, size)) == (8 * MIB, size)
+    cache.get((1, 0))
+    clock.now += 2 * REUSE_S
+    cache.get((1, 0))
+    assert (cache.room, cache.needs(1, size)) == (7 * MIB, SMALL)
+    assert cache.needs(2, PAGE_SIZE) == MIB
+
+
+def test_a_large_page_needs_a_whole_slot() -> None:
+    cache = PageCache(8 * MIB)
+    assert cache.needs(1, SMALL + 1) == MIB
+    assert cache.needs(1, MIB + 1) == MIB + 1
+    assert cache.needs(1, 0) == 0
+    assert cache.needs(1, 1 << 50) == 1 << 50
+
+
 def test_drop_content_leaves_other_contents_and_pages_in_use() -> None:
     cache = PageCache(8 * MIB)
     made(cache, 0)
