@@ -206,9 +206,21 @@ class StoreConfig:
 
 @dataclass(frozen=True, slots=True)
 class CacheConfig:
-    """Memory for bytes already read."""
+    """Where bytes already read are kept.
+
+    Attributes:
+        memory: bytes of memory.
+        dir: where a second level is kept on disk; "" for none.
+        size: bytes that the second level may take; 0 means the smaller of 10 GiB and half of the
+            free space.
+        free: bytes that the second level leaves free on its file system; 0 means the smaller of
+            1 GiB and 5 % of it.
+    """
 
     memory: int = 256 << 20
+    dir: str = ""
+    size: int = 0
+    free: int = 0
 
 
 @dataclass(frozen=True, slots=True)

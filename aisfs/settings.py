@@ -48,6 +48,7 @@ class Setting:
         key: field of the section.
         flag: short name on the command line and in `-o`; "" when it may not stand there.
         least, most: range of sizes, durations and counts, in bytes, seconds and units.
+        or_zero: 0 is no value of the range, but may be given: it chooses the default.
         variable: the name in the environment that AIS's own clients use, "" if none.
     """
 
@@ -58,6 +59,7 @@ class Setting:
     help: str
     least: float = 0
     most: float = 1 << 60
+    or_zero: bool = False
     variable: str = ""
 
     @property
@@ -158,7 +160,29 @@ SETTINGS = (
         "transport",
         "how small reads travel: direct, on sockets of their own, or sdk",
     ),
-    Setting("cache", "memory", Kind.SIZE, "cache-size", "memory for what was read", least=8 * _MIB),
+    Setting(
+        "cache", "memory", Kind.SIZE, "cache-memory", "memory for what was read", least=8 * _MIB
+    ),
+    Setting(
+        "cache", "dir", Kind.PATH, "cache-dir", "directory where what was read outlives the mount"
+    ),
+    Setting(
+        "cache",
+        "size",
+        Kind.SIZE,
+        "cache-size",
+        "most that cache-dir may take; 0 is the smaller of 10 GiB and half of the free "
+        "space; where no cache-dir is given, another name of cache-memory",
+        least=8 * _MIB,
+        or_zero=True,
+    ),
+    Setting(
+        "cache",
+        "free",
+        Kind.SIZE,
+        "cache-free",
+        "what cache-dir leaves free on its disk; 0 is the smaller of 1 GiB and 5 %",
+    ),
     Setting(
         "readahead",
         "window",
@@ -309,6 +333,7 @@ def describe(config: Config) -> list[tuple[str, str, str]]:
 
 def _build(source: Source, mountpoint: Path, values: Mapping[Setting, tuple[Value, str]]) -> Config:
     config = Config(source, mountpoint)
+    values = _without_alias(values)
     origins = {setting.name: origin for setting, (_, origin) in values.items()}
     sections = {}
     for section in {setting.section for setting in values}:
@@ -318,6 +343,21 @@ def _build(source: Source, mountpoint: Path, values: Mapping[Setting, tuple[Valu
     if bool(config.store.client_cert) != bool(config.store.client_key):
         raise ConfigError("a client certificate needs its key: give both cert and key, or neither")
     return config
+
+
+def _without_alias(
+    values: Mapping[Setting, tuple[Value, str]],
+) -> Mapping[Setting, tuple[Value, str]]:
+    """Let cache-size stand for cache-memory where nothing is kept on disk."""
+    memory, directory, size = (_BY_FLAG[f"cache-{word}"] for word in ("memory", "dir", "size"))
+    if not values.get(size, (0, ""))[0] or values.get(directory, ("", ""))[0]:
+        return values
+    if memory in values and values[memory][0] != values[size][0]:
+        raise ConfigError(
+            f"cache-memory ({values[memory][1]}) and cache-size ({values[size][1]}) both say how "
+            "much memory the cache takes: give only one, or cache-dir for cache-size to limit"
+        )
+    return {memory if each is size else each: value for each, value in values.items()}
 
 
 def _from_file(file: str, environment: Mapping[str, str]) -> Iterator[tuple[Setting, str, str]]:
@@ -433,11 +473,11 @@ def _parse_mode(text: str) -> int:
 
 
 def _parse_path(text: str) -> str:
-    return str(Path(text).expanduser().absolute())
+    return str(Path(text).expanduser().absolute()) if text else ""
 
 
 def _parse_file(text: str) -> str:
-    path = _parse_path(text)
+    path = _parse_path(text or ".")
     try:
         with Path(path).open("rb"):
             return path
@@ -488,6 +528,7 @@ def _parse(setting: Setting, text: str, origin: str) -> Value:
     except ValueError:
         raise ConfigError(f"{where}: {text!r} is not {setting.kind.value}") from None
     ranged = setting.kind in {Kind.SIZE, Kind.DURATION, Kind.COUNT}
+    ranged = ranged and not (setting.or_zero and value == 0)
     if ranged and not setting.least <= float(value) <= setting.most:
         least, most = _show(setting, setting.least), _show(setting, setting.most)
         raise ConfigError(f"{where}: {text} is out of range: give {least} to {most}")

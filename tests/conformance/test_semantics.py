@@ -109,7 +109,7 @@ def test_c04_an_open_file_never_mixes_two_versions(endpoint: str, bucket: Bucket
     """What was cached stays readable, the rest is ESTALE; a new open sees the new version."""
     size, step = 24 << 20, 1 << 20
     bucket.object("f").put_content(b"a" * size)
-    small = ["cache-size=8MiB", "readahead=1MiB"]
+    small = ["cache-memory=8MiB", "readahead=1MiB"]
     with Mount(endpoint, f"ais://{bucket.name}", options=small) as mount:
         fd = os.open(mount.path / "f", os.O_RDONLY)
         assert os.read(fd, step) == b"a" * step

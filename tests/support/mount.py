@@ -60,7 +60,7 @@ class Mount:
     Args:
         endpoint: URL of the gateway.
         source: what to mount; "" for all buckets.
-        options: words for -o, such as "ro" or "cache-size=8MiB".
+        options: words for -o, such as "ro" or "cache-memory=8MiB".
         environment: variables for the daemon, besides an environment without any of ours.
         cwd: where the command is run.
     """

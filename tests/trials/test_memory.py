@@ -112,7 +112,7 @@ def test_memory_stays_within_the_cache_and_64_mib(
 ) -> None:
     store, read = files
     with (
-        Mount(store.endpoint, "ais://b", options=[f"cache-size={cap}MiB", "log-level=info"]) as m,
+        Mount(store.endpoint, "ais://b", options=[f"cache-memory={cap}MiB", "log-level=info"]) as m,
         ThreadPoolExecutor(READERS) as pool,
         measure.PeakMemory(m.daemon_pid, SAMPLE_S) as memory,
     ):

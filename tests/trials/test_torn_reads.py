@@ -31,7 +31,7 @@ pytestmark = pytest.mark.fuse
 SMALL, LARGE = 100_000, 12 << 20
 STEP = 128 << 10
 IDLE_S = 1
-OPTIONS = ["cache-size=8MiB", "readahead=4MiB", f"idle-timeout={IDLE_S}s"]
+OPTIONS = ["cache-memory=8MiB", "readahead=4MiB", f"idle-timeout={IDLE_S}s"]
 LIMIT_S = 30
 """Seconds that a read may take until its errno: its caller cannot interrupt it."""
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aisfs.config import Config, ConfigError
+from aisfs.config import CacheConfig, Config, ConfigError
 from aisfs.settings import SETTINGS, Kind, describe, load, parse_duration, split_options
 
 
@@ -146,7 +146,7 @@ def test_dashes_and_underscores_are_equal() -> None:
     ],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert loaded(options=[f"cache-size={text}"]).cache.memory == size
+    assert loaded(options=[f"cache-memory={text}"]).cache.memory == size
 
 
 @pytest.mark.parametrize(
@@ -161,12 +161,12 @@ def test_durations(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("cache-size=3Q", "'3Q' is not a size such as 256MiB"),
-        ("cache-size=", "is not a size"),
-        ("cache-size", "'yes' is not a size"),
-        ("cache-size=-1", "is not a size"),
-        ("cache-size=1MiB", "give 8MiB to"),
-        ("cache-size=9999999999T", "out of range"),
+        ("cache-memory=3Q", "'3Q' is not a size such as 256MiB"),
+        ("cache-memory=", "is not a size"),
+        ("cache-memory", "'yes' is not a size"),
+        ("cache-memory=-1", "is not a size"),
+        ("cache-memory=1MiB", "give 8MiB to"),
+        ("cache-memory=9999999999T", "out of range"),
         ("attribute-ttl=1d", "is not a duration such as 1s"),
         ("attribute-ttl=2000m", "give 0s to 86400s"),
         ("connect-timeout=0", "give 0.1s to 3600s"),
@@ -179,7 +179,7 @@ def test_durations(text: str, seconds: float) -> None:
         ("uid=-1", "give 0 to"),
         ("log-level=loud", "debug, info"),
         ("endpoint=host:80", "write http://HOST:PORT"),
-        ("cach-size=1G", "nearest: cache-size"),
+        ("cach-memory=1G", "nearest: cache-memory"),
         ("frobnicate", "aisfs mount --help"),
         ("token=x", "AIS_AUTHN_TOKEN"),
         ("cert=/dev/null", "both cert and key"),
@@ -274,7 +274,9 @@ def test_any_value_can_be_written_in_an_option_list(value: str) -> None:
 
 
 def test_description_tells_values_and_origins_but_no_secrets() -> None:
-    config = loaded(options=["cache-size=64MiB,umask=077"], environment={"AIS_AUTHN_TOKEN": "hush"})
+    config = loaded(
+        options=["cache-memory=64MiB,umask=077"], environment={"AIS_AUTHN_TOKEN": "hush"}
+    )
     rows = {name: (value, origin) for name, value, origin in describe(config)}
     assert rows["cache.memory"] == ("64MiB", "-o")
     assert rows["mount.umask"] == ("0077", "-o")
@@ -292,3 +294,24 @@ def test_every_shown_value_can_be_given_again() -> None:
     }
     again = loaded(flags=flags)
     assert again == loaded()
+
+
+def test_cache_size_is_the_quota_of_the_directory_where_there_is_one() -> None:
+    cache = loaded(options=["cache-size=1GiB,cache-dir=/var/cache/a,cache-free=2GiB"]).cache
+    assert cache == CacheConfig(dir="/var/cache/a", size=1 << 30, free=2 << 30)
+
+
+@pytest.mark.parametrize("directory", [{}, {"cache-dir": ""}])
+def test_cache_size_is_the_memory_where_nothing_is_kept_on_disk(directory: dict[str, str]) -> None:
+    config = loaded(flags={"cache-size": "16MiB"} | directory)
+    rows = {name: (value, origin) for name, value, origin in describe(config)}
+    assert rows["cache.memory"] == ("16MiB", "--cache-size")
+    assert rows["cache.size"] == ("0", "default")
+
+
+def test_memory_given_by_both_names_is_refused(toml: Path) -> None:
+    toml.write_text('[cache]\nmemory = "16MiB"')
+    said = refusal(file=str(toml), options=["cache-size=1GiB"])
+    assert "give only one, or cache-dir" in said
+    assert str(toml) in said
+    assert loaded(file=str(toml), options=["cache-size=1GiB,cache-dir=/c"]).cache.size == 1 << 30
