@@ -5,8 +5,8 @@ it was used last, is protected. Unprotected pages go first; protected ones have 
 of the memory, the least recently used of them becoming unprotected.
 
 Serves `reader`. Invariants: the bytes held never exceed the capacity, those of free slots that the
-system was not given back included; a page that is being filled or awaited is never reclaimed; a
-complete page never changes.
+system was not given back included; a page that is being filled, awaited or held is never reclaimed;
+a complete page never changes.
 
 Large pages are slots of one page-aligned anonymous mapping: a `bytearray` starts 16 bytes after a
 page boundary, where the kernel's copy from a socket runs at a quarter of its speed on some CPUs.
@@ -55,11 +55,14 @@ class Page:
         valid: bytes from the start that hold data; grows in the network thread only.
         filling: a stream is responsible for the rest.
         error: why the last try to fill it failed.
+        held: its memory is read by somebody else than readers: it stays until `PageCache.release`.
         used_at: when it was last read, in the cache's clock; infinity before.
         changed: set by the loop when `valid` grew or the try ended; replaced by each new waiter.
     """
 
-    __slots__ = ("changed", "error", "filling", "key", "size", "slot", "used_at", "valid", "view")
+    __slots__ = (
+        "changed", "error", "filling", "held", "key", "size", "slot", "used_at", "valid", "view",
+    )  # fmt: skip
 
     def __init__(self, key: PageKey, view: memoryview, size: int, slot: int) -> None:
         self.key = key
@@ -69,6 +72,7 @@ class Page:
         self.valid = 0
         self.used_at = math.inf
         self.filling = False
+        self.held = False
         self.error: FsError | None = None
         self.changed: trio.Event | None = None
 
@@ -182,10 +186,26 @@ class PageCache:
             if page is None:
                 return
             self._protected_bytes -= _taken(page)
+        if not page.held:
+            self._take_back(page)
+
+    def _take_back(self, page: Page) -> None:
+        """Let others have the memory of a page."""
         if page.slot < 0:
             self._small_bytes -= page.size
         else:
             self._touched.append(page.slot)
+
+    @staticmethod
+    def hold(page: Page) -> None:
+        """Keep a page's memory, even if it is forgotten, until `release`."""
+        page.held = True
+
+    def release(self, page: Page) -> None:
+        """End a `hold`."""
+        page.held = False
+        if self.peek(page.key) is not page:
+            self._take_back(page)
 
     def drop_content(self, content: int, pages: int) -> None:
         """Forget all idle pages of one content."""
@@ -197,7 +217,7 @@ class PageCache:
     def _reclaim(self) -> bool:
         for pages in (self._passing, self._protected):
             for key, page in pages.items():
-                if not page.filling and page.changed is None:
+                if not (page.filling or page.held) and page.changed is None:
                     self.discard(key)
                     return True
         return False

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,6 +52,34 @@ def test_the_least_recently_used_goes_first() -> None:
     made(cache, 4)
     assert cache.get((1, 1)) is None
     assert cache.get((1, 0)) is not None
+
+
+@pytest.mark.parametrize("size", [100, PAGE_SIZE])
+def test_memory_that_is_held_is_not_used_again(size: int) -> None:
+    cache = PageCache(4 * MIB)
+    page = made(cache, 0, size)
+    cache.hold(page)
+    page.view[:4] = b"held"
+    for index in range(1, 10):
+        made(cache, index)
+    assert cache.get((1, 0)) is page  # not reclaimed
+    cache.discard(page.key)
+    used = cache.used
+    for index in range(10, 20):
+        made(cache, index).view[:4] = b"else"
+    assert bytes(page.view[:4]) == b"held"
+    cache.release(page)
+    assert cache.used == used - size
+
+
+def test_a_held_page_that_is_not_forgotten_stays_when_released() -> None:
+    cache = PageCache(4 * MIB)
+    page = made(cache, 0)
+    cache.hold(page)
+    used = cache.used
+    cache.release(page)
+    assert cache.get((1, 0)) is page
+    assert cache.used == used
 
 
 def test_pages_that_are_filled_or_awaited_stay() -> None:
