@@ -8,6 +8,7 @@ it does not unmount: an empty mount point would invite a mirror job to delete ev
 from __future__ import annotations
 
 import ctypes
+import errno
 import faulthandler
 import hashlib
 import logging
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 import trio
 
+from aisfs.cache.disk import DiskTier
 from aisfs.cache.fetch_ahead import FetchAhead
 from aisfs.cache.pages import PageCache
 from aisfs.cache.room import CacheRoom
@@ -41,9 +43,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aisfs.config import MountConfig
-    from aisfs.store.interface import ObjectStore
 
 log = logging.getLogger(__name__)
+
+DISK_END_S = 5.0
+"""Longest that an unmount waits for pages that are still to be written to the cache on disk."""
+
+_DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+"""What a user cannot mend by another `cache-dir` alone, and a mount need not wait for."""
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # <malloc.h>
 
@@ -101,11 +108,17 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 async def _serve(config: Config, ready: Callable[[], None], filesystem: type[Filesystem]) -> int:
     store = connect(config.store)
-    state = None
+    state = disk = None
     async with trio.open_nursery() as nursery:
         try:
-            state = StateDirectory(_state_path(config, await store.cluster_uuid()))
-            fs = await _build(config, store, state, nursery, filesystem)
+            place = _place(config, await store.cluster_uuid())
+            state = StateDirectory(_state_path(config, place))
+            pages = PageCache(config.cache.memory)
+            disk = await trio.to_thread.run_sync(_open_disk, config, place, pages)
+            room = CacheRoom(store, pages, nursery, disk)
+            fs = await _build(config, room, state, filesystem)
+            if disk is not None:
+                nursery.start_soon(disk.run)
             session = Session(Operations(fs, ready), config.mountpoint, _mount_options(config))
             nursery.start_soon(_stop_on_signal, session)
             nursery.start_soon(trio.to_thread.run_sync, session.tune)
@@ -113,10 +126,15 @@ async def _serve(config: Config, ready: Callable[[], None], filesystem: type[Fil
             await session.serve()
             unsent = await fs.drain()
             session.close()
+            if disk is not None:
+                with trio.move_on_after(DISK_END_S):
+                    await disk.drain()
         finally:
             nursery.cancel_scope.cancel()
             if state is not None:
                 state.close()
+            if disk is not None:
+                disk.close()
             await store.close()
     if unsent:
         log.error("%d files are not stored; their bytes are in %s", unsent, state.staging)
@@ -125,9 +143,8 @@ async def _serve(config: Config, ready: Callable[[], None], filesystem: type[Fil
 
 async def _build(
     config: Config,
-    store: ObjectStore,
+    room: CacheRoom,
     state: StateDirectory,
-    nursery: trio.Nursery,
     filesystem: type[Filesystem],
 ) -> Filesystem:
     """Make the parts and learn what a mount has to know of its cluster."""
@@ -139,7 +156,7 @@ async def _build(
             unsent.size,
             unsent.data,
         )
-    room = CacheRoom(store, PageCache(config.cache.memory), nursery)
+    store = room.store
     presentation = _presentation(config.mount)
     bucket = config.source.bucket
     shown = presentation.of_directory("", 0)
@@ -147,7 +164,7 @@ async def _build(
     lifetimes = Lifetimes(
         config.mount.attribute_ttl_s, config.mount.negative_ttl_s, config.mount.listing_ttl_s
     )
-    resolver = Resolver(store, InodeTable(root), presentation, lifetimes, nursery)
+    resolver = Resolver(store, InodeTable(root), presentation, lifetimes, room.nursery)
     resolver.invalidate = invalidate_entry
     room.renewed = resolver.renew
     try:
@@ -173,13 +190,33 @@ def _presentation(mount: MountConfig) -> Presentation:
     )
 
 
-def _state_path(config: Config, cluster_uuid: str) -> Path:
-    """Return the directory that belongs to this (cluster, source)."""
-    if config.staging.state_dir:
-        return Path(config.staging.state_dir)
+def _place(config: Config, cluster_uuid: str) -> str:
+    """Return the name of directories that belong to this (cluster, source)."""
     source = hashlib.sha256(str(config.source).encode()).hexdigest()[:12]
     cluster = cluster_uuid or hashlib.sha256(config.store.endpoint.encode()).hexdigest()[:12]
-    return platformdirs.user_state_path("aisfs") / f"{cluster}-{source}"
+    return f"{cluster}-{source}"
+
+
+def _state_path(config: Config, place: str) -> Path:
+    if config.staging.state_dir:
+        return Path(config.staging.state_dir)
+    return platformdirs.user_state_path("aisfs") / place
+
+
+def _open_disk(config: Config, place: str, pages: PageCache) -> DiskTier | None:
+    """Open the cache's second level, if there is to be one; a disk that fails is done without."""
+    cache = config.cache
+    if not cache.dir:
+        return None
+    try:
+        return DiskTier(Path(cache.dir) / place, cache.size, cache.free, pages)
+    except OSError as error:
+        if error.errno in _DISK_FAILURES:
+            log.error("nothing is kept in cache-dir: %s; reads go on without it", error)  # noqa: TRY400
+            return None
+        raise ConfigError(
+            f"nothing can be kept in cache-dir ({error}): name a directory that you may write"
+        ) from error
 
 
 def _mount_options(config: Config) -> set[str]:

@@ -200,15 +200,22 @@ class FetchAhead:
     async def _fetch(self, pieces: dict[Piece, tuple[Guess, Page]]) -> None:
         room = self.room
         asked = trio.current_time()
+        kept = {p: room.kept_as(p.bucket, p.info.name, p.info.identity) for p in pieces}
 
         def filled(piece: Piece, told: ObjectInfo) -> None:
             _, page = pieces.pop(piece)
             room.settle(page, page.size)
+            room.keep(kept[piece], page)
             self.counts.fetched += 1
             room.renewed(piece.bucket, told, asked)
 
         try:
-            await room.store.fill_many(list(pieces), filled)
+            await room.load([(kept[piece], page) for piece, (_, page) in pieces.items()])
+            for piece in [piece for piece, (_, page) in pieces.items() if page.complete]:
+                del pieces[piece]
+                self.counts.fetched += 1
+            if pieces:
+                await room.store.fill_many(list(pieces), filled)
         finally:
             for guess, page in pieces.values():  # who reads these gets the error, or mends it
                 room.settle(page, 0)

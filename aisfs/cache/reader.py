@@ -34,6 +34,12 @@ MAX_TRIES = 3
 PAGES_BEHIND = 8
 """Pages kept behind a reader: as much as the kernel may still have requests for."""
 
+LOADED_TOGETHER = 4
+"""Pages that are loaded from disk in one visit to a thread."""
+
+STREAMED_AT_MOST = 4096
+"""Pages behind a stream's first that are looked up on disk, for where it may end."""
+
 KEPT_WHOLE = 0.5
 """Share of the memory up to which a content that is read from end to end is kept."""
 
@@ -44,6 +50,7 @@ class ContentReader:
     Attributes:
         name: where the content lies now; follows renames on this mount.
         size: bytes of the whole.
+        kept: key of the first page on disk; 0 if it is not kept there.
         users: handles that read through it.
         broken: set when the bytes proved not to be what the cluster stored; nothing is read then.
     """
@@ -55,6 +62,7 @@ class ContentReader:
         self.identity = identity
         self.size = identity.size
         self.content = room.content_of(bucket, name, identity)
+        self.kept = room.kept_as(bucket, name, identity)
         self.users = 0
         self.broken: Corrupt | None = None
         self._streams: list[Stream] = []
@@ -104,7 +112,11 @@ class ContentReader:
         if view is not None:
             self._read_ahead(end, pattern)
             return view
-        if not pattern.sequential and end - offset < PAGE_SIZE < self.size:
+        if (
+            not pattern.sequential
+            and end - offset < PAGE_SIZE < self.size
+            and not self.room.on_disk(self.kept + offset // PAGE_SIZE)
+        ):
             return await self._read_once(offset, end)
         first, last = offset // PAGE_SIZE, (end - 1) // PAGE_SIZE
         parts = []
@@ -196,7 +208,7 @@ class ContentReader:
         """Fill a page; what goes wrong is its error."""
         try:
             told = await self.room.fill(page, self.bucket, self.name, self.identity)
-            if page.key[1] == 0 and page.size < self.size:
+            if told is not None and page.key[1] == 0 and page.size < self.size:
                 self.checksum.start(0, told.identity)
                 self.checksum.take(0, page.view)
         except Corrupt as error:
@@ -213,12 +225,16 @@ class ContentReader:
     def _start_stream(self, index: int, page: Page | None, pattern: AccessPattern) -> Page | None:
         """Start filling page `index`, from where it was torn; None if there is no memory for it."""
         if page is None:
+            page = self._start_loading(index, pattern)
+            if page is not None:
+                return page
             key = (self.content, index)
             page = self.room.pages.allocate(key, self.page_size(index))
             if page is None:
                 return None
         start = index * PAGE_SIZE
         end = self.size if pattern.established else min(self.size, start + PAGE_SIZE)
+        end = min(end, self._next_on_disk(index) * PAGE_SIZE)
         stream = Stream(self, page, start + page.valid, end)
         self._streams.append(stream)
         self.room.nursery.start_soon(self._run, stream)
@@ -243,10 +259,46 @@ class ContentReader:
             self._streams.remove(stream)
             stream.ended(error)
 
+    def _start_loading(self, index: int, pattern: AccessPattern) -> Page | None:
+        """Start loading page `index` and some behind it from disk; None if it is not there."""
+        most = min(pattern.window, self.room.fair_window) // PAGE_SIZE
+        pages: list[Page] = []
+        while len(pages) < max(min(most, LOADED_TOGETHER), 1):
+            key = (self.content, index)
+            if not self.room.on_disk(self.kept + index) or self.room.pages.peek(key) is not None:
+                break
+            page = self.room.pages.allocate(key, self.page_size(index))
+            if page is None:
+                break
+            page.filling = True
+            pages.append(page)
+            index += 1
+        if not pages:
+            return None
+        self.room.nursery.start_soon(self._load, pages)
+        return pages[0]
+
+    async def _load(self, pages: list[Page]) -> None:
+        """Fill pages from disk; those that are damaged go, and their readers ask the cluster."""
+        await self.room.load([(self.kept + page.key[1], page) for page in pages])
+        for page in pages:
+            if page.filling:
+                self.room.settle(page, 0)
+
+    def _next_on_disk(self, index: int) -> int:
+        """Return the first page behind `index`, of those that one stream should bring, on disk."""
+        end = min(index + STREAMED_AT_MOST, -(-self.size // PAGE_SIZE))
+        if self.room.disk is None or not self.kept:
+            return -(-self.size // PAGE_SIZE)
+        kept = range(index + 1, end)
+        return next(
+            (i for i in kept if self.kept + i in self.room.disk), -(-self.size // PAGE_SIZE)
+        )
+
     def _break(self, error: Corrupt) -> None:
         """Read nothing more of this content, and let nobody find its pages again."""
         self.broken = error
-        self.room.forget_content(self.bucket, self.name)
+        self.room.forget_content(self.bucket, self.name, self.identity)
 
     async def _wait_for_predecessor(self, stream: Stream) -> None:
         """Wait for the stream that ends where this one starts: the checksum takes bytes in order.

@@ -6,6 +6,7 @@ Serves `reader` and `stream`.
 from __future__ import annotations
 
 import functools
+from collections import deque
 from typing import TYPE_CHECKING
 
 import cachetools
@@ -15,8 +16,9 @@ from aisfs.cache.pages import PAGE_SIZE
 from aisfs.errors import FsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from aisfs.cache.disk import DiskTier
     from aisfs.cache.pages import Page, PageCache
     from aisfs.config import BucketName
     from aisfs.store.interface import Identity, ObjectInfo, ObjectStore
@@ -32,19 +34,28 @@ class CacheRoom:
     """What all contents of a mount share: the pages, the store, where streams run.
 
     Attributes:
+        disk: where pages are kept that outlive the mount; None for nowhere.
         renewed: called with what each reply of a whole page told of its object: bucket, facts, and
             when they were asked for.
     """
 
-    def __init__(self, store: ObjectStore, pages: PageCache, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        pages: PageCache,
+        nursery: trio.Nursery,
+        disk: DiskTier | None = None,
+    ) -> None:
         self.store = store
         self.pages = pages
         self.nursery = nursery
+        self.disk = disk
         self.slots = trio.Semaphore(MAX_STREAMS)
         self.token = trio.lowlevel.current_trio_token()
         self.streams = 0
         self._awaited: set[Page] = set()
         self.renewed: Callable[[BucketName, ObjectInfo, float], None] = _ignore
+        self._complete: deque[tuple[int, Page]] = deque()
         self._contents = 0
         self._known: cachetools.LRUCache[tuple[BucketName, str], tuple[Identity, int]] = (
             cachetools.LRUCache(KNOWN_CONTENTS)
@@ -66,16 +77,57 @@ class CacheRoom:
         self._contents += 1
         return self._contents
 
-    def forget_content(self, bucket: BucketName, name: str) -> None:
+    def forget_content(self, bucket: BucketName, name: str, identity: Identity) -> None:
         """Let nobody find a content's pages again: they proved to be wrong."""
         self._known.pop((bucket, name), None)
+        if self.disk is not None:
+            self._keep_complete()
+            self.disk.forget(self.kept_as(bucket, name, identity), -(-identity.size // PAGE_SIZE))
+
+    # -- the disk
+
+    def kept_as(self, bucket: BucketName, name: str, identity: Identity) -> int:
+        """Return the key of a content's first page on disk; 0 if it is not kept there."""
+        return self.disk.key(bucket, name, identity) if self.disk is not None else 0
+
+    def on_disk(self, key: int) -> bool:
+        """Tell whether a page can be loaded from disk."""
+        return self.disk is not None and key in self.disk
+
+    async def load(self, wanted: Sequence[tuple[int, Page]]) -> None:
+        """Settle those pages that the disk has, by their keys; the others stay as they are."""
+        if self.disk is not None:
+            await self.disk.load(wanted, self.wake_from_thread)
+            for _, page in wanted:
+                if page.complete:
+                    self.settle(page, page.size)
+
+    def keep(self, content: int, page: Page) -> None:
+        """Offer a page that came from the cluster to the disk; `content` as `kept_as`."""
+        if content and self.disk is not None and self.pages.peek(page.key) is page:
+            self.disk.offer(content + page.key[1], page)
+
+    def keep_from_thread(self, content: int, page: Page) -> None:
+        """Do `keep` in the loop, soon."""
+        if content:
+            self._complete.append((content, page))
+            self.token.run_sync_soon(self._keep_complete, idempotent=True)
+
+    def _keep_complete(self) -> None:
+        while self._complete:
+            self.keep(*self._complete.popleft())
+
+    # -- filling
 
     async def fill(
         self, page: Page, bucket: BucketName, name: str, identity: Identity
-    ) -> ObjectInfo:
-        """Fetch a whole page with a request of its own; it goes if that fails.
+    ) -> ObjectInfo | None:
+        """Load a page from disk, or fetch it with a request of its own; it goes if that fails.
 
         Of a page that is not the whole content readers get what is there already.
+
+        Returns:
+            What the cluster's reply told; None if there was none.
 
         Raises:
             FsError: as `ChunkSource.fill`.
@@ -83,8 +135,13 @@ class CacheRoom:
         asked = trio.current_time()
         page.filling = True
         page.error = None
+        kept = self.kept_as(bucket, name, identity)
         start, valid = page.key[1] * PAGE_SIZE, 0
         try:
+            await self.load([(kept + page.key[1], page)])
+            if page.complete:
+                valid = page.size
+                return None
             whole = page.size == identity.size
             progress = None if whole else functools.partial(self._grown, page)
             told = await self.store.fill(bucket, name, start, identity, page.view, progress)
@@ -94,6 +151,7 @@ class CacheRoom:
             raise
         finally:
             self.settle(page, valid)
+        self.keep(kept, page)
         self.renewed(bucket, told, asked)
         return told
 

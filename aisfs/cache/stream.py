@@ -116,7 +116,7 @@ class Stream:
             if page.valid == 0:
                 self.reader.room.pages.discard(page.key)
         if self._current is not None:
-            self._current.filling = False
+            self._settled(self._current)
         self.done.set()
         self.reader.room.wake()
 
@@ -143,7 +143,7 @@ class Stream:
 
     def _next_page(self) -> Page | None:
         if self._current is not None:
-            self._current.filling = False
+            self._settled(self._current)
             self._current = None
         with self._grants:
             if not self._granted and not self._closing:
@@ -153,6 +153,12 @@ class Stream:
                 return None
             self._current = self._granted.popleft()
             return self._current
+
+    def _settled(self, page: Page) -> None:
+        """Take the mark off a page that is not filled any more, and keep it if it is whole."""
+        page.filling = False
+        if page.complete:
+            self.reader.room.keep_from_thread(self.reader.kept, page)
 
     def filled(self, size: int) -> None:
         """Make `size` more bytes of the current page visible to readers."""

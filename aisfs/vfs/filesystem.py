@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from aisfs.cache.disk import DiskCounts
 from aisfs.config import BucketName
 from aisfs.control import xattrs
 from aisfs.control.files import ControlFile, table
@@ -627,9 +628,17 @@ class Filesystem:
     def figures(self) -> dict[str, int]:
         """Return what the mount counts, for the control file `stats`."""
         pages, counts = self._workshop.room.pages, self._workshop.fetch_ahead.counts
+        disk = self._workshop.room.disk
+        kept = disk.counts if disk is not None else DiskCounts()
         return {
             "cache.capacity_bytes": pages.capacity,
             "cache.used_bytes": pages.used,
+            "disk.capacity_bytes": disk.capacity if disk is not None else 0,
+            "disk.used_bytes": disk.used if disk is not None else 0,
+            "disk.hits": kept.hits,
+            "disk.misses": kept.misses,
+            "disk.corrupt": kept.corrupt,
+            "disk.written": kept.written,
             "fetch_ahead.fetched": counts.fetched,
             "fetch_ahead.used": counts.used,
             "fetch_ahead.dropped": counts.dropped,

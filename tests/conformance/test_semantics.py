@@ -623,6 +623,72 @@ def test_c33_hard_links_and_special_files_are_eperm_and_locks_work(mount: Mount)
             fcntl.flock(two, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def disk_figures(mount: Mount) -> dict[str, int]:
+    """Return what the cache on disk did, once everything that was read is written."""
+    end = time.monotonic() + 30
+    while True:
+        lines = (mount.path / ".aisfs/stats").read_text().splitlines()
+        now = {name: int(value) for name, value in (line.split() for line in lines)}
+        if now["disk.written"] >= now["disk.misses"]:
+            return now
+        assert time.monotonic() < end, "what was read is not kept"
+        time.sleep(0.05)
+
+
+def test_c13_a_page_that_changed_on_disk_is_fetched_again(
+    endpoint: str, bucket: Bucket, tmp_path: Path
+) -> None:
+    body = os.urandom(3 << 20)
+    bucket.object("f").put_content(body)
+    with Mount(endpoint, f"ais://{bucket.name}", options=[f"cache-dir={tmp_path}"]) as mount:
+        assert (mount.path / "f").read_bytes() == body
+        assert disk_figures(mount)["disk.written"] == 3
+        mount.unmount()
+        (file,) = tmp_path.glob("*/*.pages")
+        kept = bytearray(file.read_bytes())
+        for page in range(3):
+            kept[kept.index(body[page << 20 :][:100]) + 5000] ^= 1
+        file.write_bytes(kept)
+        mount.remount()
+        assert (mount.path / "f").read_bytes() == body
+        assert disk_figures(mount)["disk.corrupt"] == 3
+
+
+def test_c35_what_was_read_outlives_the_mount_as_long_as_it_is_the_same(
+    endpoint: str, bucket: Bucket, tmp_path: Path
+) -> None:
+    old, new = os.urandom(3 << 20), os.urandom(3 << 20)
+    bucket.object("f").put_content(old)
+    bucket.object("g").put_content(old[:5000])
+    with Mount(endpoint, f"ais://{bucket.name}", options=[f"cache-dir={tmp_path}"]) as mount:
+        for end in (mount.kill, mount.unmount):
+            for _ in range(2):
+                assert (mount.path / "f").read_bytes() == old
+                assert (mount.path / "g").read_bytes() == old[:5000]
+            disk_figures(mount)
+            end()
+            mount.remount()
+        assert (mount.path / "f").read_bytes() == old
+        assert (mount.path / "g").read_bytes() == old[:5000]
+        again = disk_figures(mount)
+        assert (again["disk.hits"], again["disk.misses"]) == (4, 0)
+        bucket.object("f").put_content(new)
+        mount.remount()
+        assert (mount.path / "f").read_bytes() == new
+        assert disk_figures(mount)["disk.hits"] == 0
+
+
+def test_c35_the_quota_holds(endpoint: str, bucket: Bucket, tmp_path: Path) -> None:
+    body = os.urandom(24 << 20)
+    bucket.object("f").put_content(body)
+    options = [f"cache-dir={tmp_path}", "cache-size=8MiB"]
+    with Mount(endpoint, f"ais://{bucket.name}", options=options) as mount:
+        for _ in range(2):
+            assert (mount.path / "f").read_bytes() == body
+            taken = subprocess.run(["du", "-sk", tmp_path], stdout=-1, check=True).stdout
+            assert 1 << 20 < int(taken.split()[0]) << 10 <= 8 << 20
+
+
 def test_c36_a_read_only_mount_is_erofs(endpoint: str, bucket: Bucket) -> None:
     bucket.object("f").put_content(b"x")
     with Mount(endpoint, f"ais://{bucket.name}", options=["ro"]) as mount:

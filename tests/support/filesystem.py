@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from aisfs.cache.pages import PageCache
+from aisfs.cache.room import CacheRoom
 from aisfs.config import (
     BucketName,
     CacheConfig,
@@ -246,7 +248,8 @@ async def filesystem(
     directory = StateDirectory(state)
     try:
         async with trio.open_nursery() as nursery:
-            fs = await _build(config, cluster, directory, nursery, Filesystem)
+            room = CacheRoom(cluster, PageCache(memory), nursery)
+            fs = await _build(config, room, directory, Filesystem)
             yield Shell(fs)
             await fs.drain()
             nursery.cancel_scope.cancel()
