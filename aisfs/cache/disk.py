@@ -43,6 +43,10 @@ BATCH_BYTES = 4 << 20
 BATCH_PAGES = 256
 """What is written at a time. A hop to a thread costs as much as 20 pages of 4 KiB."""
 
+LOADED_BY_LOOP = 512 << 10
+"""Bytes that one call of `load` may read without a thread: 6 us for each page of 4 KiB, and never
+longer than a few requests of the kernel."""
+
 READERS = 4
 """Threads that load pages."""
 
@@ -134,14 +138,17 @@ class DiskTier:
             wake: called in a thread when somebody waits for a page that became complete.
         """
         jobs: list[tuple[Segment, Row, Page]] = []
+        left = LOADED_BY_LOOP
         for key, page in wanted:
             found = self._shelf.find(key)
             if found is None:
                 continue
             segment, row = found
             fits = page.size == row.size
-            good = segment.read_now(row, page.view) if fits and row.size <= SMALL else None
+            at_once = fits and row.size <= min(SMALL, left)
+            good = segment.read_now(row, page.view) if at_once else None
             if good:
+                left -= row.size
                 self._loaded(segment, page)
             elif fits and good is None:
                 segment.users += 1

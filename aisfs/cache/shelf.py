@@ -36,7 +36,7 @@ SEGMENTS = 64
 """Files of a full folder: what goes at a time is one part in so many."""
 
 MAX_PAGES = 131_072
-"""Pages of a folder. Each takes about 180 bytes of memory: 24 MiB for all."""
+"""Pages of a folder. Each takes about 200 bytes of memory: 26 MiB for all."""
 
 SLACK = 64 << 10
 """Bytes of the quota for the folder itself."""

@@ -366,7 +366,7 @@ async def test_the_index_takes_the_memory_that_is_documented(tmp_path: Path) -> 
                 tier.pages.discard(page.key)
             await tier.disk.drain()
         assert tier.disk.counts.written == count
-        assert resident() - before < count * 300  # 180 of them in the long run
+        assert resident() - before < count * 300  # 200 of them in the long run
 
 
 def resident() -> int:
