@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisfs_sdk import Client
+from tests.support.disk import taken
 from tests.support.mount import Mount
 
 if TYPE_CHECKING:
@@ -685,8 +686,7 @@ def test_c35_the_quota_holds(endpoint: str, bucket: Bucket, tmp_path: Path) -> N
     with Mount(endpoint, f"ais://{bucket.name}", options=options) as mount:
         for _ in range(2):
             assert (mount.path / "f").read_bytes() == body
-            taken = subprocess.run(["du", "-sk", tmp_path], stdout=-1, check=True).stdout
-            assert 1 << 20 < int(taken.split()[0]) << 10 <= 8 << 20
+            assert 1 << 20 < taken(tmp_path) <= 8 << 20
 
 
 def test_c36_a_read_only_mount_is_erofs(endpoint: str, bucket: Bucket) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisfs_sdk import Client
+from tests.support.disk import taken
 from tests.support.mount import Mount
 from tests.support.store import StoreProcess
 
@@ -92,10 +93,6 @@ def settled(mount: Mount) -> dict[str, int]:
 def read_all(mount: Mount) -> None:
     for name, body in BODIES.items():
         assert (mount.path / name).read_bytes() == body, name
-
-
-def taken(path: Path) -> int:
-    return int(subprocess.run(["du", "-sk", path], stdout=-1, check=True).stdout.split()[0]) * KIB
 
 
 @pytest.mark.parametrize("end", [Mount.kill, Mount.unmount])

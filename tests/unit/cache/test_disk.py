@@ -18,6 +18,7 @@ from aisfs.cache.segment import ALLOWANCE
 from aisfs.config import BucketName
 from aisfs.errors import Busy
 from aisfs.store.interface import Identity
+from tests.support.disk import taken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -90,11 +91,6 @@ def key(number: int) -> int:
 
 def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.pages"))
-
-
-def taken(folder: Path) -> int:
-    """Return the bytes that a folder takes on disk, as du(1) counts them."""
-    return int(subprocess.run(["du", "-sk", folder], stdout=-1, check=True).stdout.split()[0]) * KIB
 
 
 def flip(path: Path, offset: int) -> None:
