@@ -315,3 +315,13 @@ def test_memory_given_by_both_names_is_refused(toml: Path) -> None:
     assert "give only one, or cache-dir" in said
     assert str(toml) in said
     assert loaded(file=str(toml), options=["cache-size=1GiB,cache-dir=/c"]).cache.size == 1 << 30
+
+
+def test_an_empty_path_is_none_rather_than_the_working_directory() -> None:
+    config = loaded(options=["state-dir=,cache-dir="])
+    assert (config.staging.state_dir, config.cache.dir) == ("", "")
+
+
+@pytest.mark.parametrize("text", ["1MiB", "1"])
+def test_a_quota_that_holds_no_page_is_refused(text: str) -> None:
+    assert "give 8MiB to" in refusal(options=[f"cache-dir=/c,cache-size={text}"])

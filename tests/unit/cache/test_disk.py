@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from aisfs.cache import disk, shelf
-from aisfs.cache.disk import DiskTier
+from aisfs.cache.disk import LOADED_BY_LOOP, DiskTier
 from aisfs.cache.pages import PAGE_SIZE, SMALL, Page, PageCache
 from aisfs.cache.segment import ALLOWANCE
 from aisfs.config import BucketName
@@ -186,6 +186,28 @@ async def test_loading_many_pages_wakes_their_readers(tmp_path: Path) -> None:
         await tier.disk.load(wanted, lambda: woken.append(1))
         assert [bytes(page.view) for _, page in wanted] == pages
         assert woken == [1]
+
+
+async def test_small_pages_that_the_kernel_has_forgotten_come_by_a_thread(tmp_path: Path) -> None:
+    data = os.urandom(5000)
+    async with opened(tmp_path) as tier:
+        await tier.keep(key(1), data)
+        fd = os.open(files(tmp_path)[0], os.O_RDONLY)
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
+        assert await tier.load(key(1), 5000) == data
+        assert await tier.load(key(1), 5000) == data  # from the kernel's memory
+
+
+async def test_a_large_batch_of_small_pages_comes_by_loop_and_thread(tmp_path: Path) -> None:
+    pages = [os.urandom(64 * KIB) for _ in range(3 * LOADED_BY_LOOP // (64 * KIB))]
+    async with opened(tmp_path) as tier:
+        for number, data in enumerate(pages):
+            await tier.keep(key(number), data)
+        wanted = [(key(number), tier.page(64 * KIB)) for number in range(len(pages))]
+        await tier.disk.load(wanted, lambda: None)
+        assert [bytes(page.view) for _, page in wanted] == pages
 
 
 async def test_nobody_waits_for_the_disk_and_memory_stays_bounded(tmp_path: Path) -> None:
