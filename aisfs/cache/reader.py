@@ -207,7 +207,7 @@ class ContentReader:
     async def _fetch(self, page: Page) -> None:
         """Fill a page; what goes wrong is its error."""
         try:
-            told = await self.room.fill(page, self.bucket, self.name, self.identity)
+            told = await self.room.fill(page, self.bucket, self.name, self.identity, self.kept)
             if told is not None and page.key[1] == 0 and page.size < self.size:
                 self.checksum.start(0, told.identity)
                 self.checksum.take(0, page.view)
@@ -296,18 +296,17 @@ class ContentReader:
 
     def _next_on_disk(self, index: int) -> int:
         """Return the first page behind `index`, of those that one stream should bring, on disk."""
-        end = min(index + STREAMED_AT_MOST, -(-self.size // PAGE_SIZE))
+        pages = -(-self.size // PAGE_SIZE)
         if self.room.disk is None or not self.kept:
-            return -(-self.size // PAGE_SIZE)
-        kept = range(index + 1, end)
-        return next(
-            (i for i in kept if self.kept + i in self.room.disk), -(-self.size // PAGE_SIZE)
-        )
+            return pages
+        looked_up = range(index + 1, min(index + STREAMED_AT_MOST, pages))
+        return next((i for i in looked_up if self.room.on_disk(self.kept + i)), pages)
 
     def _break(self, error: Corrupt) -> None:
         """Read nothing more of this content, and let nobody find its pages again."""
         self.broken = error
-        self.room.forget_content(self.bucket, self.name, self.identity)
+        pages = -(-self.size // PAGE_SIZE)
+        self.room.forget_content(self.bucket, self.name, self.kept, pages)
 
     async def _wait_for_predecessor(self, stream: Stream) -> None:
         """Wait for the stream that ends where this one starts: the checksum takes bytes in order.

@@ -77,12 +77,12 @@ class CacheRoom:
         self._contents += 1
         return self._contents
 
-    def forget_content(self, bucket: BucketName, name: str, identity: Identity) -> None:
-        """Let nobody find a content's pages again: they proved to be wrong."""
+    def forget_content(self, bucket: BucketName, name: str, kept: int, pages: int) -> None:
+        """Let nobody find a content's pages again, here or on disk: they proved to be wrong."""
         self._known.pop((bucket, name), None)
-        if self.disk is not None:
+        if self.disk is not None and kept:
             self._keep_complete()
-            self.disk.forget(self.kept_as(bucket, name, identity), -(-identity.size // PAGE_SIZE))
+            self.disk.forget(kept, pages)
 
     # -- the disk
 
@@ -120,11 +120,18 @@ class CacheRoom:
     # -- filling
 
     async def fill(
-        self, page: Page, bucket: BucketName, name: str, identity: Identity
+        self, page: Page, bucket: BucketName, name: str, identity: Identity, kept: int = 0
     ) -> ObjectInfo | None:
         """Load a page from disk, or fetch it with a request of its own; it goes if that fails.
 
         Of a page that is not the whole content readers get what is there already.
+
+        Args:
+            page: is filled.
+            bucket: has the object.
+            name: of the object now.
+            identity: of the content.
+            kept: as `kept_as` said when the content was pinned; its name may be another now.
 
         Returns:
             What the cluster's reply told; None if there was none.
@@ -135,7 +142,6 @@ class CacheRoom:
         asked = trio.current_time()
         page.filling = True
         page.error = None
-        kept = self.kept_as(bucket, name, identity)
         start, valid = page.key[1] * PAGE_SIZE, 0
         try:
             await self.load([(kept + page.key[1], page)])
