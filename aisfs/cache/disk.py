@@ -201,17 +201,28 @@ class DiskTier:
 
     def offer(self, key: int, page: Page) -> None:
         """Keep a complete page that came from the cluster, if the disk is fast enough for it."""
-        if self.ended:
-            return
-        self.counts.misses += 1
+        if not self.ended:
+            self.counts.misses += 1
+            self._take(key, page)
+
+    async def insist(self, key: int, page: Page) -> None:
+        """Keep a complete page, waiting for the disk as long as that takes."""
+        while not self.ended and not page.held and key not in self._shelf:
+            if self._take(key, page):
+                return
+            await self._written.wait()
+
+    def _take(self, key: int, page: Page) -> bool:
+        """Put a page into the queue, unless it is full, or has it."""
         room = self._pages.capacity // QUEUE_SHARE - self._queued_bytes
         if page.held or page.size > room or key in self._shelf or key in self._queued:
-            return
+            return False
         self._pages.hold(page)
         self._queued[key] = page
         self._queue.append((key, page))
         self._queued_bytes += page.size
         self._more.set()
+        return True
 
     async def run(self) -> None:
         """Write what is offered, and keep the floor, until cancelled or the disk fails."""

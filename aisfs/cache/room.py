@@ -13,15 +13,19 @@ import cachetools
 import trio
 
 from aisfs.cache.pages import PAGE_SIZE
+from aisfs.cache.shelf import MAX_PAGES
 from aisfs.errors import FsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aisfs.cache.disk import DiskTier
-    from aisfs.cache.pages import Page, PageCache
+    from aisfs.cache.pages import Page, PageCache, PageKey
     from aisfs.config import BucketName
     from aisfs.store.interface import Identity, ObjectInfo, ObjectStore
+
+DISK_TABLES = 8
+"""One part in so many of a disk's quota is for tables and for files that are not full."""
 
 MAX_STREAMS = 24
 """Streams of one mount at a time; each holds a network thread."""
@@ -107,6 +111,12 @@ class CacheRoom:
         if content and self.disk is not None and self.pages.peek(page.key) is page:
             self.disk.offer(content + page.key[1], page)
 
+    async def insist(self, content: int, key: PageKey) -> None:
+        """Do `keep` for a page that was just read, waiting for the disk where that is slow."""
+        page = self.pages.peek(key)
+        if content and self.disk is not None and page is not None and page.complete:
+            await self.disk.insist(content + key[1], page)
+
     def keep_from_thread(self, content: int, page: Page) -> None:
         """Do `keep` in the loop, soon."""
         if content:
@@ -116,6 +126,43 @@ class CacheRoom:
     def _keep_complete(self) -> None:
         while self._complete:
             self.keep(*self._complete.popleft())
+
+    # -- how much fits
+
+    @property
+    def lasting(self) -> int:
+        """Bytes that the level holds which keeps pages for longest."""
+        return self.pages.capacity if self.disk is None else self.disk.capacity
+
+    @property
+    def vacancy(self) -> int:
+        """Bytes that can be brought there without pushing out what matters more.
+
+        In memory that is what is read again and again; on disk what was read long ago goes.
+        """
+        if self.disk is None:
+            return self.pages.room
+        return self.disk.capacity // DISK_TABLES * (DISK_TABLES - 1)
+
+    def takes(self, bucket: BucketName, info: ObjectInfo) -> int:
+        """Return the bytes of `vacancy` that a content needs."""
+        size = info.identity.size
+        if size > self.vacancy:
+            return size
+        if self.disk is None:
+            return self.pages.needs(self.content_of(bucket, info.name, info.identity), size)
+        key = self.disk.key(bucket, info.name, info.identity)
+        pages = range(-(-size // PAGE_SIZE))
+        return sum(
+            min(PAGE_SIZE, size - index * PAGE_SIZE)
+            for index in pages
+            if key + index not in self.disk
+        )
+
+    @property
+    def most_contents(self) -> int:
+        """Contents of which pages are found again."""
+        return KNOWN_CONTENTS if self.disk is None else MAX_PAGES
 
     # -- filling
 

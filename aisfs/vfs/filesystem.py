@@ -90,7 +90,7 @@ class Filesystem:
         self._renamer = Renamer(resolver, self.files, rules)
         self._workshop = workshop
         orders = self.files.scans.orders
-        warming = Warming(resolver, workshop.fetch_ahead, workshop.room.pages)
+        warming = Warming(resolver, workshop.fetch_ahead)
         self._control = ControlTree(
             resolver.presentation,
             [

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -27,7 +27,6 @@ from aisfs.cache.fetch_ahead import MAX_OBJECT, FetchAhead, Guess
 from aisfs.cache.pages import PAGE_SIZE
 from aisfs.cache.readahead import AccessPattern
 from aisfs.cache.reader import ContentReader
-from aisfs.cache.room import KNOWN_CONTENTS
 from aisfs.control.files import table
 from aisfs.errors import Busy, FsError, Invalid, IoFailure, NoSpace, NotFound, Stale, Unsupported
 from aisfs.store.interface import MAX_PAGE, ObjectInfo
@@ -67,33 +66,17 @@ MOST_FAILURES = 100
 """Failures that are named; the others are counted."""
 
 
-class Level(Protocol):
-    """The level of the cache that is to keep what is brought."""
-
-    capacity: int
-    """Bytes that it can hold."""
-
-    @property
-    def room(self) -> int:
-        """Bytes that can be brought without pushing out what is read again and again."""
-
-    def needs(self, content: int, size: int) -> int:
-        """Return the bytes of `room` that a content of `size` bytes takes."""
-
-
 class Warming:
     """All tasks of a mount. Belongs to the loop.
 
     Args:
         resolver: finds what is named.
-        fetch_ahead: brings small objects.
-        level: where what is brought has to fit.
+        fetch_ahead: brings small objects, into the cache where all has to fit.
     """
 
-    def __init__(self, resolver: Resolver, fetch_ahead: FetchAhead, level: Level) -> None:
+    def __init__(self, resolver: Resolver, fetch_ahead: FetchAhead) -> None:
         self.resolver = resolver
         self.fetch_ahead = fetch_ahead
-        self.level = level
         self.finder = Finder(resolver)
         self._tasks: list[Task] = []
 
@@ -115,7 +98,8 @@ class Warming:
 
     def room_of(self, task: Task) -> int:
         """Return the bytes that are there for a task beside the others."""
-        return self.level.room - sum(other.taken for other in self._tasks if other is not task)
+        vacancy = self.fetch_ahead.room.vacancy
+        return vacancy - sum(other.taken for other in self._tasks if other is not task)
 
     def shown(self) -> str:
         """Return what all tasks are at together, for people and programs."""
@@ -141,7 +125,7 @@ class Task:
         files_done: that were brought.
         bytes_done: of these, and of those under way.
         failed: files and paths that could not be brought.
-        taken: bytes of the level that belong to what was brought.
+        taken: bytes of the cache that belong to what was brought.
     """
 
     def __init__(self, warming: Warming) -> None:
@@ -201,8 +185,8 @@ class Task:
                 "failed": self.failed,
                 "does_not_fit": self._left_out,
                 "does_not_fit_bytes": self._left_out_bytes,
-                "capacity_bytes": self._warming.level.capacity,
-                "capacity_files": KNOWN_CONTENTS,
+                "capacity_bytes": self._room.lasting,
+                "capacity_files": self._room.most_contents,
             }
         )
         warnings = (f"warning\t{_line(text)}\n" for text in self._warnings)
@@ -323,17 +307,17 @@ class Task:
 
     def _choose(self, bucket: BucketName, infos: Iterable[ObjectInfo]) -> list[ObjectInfo]:
         """Count objects, and return those that fit beside what was chosen before."""
-        level, chosen = self._warming.level, []
+        chosen: list[ObjectInfo] = []
         left = self._warming.room_of(self) - self.taken
         for info in infos:
             size = info.identity.size
             self.files += 1
             self.bytes += size
             need = size
-            if size <= left and self._chosen < KNOWN_CONTENTS:
-                content = self._room.content_of(bucket, info.name, info.identity)
-                need = level.needs(content, size)
-            if need > left or self._chosen >= KNOWN_CONTENTS:
+            room_for_one = self._chosen < self._room.most_contents
+            if size <= left and room_for_one:
+                need = self._room.takes(bucket, info)
+            if need > left or not room_for_one:
                 self._left_out += 1
                 self._left_out_bytes += size
                 continue
@@ -437,7 +421,9 @@ class Task:
         pattern, position = AccessPattern(WINDOW), 0
         try:
             while position < reader.size:
+                page = reader.content, position // PAGE_SIZE
                 part = len(await reader.read(position, PAGE_SIZE, pattern))
+                await self._room.insist(reader.kept, page)
                 position += part
                 self.bytes_done += part
             self.files_done += 1

@@ -59,7 +59,7 @@ def reads(store: StoreProcess) -> list[str]:
 
 
 def test_what_was_warmed_is_read_without_a_request(store: StoreProcess) -> None:
-    with Mount(store.endpoint, "ais://b", options=["cache-size=128MiB"]) as mount:
+    with Mount(store.endpoint, "ais://b", options=["cache-memory=128MiB"]) as mount:
         ended = run_aisfs("warm", mount.path / "d", mount.path / "large")
         assert (ended.returncode, ended.stderr) == (0, "")
         assert ended.stdout == "2001 files, 69.7 MiB in the cache\n"
@@ -69,8 +69,23 @@ def test_what_was_warmed_is_read_without_a_request(store: StoreProcess) -> None:
         assert reads(store) == []
 
 
+def test_what_was_warmed_to_disk_outlives_the_mount_and_its_memory(
+    store: StoreProcess, tmp_path: Path
+) -> None:
+    options = ["cache-memory=16MiB", "cache-size=128MiB", f"cache-dir={tmp_path / 'cache'}"]
+    with Mount(store.endpoint, "ais://b", options=options) as mount:
+        ended = run_aisfs("warm", mount.path)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ended.stdout == "2001 files, 69.7 MiB in the cache\n"
+    store.clear_requests()
+    with Mount(store.endpoint, "ais://b", options=options) as mount:
+        for name in [*(f"d/f{i:04d}" for i in range(SMALL)), "large"]:
+            assert (mount.path / name).read_bytes() == body(name)
+    assert reads(store) == []
+
+
 def test_more_than_the_cache_holds_is_told_and_what_was_brought_stays(store: StoreProcess) -> None:
-    with Mount(store.endpoint, "ais://b", options=["cache-size=32MiB"]) as mount:
+    with Mount(store.endpoint, "ais://b", options=["cache-memory=32MiB"]) as mount:
         ended = run_aisfs("warm", mount.path)
         assert ended.returncode == 1
         assert ended.stdout == "2000 files, 5.7 MiB in the cache\n"
@@ -157,7 +172,7 @@ def test_a_daemon_that_dies_meanwhile_is_told(store: StoreProcess) -> None:
 
 
 def test_a_read_only_mount_is_filled_by_reading_it(store: StoreProcess) -> None:
-    with Mount(store.endpoint, "ais://b", options=["ro", "cache-size=32MiB"]) as mount:
+    with Mount(store.endpoint, "ais://b", options=["ro", "cache-memory=32MiB"]) as mount:
         store.faults([{"action": "error", "status": 403, "path": "f0007$", "method": "GET"}])
         ended = run_aisfs("warm", mount.path, "--json")
         told = json.loads(ended.stdout)
