@@ -39,8 +39,7 @@ class ConfigError(ValueError):
     """A value that cannot be used; the text says which, why, and what to write instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class BucketName:
+class BucketName(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """One bucket of a cluster (AIS: objects.md 1.6).
 
     Attributes:

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+UNSUPPORTED = frozenset(
+    (b"security.selinux", b"system.posix_acl_access", b"system.posix_acl_default")
+)
+"""What `ls -l` asks of every file while a file system says "none", and never again once it says
+"not supported", which is the truth: half of the requests of `ls -l` were these."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -219,8 +225,10 @@ class Operations(pyfuse3.Operations):
 
     @_answered
     async def getxattr(self, ino: int, name: bytes, ctx: Any) -> bytes:
+        if name in UNSUPPORTED:
+            raise pyfuse3.FUSEError(errno.EOPNOTSUPP)
         if not name.startswith(b"user."):
-            raise pyfuse3.FUSEError(errno.ENODATA)  # ls -l asks twice for every file
+            raise pyfuse3.FUSEError(errno.ENODATA)  # security.capability: before every write
         return await self._fs.getxattr(ino, name)
 
     @_answered

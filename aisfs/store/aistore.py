@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 import tempfile
 import threading
 from contextlib import suppress
@@ -228,9 +229,12 @@ class AISStore:
                 if entry.is_dir():
                     directories.append(entry.name.rstrip("/") + "/")
                     continue
-                identity = Identity(entry.size, entry.checksum, "", entry.version)
-                objects.append(ObjectInfo(entry.name, identity, own_value(entry.custom)))
-                if not entry.is_cached():
+                # Versions are mostly alike, and there is one for each name that is remembered.
+                version = sys.intern(entry.version)
+                identity = Identity(entry.size, entry.checksum, "", version)
+                own = own_value(entry.custom) if entry.custom else ""
+                objects.append(ObjectInfo(entry.name, identity, own))
+                if bucket.remote and not entry.is_cached():
                     cold.append(entry.name)
             return Listing(objects, directories, page.continuation_token, cold)
 

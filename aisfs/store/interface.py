@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from aisfs.config import BucketName
 from aisfs_sdk.checksums import Digest, new_digest
 
@@ -38,9 +40,17 @@ ATTRIBUTES_KEY = "aisfs"
 MAX_PAGE = 10_000
 """Largest batch of a listing that every AIS release answers in one page."""
 
+LONG_PAGE = 25_000
+"""Batch of a listing that is known to be long, of an ais bucket: a page costs the cluster as much
+as all pages before it. 100,000 names in pages of 10,000, 30,000 and 100,000 cost a cluster of three
+targets 5.4, 2.5 and 1.4 s of CPU; a mount holds two pages, at 0.4 KiB a name."""
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+
+# A listing makes one of each per name: a Struct costs a sixth of a frozen dataclass, and nothing to
+# the cycle collector.
+
+
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """Which content an object has: equal identities mean equal bytes.
 
     A listing tells the checksum's value but not its type, so an unknown type ("") matches any.
@@ -54,6 +64,8 @@ class Identity:
 
     def same_content(self, other: Identity) -> bool:
         """Tell whether both name the same bytes."""
+        if self is other:
+            return True
         if self.size != other.size:
             return False
         if self.checksum and other.checksum:
@@ -73,8 +85,7 @@ def _hash_family(checksum_type: str) -> str:
     return "xxhash" if checksum_type == "xxhash2" else checksum_type
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
+class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
     """One object: name in its bucket, identity, and our custom key's value ("" if none)."""
 
     name: str

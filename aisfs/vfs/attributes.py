@@ -11,7 +11,9 @@ from __future__ import annotations
 import base64
 import binascii
 import enum
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping  # noqa: TC003 - the type of a field is looked up at run time
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated
 
 import msgspec
@@ -31,8 +33,10 @@ class Kind(enum.IntEnum):
     DIRECTORY = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+NO_XATTRS: Mapping[str, bytes] = MappingProxyType({})
+
+
+class Attributes(msgspec.Struct, frozen=True, gc=False):
     """The attributes of one node.
 
     Attributes:
@@ -47,11 +51,11 @@ class Attributes:
     gid: int
     mtime_ns: int
     size: int = 0
-    xattrs: dict[str, bytes] = field(default_factory=dict)
+    xattrs: Mapping[str, bytes] = NO_XATTRS
 
     def but(self, **changes: object) -> Attributes:
         """Return a copy with some fields changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return msgspec.structs.replace(self, **changes)
 
 
 _Id = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
@@ -83,7 +87,7 @@ def encode(attributes: Attributes) -> str:
     a = attributes
     mtime_ns = min(max(a.mtime_ns, -(1 << 63)), (1 << 64) - 1)
     try:
-        body = _encoder.encode(_Stored(a.kind, a.mode, a.uid, a.gid, mtime_ns, a.xattrs))
+        body = _encoder.encode(_Stored(a.kind, a.mode, a.uid, a.gid, mtime_ns, dict(a.xattrs)))
     except UnicodeEncodeError as error:
         raise Invalid("the name of an extended attribute has to be UTF-8") from error
     text = FORMAT + base64.urlsafe_b64encode(body).rstrip(b"=").decode()
@@ -149,9 +153,9 @@ def foreign_mtime_ns(created_ns: int, version: str, checksum: str) -> int:
     seconds = created_ns // 1_000_000_000
     if digits.isascii() and digits.isdigit():
         seconds += int(digits)
-    nanoseconds = int(checksum[:8], 16) % 1_000_000_000 if _is_hex(checksum[:8]) else 0
+    try:
+        # Not int(checksum[:8], 16), which takes "0x", "_" and blanks as well.
+        nanoseconds = int.from_bytes(bytes.fromhex(checksum[:8])) % 1_000_000_000
+    except ValueError:
+        nanoseconds = 0
     return seconds * 1_000_000_000 + nanoseconds
-
-
-def _is_hex(text: str) -> bool:
-    return bool(text) and all(c in "0123456789abcdefABCDEF" for c in text)

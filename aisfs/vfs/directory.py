@@ -8,16 +8,20 @@ at the start of each batch before it, so that memory stays constant in directori
 from __future__ import annotations
 
 import copy
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import trio
 
-from aisfs.errors import IoFailure
-from aisfs.store.interface import MAX_PAGE, BucketName, Listing, ObjectInfo, ObjectStore
+from aisfs.errors import FsError, IoFailure
+from aisfs.store.interface import LONG_PAGE, MAX_PAGE, BucketName, Listing, ObjectInfo, ObjectStore
 from aisfs.vfs.paths import MARKER, SHADOWED, is_presentable
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aisfs.vfs.inodes import FileNode
 
 FIRST_BATCH = 1000
@@ -25,8 +29,19 @@ FIRST_BATCH = 1000
 (protocol: names are lost at the borders of smaller pages), so that the first name comes soon."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+SLICE = 1024
+"""Entries that a cursor gives at a time: a few replies' worth, for copying all that are at hand for
+each reply made long batches slow."""
+
+
+def page_size(bucket: BucketName, batches: int) -> int:
+    """Return how many entries to ask for after so many batches."""
+    if batches == 0:
+        return FIRST_BATCH
+    return LONG_PAGE if batches > 1 and not bucket.remote else MAX_PAGE
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One name of a directory.
 
     Attributes:
@@ -46,6 +61,35 @@ class Entry:
         return self.info is None and self.node is None
 
 
+class _Answer:
+    """One request for a batch, perhaps made before anybody waits for it."""
+
+    def __init__(self, ask: Callable[[], Awaitable[Listing]]) -> None:
+        self._ask = ask
+        self._listing: Listing | None = None
+        self._error: FsError | None = None
+        self._done = trio.Event()
+        self.arrived_at = float("-inf")
+
+    async def run(self) -> None:
+        """Ask the cluster."""
+        try:
+            self._listing = await self._ask()
+        except FsError as error:
+            self._error = error
+        finally:
+            self.arrived_at = trio.current_time()
+            self._done.set()
+
+    async def listing(self) -> Listing:
+        """Wait for the answer and return it."""
+        await self._done.wait()
+        if self._error is not None:
+            raise self._error
+        assert self._listing is not None
+        return self._listing
+
+
 class DirectoryStream:
     """The entries below one prefix, batch by batch, in the cluster's order.
 
@@ -54,6 +98,7 @@ class DirectoryStream:
         batches: requests sent so far.
         done: whether the last batch was read.
         started_at: when the first request was sent.
+        arrived_at: when the last answer came.
     """
 
     def __init__(self, store: ObjectStore, bucket: BucketName, prefix: str) -> None:
@@ -66,13 +111,21 @@ class DirectoryStream:
         self.marker: ObjectInfo | None = None
         self.batches = 0
         self.done = False
-        self.started_at = trio.current_time()
+        self.started_at = self.arrived_at = trio.current_time()
+        self._ahead: _Answer | None = None
 
     def fork(self) -> DirectoryStream:
-        """Return a stream that goes on from here on its own."""
+        """Return a stream that goes on from here on its own, and asks for itself."""
         twin = copy.copy(self)
         twin._undecided = list(self._undecided)
+        twin._ahead = None
         return twin
+
+    def fetch_ahead(self, nursery: trio.Nursery) -> None:
+        """Ask for the next batch before it is wanted, unless that is done already."""
+        if self._ahead is None and not self.done:
+            self._ahead = self._answer()
+            nursery.start_soon(self._ahead.run)
 
     def passed(self, name: str) -> bool:
         """Tell whether an object of this name would have come already."""
@@ -84,11 +137,22 @@ class DirectoryStream:
         Raises:
             IoFailure: the cluster's continuation token does not advance.
         """
-        size = FIRST_BATCH if self.batches == 0 else MAX_PAGE
+        answer, self._ahead = self._ahead, None
+        if answer is None:
+            answer = self._answer()
+            await answer.run()
+        listing = await answer.listing()
+        self.arrived_at = answer.arrived_at
+        return self.take(listing)
+
+    def _answer(self) -> _Answer:
         if self.batches == 0:
             self.started_at = trio.current_time()
-        return self.take(
-            await self._store.list(self._bucket, self._prefix, self._token, size, recursive=False)
+        size = page_size(self._bucket, self.batches)
+        return _Answer(
+            functools.partial(
+                self._store.list, self._bucket, self._prefix, self._token, size, recursive=False
+            )
         )
 
     def take(self, listing: Listing) -> list[Entry]:
@@ -153,6 +217,9 @@ class EntrySource(Protocol):
 
     async def next(self) -> list[Entry]: ...  # noqa: D102
 
+    def fetch_ahead(self) -> None:
+        """Begin to fetch what `next` returns, if that takes a request."""
+
     def fork(self) -> EntrySource:
         """Return a source that goes on from here on its own."""
 
@@ -167,7 +234,7 @@ class Cursor:
         self._marks: list[tuple[int, EntrySource]] = [(0, source.fork())]
 
     async def at(self, index: int) -> list[Entry]:
-        """Return the entries from `index` on that are at hand; empty at the end."""
+        """Return some entries from `index` on, as many as a reply may take; empty at the end."""
         if index < self._start:
             self._seek_back(index)
         while index >= self._start + len(self._window):
@@ -177,7 +244,10 @@ class Cursor:
             if self._start > self._marks[-1][0]:
                 self._marks.append((self._start, self.source.fork()))
             self._window = await self.source.next()
-        return self._window[index - self._start :]
+        offset = index - self._start
+        if offset >= len(self._window) // 2:
+            self.source.fetch_ahead()
+        return self._window[offset : offset + SLICE]
 
     def _seek_back(self, index: int) -> None:
         while self._marks[-1][0] > index:

@@ -211,9 +211,10 @@ class Filesystem:
     ) -> Iterator[tuple[bytes, Node, int]]:
         assert handle.cursor is not None
         assert isinstance(handle.node, DirectoryNode)
+        resolver, parent, source = self._resolver, handle.node, handle.cursor.source
+        told = resolver.told_at(source)
         for index, entry in enumerate(entries, start + 1):
-            node = self._resolver.materialise(handle.node, entry, handle.cursor)
-            yield to_bytes(entry.name), node, index
+            yield to_bytes(entry.name), resolver.materialise(parent, entry, source, told), index
 
     @staticmethod
     def _fixed_entries(handle: DirectoryHandle, start: int) -> Iterator[tuple[bytes, Node, int]]:

@@ -34,6 +34,9 @@ ROOT = Ino(1)
 REMEMBERED = 200_000
 """Names of complete listings that are kept in all; about 100 bytes each beside their nodes."""
 
+LONGEST_REMEMBERED = REMEMBERED // 2
+"""Names of the longest listing that is kept: two of them fit."""
+
 
 class Node:
     """What a name stands for.
@@ -249,12 +252,18 @@ class FileNode(Node):
 
 
 class InodeTable:
-    """All nodes by number and by location."""
+    """All nodes by number and by location.
+
+    Attributes:
+        forgotten_change_at: when this mount last changed something in a directory whose node is
+            gone: an older answer must not be believed of any directory that is not known.
+    """
 
     def __init__(self, root: DirectoryNode) -> None:
         self._nodes: dict[Ino, Node] = {root.ino: root}
         self._places: dict[tuple[BucketName | None, str], Node] = {(root.bucket, root.name): root}
         self._next = ROOT + 1
+        self.forgotten_change_at = float("-inf")
         self._listed: cachetools.LRUCache[Ino, DirectoryNode] = _Listed(REMEMBERED)
         root.lookups = 1
 
@@ -290,7 +299,7 @@ class InodeTable:
         for name, when in tuple(directory.removed.items()):
             if when < contents.started_at:
                 del directory.removed[name]
-        if len(contents.entries) < REMEMBERED:
+        if len(contents.entries) <= LONGEST_REMEMBERED:
             self._listed[directory.ino] = directory
         else:
             directory.contents = None
@@ -324,7 +333,9 @@ class InodeTable:
         if node.ino == ROOT or not node.removable:
             return False
         self.detach_location(node)
-        self._listed.pop(node.ino, None)
+        if isinstance(node, DirectoryNode):
+            self.forgotten_change_at = max(self.forgotten_change_at, node.changed_at)
+            self._listed.pop(node.ino, None)
         self._nodes.pop(node.ino, None)
         return True
 

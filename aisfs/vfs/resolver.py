@@ -3,7 +3,8 @@
 Serves `filesystem`, `handles` and `rename`. A look-up is answered by the first of
 
     a file being written here ─▶ a node younger than the TTL ─▶ a complete listing younger than it
-    ─▶ a relist, when an expired listing is used name by name (C3) ─▶ one HEAD and one LIST (C30)
+    ─▶ a walk's window ─▶ a relist, when an expired listing is used name by name (C3)
+    ─▶ one HEAD and one LIST (C30)
 
 Answers carry the time when they were asked for: one that is older than this mount's own change of
 the name is ignored, so that a slow listing never undoes a write (C1).
@@ -17,24 +18,21 @@ from typing import TYPE_CHECKING
 import cachetools
 import trio
 
-from aisfs.errors import FsError, NotFound
-from aisfs.vfs.attributes import Presentation, foreign_mtime_ns
+from aisfs.errors import NotFound
+from aisfs.vfs.attributes import foreign_mtime_ns
 from aisfs.vfs.directory import Cursor, DirectoryStream, Entry, prove_directories
-from aisfs.vfs.inodes import (
-    REMEMBERED,
-    ROOT,
-    Contents,
-    DirectoryNode,
-    FileNode,
-    InodeTable,
-    Node,
-)
+from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, InodeTable, Node
+from aisfs.vfs.listings import CorrectedStream, DirectoryLook, Remembered
 from aisfs.vfs.paths import MARKER, bucket_directory, shadowed_name, split
+from aisfs.vfs.walks import Walks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aisfs.store.interface import BucketInfo, BucketName, ObjectInfo, ObjectStore
+    from aisfs.vfs.attributes import Presentation
+    from aisfs.vfs.directory import EntrySource
+    from aisfs.vfs.walks import Part
 
 SCAN = 16
 """Names that are asked for singly before a directory is listed for them, for each batch of its
@@ -84,9 +82,10 @@ class Resolver:
         self.table = table
         self.presentation = presentation
         self.lifetimes = lifetimes
-        self._nursery = nursery
+        self.nursery = nursery
         self._buckets: dict[BucketName, BucketInfo] = {}
         self._buckets_at = NEVER
+        self.walks = Walks(store, nursery, lifetimes.listing)
         self.doomed: dict[Place, FileNode] = {}
         self.invalidate: Callable[[int, str], None] = lambda parent, name: None  # noqa: ARG005
         self.emptied: cachetools.LRUCache[Place, bool] = cachetools.LRUCache(10_000)
@@ -134,7 +133,7 @@ class Resolver:
         """
         if parent.bucket is None:
             return await self._bucket_child(basename)
-        node = self._remembered(parent, basename)
+        node = self._remembered(parent, basename) or await self._walked_child(parent, basename)
         if node is None and await self._relist_if_scanned(parent):
             node = self._remembered(parent, basename)
         if node is not None:
@@ -172,6 +171,30 @@ class Resolver:
             return None  # a directory's attributes are not in its parent's listing
         return self._file_node(parent.bucket, info, contents.started_at, contents.arrived_at)
 
+    async def walked(self, bucket: BucketName, name: str) -> Part | None:
+        """Return what a walk tells of a directory that is opened or looked up again."""
+        node = self.table.find(bucket, name)
+        changed_at = self.table.forgotten_change_at
+        if node is not None:
+            changed_at = max(changed_at, node.changed_at)
+        return await self.walks.part(bucket, name, changed_at)
+
+    async def _walked_child(self, parent: DirectoryNode, basename: str) -> Node | None:
+        """Return a directory that was seen before, as a walk shows it now."""
+        bucket, name = parent.bucket, f"{parent.name}{basename}/"
+        assert bucket is not None
+        if not isinstance(self.table.find(bucket, name), DirectoryNode):
+            return None
+        self.walks.visits(bucket, name)
+        part = await self.walked(bucket, name)
+        if part is None or parent.changed_at > part.stream.started_at:
+            return None
+        return self._walked_node(bucket, name, part)
+
+    def _walked_node(self, bucket: BucketName, name: str, part: Part) -> DirectoryNode:
+        started, arrived = part.stream.started_at, part.stream.arrived_at
+        return self.directory_node(bucket, name, part.stored, started, arrived)
+
     async def _relist_if_scanned(self, parent: DirectoryNode) -> bool:
         """List a directory that is being used name by name; True if that was done, by anybody.
 
@@ -208,20 +231,20 @@ class Resolver:
         index = 0
         while entries := await cursor.at(index):
             index += len(entries)
-            if index > REMEMBERED // 2:
-                parent.endless = True
+            if parent.endless:
                 return
+            told = self.told_at(cursor.source)
             for entry in entries:
                 if entry.info is not None and self.table.find(parent.bucket, entry.info.name):
-                    self.materialise(parent, entry, cursor)
+                    self.materialise(parent, entry, cursor.source, told)
 
     async def _probe(self, parent: DirectoryNode, basename: str) -> Node:
         """Ask the cluster for one name: HEAD and LIST together; a HEAD of 200 answers at once."""
         bucket, name = parent.bucket, parent.name + basename
         assert bucket is not None
         started = trio.current_time()
-        look = _DirectoryLook(self, bucket, name + "/")
-        self._nursery.start_soon(look.run)
+        look = DirectoryLook(self, bucket, name + "/")
+        self.nursery.start_soon(look.run)
         try:
             info = await self.store.head(bucket, name)
         except NotFound:
@@ -229,7 +252,7 @@ class Resolver:
         if info is not None and self.is_doomed(bucket, info):
             info = None
         if info is not None and not look.found:
-            self._nursery.start_soon(self._correct_if_shadowed, look, parent, basename)
+            self.nursery.start_soon(self._correct_if_shadowed, look, parent, basename)
             return self._file_node(bucket, info, started, trio.current_time())
         node = await look.result()
         if node is None:
@@ -238,7 +261,7 @@ class Resolver:
         return node
 
     async def _correct_if_shadowed(
-        self, look: _DirectoryLook, parent: DirectoryNode, basename: str
+        self, look: DirectoryLook, parent: DirectoryNode, basename: str
     ) -> None:
         """Take a hasty answer back: the name is a directory's, the object shows under another."""
         await look.ended()
@@ -250,8 +273,8 @@ class Resolver:
         bucket, name = parent.bucket, parent.name + basename
         assert bucket is not None
         started = trio.current_time()
-        look = _DirectoryLook(self, bucket, name + "/")
-        self._nursery.start_soon(look.run)
+        look = DirectoryLook(self, bucket, name + "/")
+        self.nursery.start_soon(look.run)
         info = await self.store.head(bucket, name)
         if await look.result() is None or self.is_doomed(bucket, info):
             raise NotFound(f"{name} is no directory, so nothing shadows the object")
@@ -271,7 +294,12 @@ class Resolver:
             node.checked_at = trio.current_time()
             return
         if isinstance(node, DirectoryNode):
-            look = _DirectoryLook(self, bucket, node.name)
+            self.walks.visits(bucket, node.name)
+            part = await self.walked(bucket, node.name)
+            if part is not None:
+                self._walked_node(bucket, node.name, part)
+                return
+            look = DirectoryLook(self, bucket, node.name)
             await look.run()
             if await look.result() is None:
                 raise NotFound(f"{node.name} is gone")
@@ -288,18 +316,22 @@ class Resolver:
 
     # -- nodes
 
-    def materialise(self, parent: DirectoryNode, entry: Entry, cursor: Cursor) -> Node:
-        """Return the node of a directory entry, brought up to date with it.
+    @staticmethod
+    def told_at(source: EntrySource) -> float:
+        """Return when the lifetime of entries begins that are handed out now.
 
-        Its lifetime starts when it is handed out: otherwise a long directory that is read slowly
-        would be asked for again while it is read (C30: a look-up right after readdir is free).
+        It begins when they are handed out: otherwise a long directory that is read slowly would be
+        asked for again while it is read (C30: a look-up right after readdir is free).
         """
-        source = cursor.source
+        now = trio.current_time()
+        return now if now - source.arrived_at <= READING_S else source.arrived_at
+
+    def materialise(
+        self, parent: DirectoryNode, entry: Entry, source: EntrySource, told: float
+    ) -> Node:
+        """Return the node of a directory entry, brought up to date with it; `told` as `told_at`."""
         if entry.node is not None:
             return entry.node
-        told = trio.current_time()
-        if told - source.arrived_at > READING_S:
-            told = source.arrived_at
         if entry.info is not None:
             return self._file_node(parent.bucket, entry.info, source.started_at, told)
         name = f"{parent.name}{entry.name}/"
@@ -333,13 +365,14 @@ class Resolver:
     def _file_node(
         self, bucket: BucketName | None, info: ObjectInfo, started: float, arrived: float
     ) -> FileNode:
+        node = self.table.find(bucket, info.name)
+        if isinstance(node, FileNode) and (
+            node.changed_at > started or node.asked_at > started or node.local
+        ):
+            return node
         identity = info.identity
         mtime_ns = foreign_mtime_ns(self._created_ns(bucket), identity.version, identity.checksum)
         shown = self.presentation.of_object(info.attributes, identity.size, mtime_ns)
-        node = self.table.find(bucket, info.name)
-        newer = node is not None and max(node.changed_at, node.asked_at) > started
-        if isinstance(node, FileNode) and (newer or node.local):
-            return node
         if node is not None and node.attributes.kind is not shown.kind:
             self.table.detach_location(node)  # an inode number never changes its type
             node = None
@@ -349,7 +382,8 @@ class Resolver:
             node.lineage += node.identity is not None
             node.identity = identity
             node.target = None
-            self.retire_reader(node)
+            if node.reader is not None:
+                self.retire_reader(node)
         elif identity.verifiable and not node.identity.verifiable:
             node.identity = identity  # the cluster has a copy by now, and its checksum
             self.retire_reader(node)
@@ -373,17 +407,18 @@ class Resolver:
 
     def open_directory(self, directory: DirectoryNode) -> Cursor:
         """Return a cursor over a directory's entries, from memory where that is young enough."""
+        assert directory.bucket is not None
+        self.walks.visits(directory.bucket, directory.name)
         contents = self.fresh_contents(directory)
         if contents is not None:
-            return Cursor(_Remembered(contents, directory))
-        assert directory.bucket is not None
+            return Cursor(Remembered(contents, directory))
         first, directory.first = directory.first, None
         if first is not None:
             age = trio.current_time() - first[0].started_at
             if age < self.lifetimes.listing:
-                return Cursor(_CorrectedStream(self, directory, *first))
+                return Cursor(CorrectedStream(self, directory, *first))
         stream = DirectoryStream(self.store, directory.bucket, directory.name)
-        return Cursor(_CorrectedStream(self, directory, stream, None))
+        return Cursor(CorrectedStream(self, directory, stream, None))
 
     async def open_buckets(self) -> list[Node]:
         """Return the nodes of all buckets."""
@@ -422,7 +457,9 @@ class Resolver:
         unsure = [
             entry.name
             for entry in entries
-            if entry.is_directory and not self._surely_there(bucket, f"{prefix}{entry.name}/")
+            if entry.is_directory
+            and entry.stored is None
+            and not self._surely_there(bucket, f"{prefix}{entry.name}/")
         ]
         if not unsure:
             return entries
@@ -445,7 +482,7 @@ class Resolver:
         """
         if len(names) > SINGLE_PROOFS:
             return {n for n in names if (bucket, f"{prefix}{n}/") in self.emptied}
-        looks = {name: _DirectoryLook(self, bucket, f"{prefix}{name}/") for name in names}
+        looks = {name: DirectoryLook(self, bucket, f"{prefix}{name}/") for name in names}
         async with trio.open_nursery() as nursery:
             for look in looks.values():
                 nursery.start_soon(look.run)
@@ -477,150 +514,3 @@ class Resolver:
 
     def _bucket_node(self, info: BucketInfo) -> Node:
         return self.directory_node(info.name, "", "", self._buckets_at, self._buckets_at)
-
-
-class _Remembered:
-    """A complete listing from memory, as a cursor's source."""
-
-    def __init__(self, contents: Contents, directory: DirectoryNode) -> None:
-        self._contents = contents
-        self._directory = directory
-        self.started_at = contents.started_at
-        self.arrived_at = contents.arrived_at
-        self.done = False
-
-    def fork(self) -> _Remembered:
-        return _Remembered(self._contents, self._directory)
-
-    async def next(self) -> list[Entry]:
-        self.done = True
-        entries = [Entry(name, info) for name, info in self._contents.entries.items()]
-        return entries + _pending(self._directory)
-
-
-class _CorrectedStream:
-    """A directory's listing from the cluster, corrected, and remembered when it is complete."""
-
-    def __init__(
-        self,
-        resolver: Resolver,
-        directory: DirectoryNode,
-        stream: DirectoryStream,
-        ready: list[Entry] | None,
-    ) -> None:
-        self._resolver = resolver
-        self._directory = directory
-        self._stream = stream
-        self._ready = ready
-        self.started_at = self.arrived_at = stream.started_at
-        whole = stream.batches == (0 if ready is None else 1)
-        self._all: dict[str, ObjectInfo | None] | None = {} if whole else None
-
-    @property
-    def done(self) -> bool:
-        return self._stream.done and self._ready is None
-
-    def fork(self) -> _CorrectedStream:
-        return _CorrectedStream(self._resolver, self._directory, self._stream.fork(), self._ready)
-
-    async def next(self) -> list[Entry]:
-        resolver, directory, stream = self._resolver, self._directory, self._stream
-        entries, self._ready = self._ready, None
-        if entries is None:
-            entries = await stream.next()
-            self.arrived_at = trio.current_time()
-        self.started_at = stream.started_at
-        entries = await resolver.correct(directory, entries, self.started_at)
-        if self._all is not None:
-            self._all.update((e.name, e.info) for e in entries)
-        if not stream.done:
-            return entries
-        if self._all is not None and directory.changed_at <= self.started_at:
-            contents = Contents(self._all, self.started_at, self.arrived_at, stream.batches)
-            resolver.table.remember(directory, contents)
-        return entries + _pending(directory)
-
-
-def _pending(directory: DirectoryNode) -> list[Entry]:
-    """Return the files that the cluster does not have yet."""
-    return [Entry(name, node=node) for name, node in directory.pending.items()]
-
-
-class _DirectoryLook:
-    """Whether a prefix is a directory: one LIST below it, which also tells its attributes."""
-
-    def __init__(self, resolver: Resolver, bucket: BucketName, prefix: str) -> None:
-        self._resolver = resolver
-        self._bucket = bucket
-        self._prefix = prefix
-        self._error: FsError | None = None
-        self._node: DirectoryNode | None = None
-        self._done = trio.Event()
-
-    @property
-    def found(self) -> bool:
-        """Whether it is known to be a directory by now."""
-        return self._node is not None
-
-    @property
-    def refuted(self) -> bool:
-        """Whether it is known that nothing is there."""
-        return self._done.is_set() and self._node is None and self._error is None
-
-    async def run(self) -> None:
-        """Ask the cluster."""
-        try:
-            self._node = await self._look()
-        except FsError as error:
-            self._error = error
-        finally:
-            self._done.set()
-
-    async def ended(self) -> None:
-        """Wait for the answer, whatever it is."""
-        await self._done.wait()
-
-    async def result(self) -> DirectoryNode | None:
-        """Return the directory's node, or None if there is none."""
-        await self.ended()
-        if self._error is not None:
-            raise self._error
-        return self._node
-
-    async def _look(self) -> DirectoryNode | None:
-        resolver, bucket, prefix = self._resolver, self._bucket, self._prefix
-        stream = DirectoryStream(resolver.store, bucket, prefix)
-        entries = await stream.next()
-        arrived = trio.current_time()
-        if stream.marker is None and not any(entry.info is not None for entry in entries):
-            # Only directories, which real clusters list even when they are empty.
-            names = [entry.name for entry in entries]
-            if not names:
-                return None
-            if not (await prove_directories(resolver.store, bucket, prefix, names)).stored:
-                return None
-        stored = await self._stored_attributes(stream)
-        node = resolver.directory_node(bucket, prefix, stored, stream.started_at, arrived)
-        resolver.emptied.pop((bucket, prefix), None)
-        if node.changed_at <= stream.started_at:
-            node.first = (stream, entries)
-            if stream.done and all(entry.info is not None for entry in entries):
-                found = {
-                    entry.name: entry.info
-                    for entry in entries
-                    if entry.info is None or not resolver.is_doomed(bucket, entry.info)
-                }
-                resolver.table.remember(node, Contents(found, stream.started_at, arrived, 1))
-        return node
-
-    async def _stored_attributes(self, stream: DirectoryStream) -> str:
-        """Return the marker's attributes; it is asked for if the first batch did not reach it."""
-        name = self._prefix + MARKER
-        if stream.marker is not None:
-            return stream.marker.attributes
-        if stream.passed(name):
-            return ""
-        try:
-            return (await self._resolver.store.head(self._bucket, name)).attributes
-        except NotFound:
-            return ""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,3 +141,113 @@ def test_one_get_serves_many_readers_of_a_file(store: StoreProcess, bucket: Buck
         gets = [r for r in of(store.requests(), "GET") if r["path"].endswith("/shared")]
     assert sizes == [900 << 10] * 8
     assert len(gets) == 1
+
+
+def tree(bucket: Bucket, directories: int, each: int) -> list[str]:
+    """Store files in directories side by side, and return their names."""
+    names = [f"tree/{d:03}/{f:02}" for d in range(directories) for f in range(each)]
+    fill(bucket, names)
+    return names
+
+
+def run(*words: str | Path) -> list[str]:
+    """Run a command and return its lines."""
+    return subprocess.run(
+        words, capture_output=True, text=True, check=True, timeout=60
+    ).stdout.splitlines()
+
+
+def files_in(top: Path, directories: list[Path]) -> set[str]:
+    """Return the names of all files below directories that are still there."""
+    return {
+        str(path.relative_to(top))
+        for directory in directories
+        if directory.is_dir()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [(["find", "-type", "f"], 2000), (["ls", "-lR"], 2802), (["du"], 201)],
+)
+def test_a_walk_costs_requests_for_pages_not_for_directories(
+    store: StoreProcess, bucket: Bucket, words: list[str], lines: int
+) -> None:
+    tree(bucket, 200, 10)
+    with Mount(store.endpoint, "ais://counted") as mount:
+        store.clear_requests()
+        command, *rest = words
+        assert len(run(command, mount.path / "tree", *rest)) == lines
+        requests = store.requests()
+    # Only the way down to the tree is looked up by name, again when that takes more than a second.
+    assert len(of(requests, "HEAD")) <= 6, of(requests, "HEAD")
+    assert len(lists(requests)) <= 20, lists(requests)
+
+
+def test_directories_are_not_asked_for_after_their_parent_was_read(
+    store: StoreProcess, bucket: Bucket
+) -> None:
+    tree(bucket, 200, 10)
+    with Mount(store.endpoint, "ais://counted") as mount:
+        store.clear_requests()
+        assert len(run("ls", "-l", mount.path / "tree")) == 201
+        requests = store.requests()
+    assert len(lists(requests)) <= 12, lists(requests)
+
+
+def test_without_a_listing_ttl_each_directory_is_listed(
+    store: StoreProcess, bucket: Bucket
+) -> None:
+    tree(bucket, 20, 1)
+    with Mount(store.endpoint, "ais://counted", options=["listing-ttl=0s"]) as mount:
+        store.clear_requests()
+        assert len(run("find", mount.path / "tree", "-type", "f")) == 20
+        assert len(lists(store.requests())) >= 20
+
+
+def test_a_walk_sees_what_this_mount_changes_on_the_way(
+    store: StoreProcess, bucket: Bucket
+) -> None:
+    names = set(tree(bucket, 60, 5))
+    with Mount(store.endpoint, "ais://counted", options=["listing-ttl=60s"]) as mount:
+        top = mount.path / "tree"
+        directories = sorted(top.iterdir())
+        found = files_in(mount.path, directories[:10])
+        # The window holds all that follows.
+        (top / "030" / "00").unlink()
+        (top / "031" / "new").write_text("x")
+        (top / "032" / "made").mkdir()
+        (top / "032" / "made" / "deep").write_text("x")
+        (top / "033" / "00").rename(top / "034" / "moved")
+        (top / "035").rename(top / "036" / "inner")
+        with (top / "037" / "00").open():
+            (top / "037" / "00").unlink()
+            found |= files_in(mount.path, directories[10:])
+    names -= {"tree/030/00", "tree/033/00", "tree/037/00", *(f"tree/035/{n:02}" for n in range(5))}
+    names |= {"tree/031/new", "tree/032/made/deep", "tree/034/moved"}
+    assert found == names | {f"tree/036/inner/{n:02}" for n in range(5)}
+
+
+def test_a_walk_sees_what_others_change_after_a_second(store: StoreProcess, bucket: Bucket) -> None:
+    tree(bucket, 30, 2)
+    with Mount(store.endpoint, "ais://counted") as mount:
+        top = mount.path / "tree"
+        for number in range(5):
+            assert len(list((top / f"{number:03}").iterdir())) == 2
+        bucket.object("tree/020/new").put_content(b"x")
+        bucket.object("tree/021/00").delete()
+        time.sleep(1.2)
+        assert {p.name for p in (top / "020").iterdir()} == {"00", "01", "new"}
+        assert {p.name for p in (top / "021").iterdir()} == {"01"}
+
+
+def test_labels_and_acls_are_not_supported_so_that_ls_asks_once(
+    store: StoreProcess, bucket: Bucket
+) -> None:
+    fill(bucket, ["f"])
+    with Mount(store.endpoint, "ais://counted") as mount:
+        for name in ("security.selinux", "system.posix_acl_access"):
+            with pytest.raises(OSError, match=re.escape(os.strerror(errno.EOPNOTSUPP))):
+                os.getxattr(mount.path / "f", name)

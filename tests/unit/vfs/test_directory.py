@@ -8,9 +8,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aisfs.config import BucketName
-from aisfs.errors import IoFailure
-from aisfs.store.interface import Identity, Listing, ObjectInfo
-from aisfs.vfs.directory import Cursor, DirectoryStream, Entry, prove_directories
+from aisfs.errors import IoFailure, NotFound
+from aisfs.store.interface import LONG_PAGE, MAX_PAGE, Identity, Listing, ObjectInfo
+from aisfs.vfs.directory import (
+    FIRST_BATCH,
+    Cursor,
+    DirectoryStream,
+    Entry,
+    page_size,
+    prove_directories,
+)
 from aisfs.vfs.paths import MARKER, SHADOWED
 
 if TYPE_CHECKING:
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
     from aisfs.store.aistore import AISStore
     from aisfs.store.interface import ObjectStore
     from aisfs_sdk import Bucket
+    from tests.support.store import StoreProcess
 
 BUCKET = BucketName("b")
 
@@ -134,7 +142,7 @@ class Batches:
         self.batches = batches
         self.position = position
         self.started_at = self.arrived_at = 0.0
-        self.held = 0
+        self.ahead: list[int] = []
 
     @property
     def done(self) -> bool:
@@ -142,6 +150,9 @@ class Batches:
 
     def fork(self) -> Batches:
         return Batches(self.batches, self.position)
+
+    def fetch_ahead(self) -> None:
+        self.ahead.append(self.position)
 
     async def next(self) -> list[Entry]:
         self.position += 1
@@ -177,6 +188,46 @@ async def test_a_cursor_holds_one_batch() -> None:
         assert len(entries) == 100
         index += 100
     assert index == 5000
+
+
+async def test_the_next_batch_is_fetched_ahead_from_the_middle_of_one() -> None:
+    source = Batches([[str(i) for i in range(100)] for _ in range(3)])
+    cursor = Cursor(source)
+    await cursor.at(0)
+    await cursor.at(49)
+    assert source.ahead == []
+    await cursor.at(50)
+    assert source.ahead == [1]
+
+
+async def test_a_batch_fetched_ahead_is_asked_for_once(
+    cluster: StoreProcess, aistore: AISStore, other: Bucket, nursery: trio.Nursery
+) -> None:
+    other.object("f").put_content(b"x")
+    stream = DirectoryStream(aistore, BucketName(other.name), "")
+    cluster.clear_requests()
+    stream.fetch_ahead(nursery)
+    stream.fetch_ahead(nursery)
+    assert [entry.name for entry in await stream.next()] == ["f"]
+    assert stream.done
+    stream.fetch_ahead(nursery)
+    asked = [r for r in cluster.requests() if str(r["path"]).startswith("/v1/buckets/")]
+    assert len([r for r in asked if r["node"].startswith("p")]) == 1
+
+
+async def test_a_batch_fetched_ahead_fails_when_it_is_wanted(
+    aistore: AISStore, nursery: trio.Nursery
+) -> None:
+    stream = DirectoryStream(aistore, BucketName("there-is-no-such-bucket"), "")
+    stream.fetch_ahead(nursery)
+    with pytest.raises(NotFound):
+        await stream.next()
+
+
+def test_long_listings_of_the_clusters_own_buckets_come_in_long_batches() -> None:
+    assert [page_size(BucketName("b"), n) for n in (0, 1, 2)] == [FIRST_BATCH, MAX_PAGE, LONG_PAGE]
+    for foreign in (BucketName("b", "aws"), BucketName("b", "ais", "uuid")):
+        assert page_size(foreign, 2) == MAX_PAGE
 
 
 # -- which directories hold something

@@ -1,0 +1,188 @@
+"""Where an open directory's entries come from, and how a name is found to be a directory.
+
+Serves `resolver`, which says what is believed and for how long.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from aisfs.errors import FsError, NotFound
+from aisfs.vfs.directory import DirectoryStream, Entry, prove_directories
+from aisfs.vfs.inodes import LONGEST_REMEMBERED, Contents
+from aisfs.vfs.paths import MARKER
+
+if TYPE_CHECKING:
+    from aisfs.store.interface import BucketName, ObjectInfo
+    from aisfs.vfs.inodes import DirectoryNode
+    from aisfs.vfs.resolver import Resolver
+
+
+class Remembered:
+    """A complete listing from memory, as a cursor's source."""
+
+    def __init__(self, contents: Contents, directory: DirectoryNode) -> None:
+        self._contents = contents
+        self._directory = directory
+        self.started_at = contents.started_at
+        self.arrived_at = contents.arrived_at
+        self.done = False
+
+    def fetch_ahead(self) -> None:
+        """Everything is here."""
+
+    def fork(self) -> Remembered:
+        """Begin again."""
+        return Remembered(self._contents, self._directory)
+
+    async def next(self) -> list[Entry]:
+        """Return all entries."""
+        self.done = True
+        entries = [Entry(name, info) for name, info in self._contents.entries.items()]
+        return entries + _pending(self._directory)
+
+
+class CorrectedStream:
+    """A directory's listing from the cluster, corrected, and remembered when it is complete."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        directory: DirectoryNode,
+        stream: DirectoryStream,
+        ready: list[Entry] | None,
+    ) -> None:
+        self._resolver = resolver
+        self._directory = directory
+        self._stream = stream
+        self._ready = ready
+        self.started_at, self.arrived_at = stream.started_at, stream.arrived_at
+        whole = stream.batches == (0 if ready is None else 1)
+        self._all: dict[str, ObjectInfo | None] | None = {} if whole else None
+
+    @property
+    def done(self) -> bool:
+        """Whether the last entries were returned."""
+        return self._stream.done and self._ready is None
+
+    def fetch_ahead(self) -> None:
+        """Ask for the next batch before it is wanted."""
+        self._stream.fetch_ahead(self._resolver.nursery)
+
+    def fork(self) -> CorrectedStream:
+        """Go on from here on its own."""
+        return CorrectedStream(self._resolver, self._directory, self._stream.fork(), self._ready)
+
+    async def next(self) -> list[Entry]:
+        """Return the next entries: of a walk's window where that has them, else of a listing."""
+        resolver, directory, stream = self._resolver, self._directory, self._stream
+        entries, self._ready = self._ready, None
+        if entries is None and stream.batches == 0:
+            assert directory.bucket is not None
+            part = await resolver.walked(directory.bucket, directory.name)
+            if part is not None:
+                stream, entries = part.stream, part.entries
+                self._stream = stream
+        if entries is None:
+            entries = await stream.next()
+        self.arrived_at = stream.arrived_at
+        self.started_at = stream.started_at
+        entries = await resolver.correct(directory, entries, self.started_at)
+        if self._all is not None:
+            self._all.update((e.name, e.info) for e in entries)
+            if len(self._all) > LONGEST_REMEMBERED:
+                self._all = None
+                directory.endless = True
+        if not stream.done:
+            return entries
+        if self._all is not None and directory.changed_at <= self.started_at:
+            contents = Contents(self._all, self.started_at, self.arrived_at, stream.batches)
+            resolver.table.remember(directory, contents)
+        return entries + _pending(directory)
+
+
+def _pending(directory: DirectoryNode) -> list[Entry]:
+    """Return the files that the cluster does not have yet."""
+    return [Entry(name, node=node) for name, node in directory.pending.items()]
+
+
+class DirectoryLook:
+    """Whether a prefix is a directory: one LIST below it, which also tells its attributes."""
+
+    def __init__(self, resolver: Resolver, bucket: BucketName, prefix: str) -> None:
+        self._resolver = resolver
+        self._bucket = bucket
+        self._prefix = prefix
+        self._error: FsError | None = None
+        self._node: DirectoryNode | None = None
+        self._done = trio.Event()
+
+    @property
+    def found(self) -> bool:
+        """Whether it is known to be a directory by now."""
+        return self._node is not None
+
+    @property
+    def refuted(self) -> bool:
+        """Whether it is known that nothing is there."""
+        return self._done.is_set() and self._node is None and self._error is None
+
+    async def run(self) -> None:
+        """Ask the cluster."""
+        try:
+            self._node = await self._look()
+        except FsError as error:
+            self._error = error
+        finally:
+            self._done.set()
+
+    async def ended(self) -> None:
+        """Wait for the answer, whatever it is."""
+        await self._done.wait()
+
+    async def result(self) -> DirectoryNode | None:
+        """Return the directory's node, or None if there is none."""
+        await self.ended()
+        if self._error is not None:
+            raise self._error
+        return self._node
+
+    async def _look(self) -> DirectoryNode | None:
+        resolver, bucket, prefix = self._resolver, self._bucket, self._prefix
+        stream = DirectoryStream(resolver.store, bucket, prefix)
+        entries = await stream.next()
+        arrived = trio.current_time()
+        if stream.marker is None and not any(entry.info is not None for entry in entries):
+            # Only directories, which real clusters list even when they are empty.
+            names = [entry.name for entry in entries]
+            if not names:
+                return None
+            if not (await prove_directories(resolver.store, bucket, prefix, names)).stored:
+                return None
+        stored = await self._stored_attributes(stream)
+        node = resolver.directory_node(bucket, prefix, stored, stream.started_at, arrived)
+        resolver.emptied.pop((bucket, prefix), None)
+        if node.changed_at <= stream.started_at:
+            node.first = (stream, entries)
+            if stream.done and all(entry.info is not None for entry in entries):
+                found = {
+                    entry.name: entry.info
+                    for entry in entries
+                    if entry.info is None or not resolver.is_doomed(bucket, entry.info)
+                }
+                resolver.table.remember(node, Contents(found, stream.started_at, arrived, 1))
+        return node
+
+    async def _stored_attributes(self, stream: DirectoryStream) -> str:
+        """Return the marker's attributes; it is asked for if the first batch did not reach it."""
+        name = self._prefix + MARKER
+        if stream.marker is not None:
+            return stream.marker.attributes
+        if stream.passed(name):
+            return ""
+        try:
+            return (await self._resolver.store.head(self._bucket, name)).attributes
+        except NotFound:
+            return ""
