@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import stat
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ IO_SIZE = 1 << 20
 DIRECTORY_IO_SIZE = 4096
 """st_blksize of directories: the C library takes it as the size of its getdents buffer. With 1 MiB
 `ls -l` reads six thousand names before it looks at the first, when all have expired (measured)."""
+
+UNKNOWN_INO = 0xFFFFFFFF
+"""libfuse: what directory entries show that have no inode number yet."""
 
 _TYPE = {
     Kind.FILE: stat.S_IFREG,
@@ -50,6 +54,28 @@ def entry_of(node: Node, lifetime_s: float) -> pyfuse3.EntryAttributes:
     entry.st_mtime_ns = a.mtime_ns
     entry.st_ctime_ns = a.mtime_ns
     return entry
+
+
+def bare_entry(kind: Kind) -> pyfuse3.EntryAttributes | None:
+    """Return what READDIRPLUS answers for a name of which only the type is told.
+
+    Kernel: fs/fuse/readdir.c makes no inode for an entry whose node id is 0, but shows its name
+    with the inode number and type of the directory entry. pyfuse3 sets both numbers together, so
+    the node id, which is the first word of libfuse's `fuse_entry_param`, is cleared in place.
+
+    Returns:
+        None where pyfuse3's structure is not the one that is known.
+    """
+    entry = pyfuse3.EntryAttributes()
+    entry.st_ino = UNKNOWN_INO
+    entry.st_mode = _TYPE[kind]
+    size = type(entry).__basicsize__ // 8
+    words = (ctypes.c_uint64 * size).from_address(id(entry))
+    places = [place for place in range(size) if words[place] == UNKNOWN_INO]
+    if len(places) != 2:  # of the node, and in its attributes
+        return None
+    words[places[0]] = 0
+    return entry if entry.st_ino == 0 else None
 
 
 def absent_entry(lifetime_s: float) -> pyfuse3.EntryAttributes:

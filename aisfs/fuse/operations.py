@@ -17,7 +17,8 @@ import trio
 
 from aisfs import logs
 from aisfs.errors import FsError, NotFound
-from aisfs.fuse.attributes import absent_entry, entry_of, statvfs_of
+from aisfs.fuse.attributes import absent_entry, bare_entry, entry_of, statvfs_of
+from aisfs.vfs.attributes import Kind
 from aisfs.vfs.filesystem import Caller, Change
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self._fs = filesystem
         self._ready = ready
+        self._bare = {kind: entry for kind in Kind if (entry := bare_entry(kind)) is not None}
+        filesystem.leaves_out = len(self._bare) == len(Kind)
 
     def init(self) -> None:
         """Tell the starter that the kernel has initialised the mount. Never raises."""
@@ -165,10 +168,14 @@ class Operations(pyfuse3.Operations):
         while position != start:
             position = start
             for name, node, following in await fs.readdir(fh, position):
-                if not pyfuse3.readdir_reply(token, name, self._entry(node), following):
+                if isinstance(node, Kind):
+                    if not pyfuse3.readdir_reply(token, name, self._bare[node], following):
+                        return
+                elif pyfuse3.readdir_reply(token, name, self._entry(node), following):
+                    fs.accept(node)
+                else:
                     fs.reject(node)
                     return
-                fs.accept(node)
                 start = following
 
     @_answered

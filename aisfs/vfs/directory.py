@@ -17,6 +17,7 @@ import trio
 
 from aisfs.errors import FsError, IoFailure
 from aisfs.store.interface import LONG_PAGE, MAX_PAGE, BucketName, Listing, ObjectInfo, ObjectStore
+from aisfs.vfs.attributes import Kind, decode
 from aisfs.vfs.paths import MARKER, SHADOWED, is_presentable
 
 if TYPE_CHECKING:
@@ -28,6 +29,14 @@ FIRST_BATCH = 1000
 """Entries of a listing's first request: the smallest that real clusters answer completely
 (protocol: names are lost at the borders of smaller pages), so that the first name comes soon."""
 
+
+TOLD = 20_000
+"""Names that are told with attributes before somebody looks: the C library's tree walk reads 10,000
+before it looks at the first."""
+
+PROBE = 512
+"""One name in so many is told without attributes in a long directory: `ls -l` takes 300 names at a
+time."""
 
 SLICE = 1024
 """Entries that a cursor gives at a time: a few replies' worth, for copying all that are at hand for
@@ -59,6 +68,14 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     def is_directory(self) -> bool:
         """Whether the name stands for a directory."""
         return self.info is None and self.node is None
+
+    @property
+    def kind(self) -> Kind:
+        """What the name stands for."""
+        if self.info is None:
+            return Kind.DIRECTORY if self.node is None else self.node.attributes.kind
+        own = decode(self.info.attributes) if self.info.attributes else None
+        return Kind.SYMLINK if own is not None and own.kind is Kind.SYMLINK else Kind.FILE
 
 
 class _Answer:
@@ -225,11 +242,25 @@ class EntrySource(Protocol):
 
 
 class Cursor:
-    """Where an open directory stands: entries by index, fetched as they are asked for."""
+    """Where an open directory stands: entries by index, fetched as they are asked for.
+
+    The first `TOLD` names are told with their attributes, for the reader will probably look. Of the
+    names after them only the types are told, unless somebody looks: the kernel never gives a node
+    back by itself, and a million of them would take a gigabyte. One name in `PROBE` shows it: a
+    reader who looks has to ask for that one.
+
+    Attributes:
+        told: index from which on names are told without attributes.
+        left_out: whether attributes of any name were not told.
+    """
 
     def __init__(self, source: EntrySource) -> None:
         self.source = source
+        self.told = TOLD
+        self.left_out = False
         self._window: list[Entry] = []
+        self._passed: list[Entry] = []
+        self._by_name: dict[str, Entry] = {}
         self._start = 0
         self._marks: list[tuple[int, EntrySource]] = [(0, source.fork())]
 
@@ -241,6 +272,8 @@ class Cursor:
             if self.source.done:
                 return []
             self._start += len(self._window)
+            self._passed = self._window
+            self._by_name = {}
             if self._start > self._marks[-1][0]:
                 self._marks.append((self._start, self.source.fork()))
             self._window = await self.source.next()
@@ -249,12 +282,28 @@ class Cursor:
             self.source.fetch_ahead()
         return self._window[offset : offset + SLICE]
 
+    def tells(self, index: int) -> bool:
+        """Tell whether the name at an index is told with its attributes."""
+        if index < self.told and (index < TOLD // 2 or index % PROBE != 0):
+            return True
+        self.left_out = True
+        return False
+
+    def find(self, basename: str) -> Entry | None:
+        """Return an entry that was handed out lately, for somebody who looks at it."""
+        if not self._by_name:
+            self._by_name = {entry.name: entry for entry in (*self._passed, *self._window)}
+        found = self._by_name.get(basename)
+        if found is not None:
+            self.told = max(self.told, self._start + len(self._window) + TOLD)
+        return found
+
     def _seek_back(self, index: int) -> None:
         while self._marks[-1][0] > index:
             self._marks.pop()
         self._start, source = self._marks[-1]
         self.source = source.fork()
-        self._window = []
+        self._window, self._passed, self._by_name = [], [], {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,13 @@ class Change:
 
 
 class Filesystem:
-    """One mount's namespace and files."""
+    """One mount's namespace and files.
+
+    Attributes:
+        leaves_out: whether the caller of `readdir` takes names without attributes.
+    """
+
+    leaves_out = False
 
     def __init__(
         self, resolver: Resolver, workshop: Workshop, rules: NameRules, *, bucket_ops: bool
@@ -191,14 +197,18 @@ class Filesystem:
             ]
             handle = DirectoryHandle(directory, None, buckets)
         else:
-            handle = DirectoryHandle(directory, self._resolver.open_directory(directory), [])
+            cursor = self._resolver.open_directory(directory)
+            directory.readers.append(cursor)
+            handle = DirectoryHandle(directory, cursor, [])
         return self.handles.add(handle)
 
-    async def readdir(self, fh: int, start: int) -> Iterator[tuple[bytes, Node, int]]:
+    async def readdir(self, fh: int, start: int) -> Iterator[tuple[bytes, Node | Kind, int]]:
         """Return entries from index `start` on: name, node, index of the next; none at the end.
 
-        The caller raises the lookup count of each node that it passes on, with `accept`, and gives
-        the one that it does not back with `reject`. Kernel: FUSE_READDIRPLUS.
+        Instead of a node stands the kind of a name that is told without attributes, for which the
+        kernel makes no inode. The caller raises the lookup count of each node that it passes on,
+        with `accept`, and gives the one that it does not back with `reject`. Kernel:
+        FUSE_READDIRPLUS.
         """
         handle = self.handles.directory(Fh(fh))
         if handle.cursor is None:
@@ -208,16 +218,23 @@ class Filesystem:
 
     def _object_entries(
         self, handle: DirectoryHandle, start: int, entries: list[Entry]
-    ) -> Iterator[tuple[bytes, Node, int]]:
-        assert handle.cursor is not None
-        assert isinstance(handle.node, DirectoryNode)
-        resolver, parent, source = self._resolver, handle.node, handle.cursor.source
+    ) -> Iterator[tuple[bytes, Node | Kind, int]]:
+        cursor, parent, resolver = handle.cursor, handle.node, self._resolver
+        assert cursor is not None
+        assert isinstance(parent, DirectoryNode)
+        source = cursor.source
         told = resolver.told_at(source)
-        for index, entry in enumerate(entries, start + 1):
-            yield to_bytes(entry.name), resolver.materialise(parent, entry, source, told), index
+        for index, entry in enumerate(entries, start):
+            name = to_bytes(entry.name)
+            if entry.info is None or not self.leaves_out or cursor.tells(index):
+                yield name, resolver.materialise(parent, entry, source, told), index + 1
+            else:
+                yield name, entry.kind, index + 1
 
     @staticmethod
-    def _fixed_entries(handle: DirectoryHandle, start: int) -> Iterator[tuple[bytes, Node, int]]:
+    def _fixed_entries(
+        handle: DirectoryHandle, start: int
+    ) -> Iterator[tuple[bytes, Node | Kind, int]]:
         for index, (name, node) in enumerate(handle.fixed[start:], start + 1):
             yield to_bytes(name), node, index
 
@@ -233,8 +250,11 @@ class Filesystem:
     def releasedir(self, fh: int) -> None:
         """Close a directory. Kernel: FUSE_RELEASEDIR."""
         handle = self.handles.remove(Fh(fh))
-        if handle is not None:
-            self._let_go(handle.node)
+        if not isinstance(handle, DirectoryHandle):
+            return
+        if isinstance(handle.node, DirectoryNode) and handle.cursor is not None:
+            handle.node.readers.remove(handle.cursor)
+        self._let_go(handle.node)
 
     async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Node:
         """Make a directory and return its node (+1). Kernel: FUSE_MKDIR. C26."""

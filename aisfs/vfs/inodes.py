@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aisfs.cache.reader import ContentReader
     from aisfs.staging.staged_file import StagedFile
     from aisfs.store.interface import BucketName, Identity, ObjectInfo
-    from aisfs.vfs.directory import DirectoryStream, Entry
+    from aisfs.vfs.directory import Cursor, DirectoryStream, Entry
 
 Ino = NewType("Ino", int)
 
@@ -112,6 +112,7 @@ class DirectoryNode(Node):
         marked: whether a marker object keeps the directory.
         first: a listing's first batch that a look-up brought, for the open that follows.
         pending: files made here that the cluster does not have yet.
+        readers: where those stand who have the directory open.
     """
 
     __slots__ = (
@@ -122,6 +123,7 @@ class DirectoryNode(Node):
         "looked_at",
         "marked",
         "pending",
+        "readers",
         "relisting",
         "removed",
         "revalidations",
@@ -141,6 +143,7 @@ class DirectoryNode(Node):
         self.marked = False
         self.first: tuple[DirectoryStream, list[Entry]] | None = None
         self.pending: dict[str, FileNode] = {}
+        self.readers: list[Cursor] = []
 
     @property
     def marker(self) -> str:

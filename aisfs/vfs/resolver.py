@@ -161,6 +161,10 @@ class Resolver:
                 return node
         if trio.current_time() - parent.absent.get(basename, NEVER) < self.lifetimes.absence:
             raise NotFound(path)
+        for reader in parent.readers:
+            node = self._just_listed(parent, reader, basename) if reader.left_out else None
+            if node is not None:
+                return node
         contents = self.fresh_contents(parent)
         if contents is None:
             return None
@@ -170,6 +174,18 @@ class Resolver:
         if info is None:
             return None  # a directory's attributes are not in its parent's listing
         return self._file_node(parent.bucket, info, contents.started_at, contents.arrived_at)
+
+    def _just_listed(self, parent: DirectoryNode, reader: Cursor, basename: str) -> Node | None:
+        """Return a file that a reader of the directory was told without its attributes."""
+        source = reader.source
+        if trio.current_time() - source.arrived_at > READING_S or self.lifetimes.attributes <= 0:
+            return None
+        entry = reader.find(basename)
+        if entry is None or entry.info is None:
+            return None
+        if parent.removed.get(basename, NEVER) > source.started_at:
+            return None
+        return self.materialise(parent, entry, source, self.told_at(source))
 
     async def walked(self, bucket: BucketName, name: str) -> Part | None:
         """Return what a walk tells of a directory that is opened or looked up again."""

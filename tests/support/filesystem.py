@@ -30,13 +30,13 @@ from aisfs.daemon import _build
 from aisfs.errors import NotFound
 from aisfs.staging.state import StateDirectory
 from aisfs.store.aistore import connect
+from aisfs.vfs.attributes import Kind
 from aisfs.vfs.filesystem import Caller, Change, Filesystem
 from aisfs.vfs.inodes import ROOT, DirectoryNode, FileNode, Node
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from aisfs.vfs.attributes import Kind
     from aisfs.vfs.handles import Fh
 
 ME = Caller(os.getuid(), os.getgid())
@@ -101,6 +101,7 @@ class Shell:
         while position != before:
             before = position
             for name, node, following in await self.fs.readdir(fh, position):
+                assert not isinstance(node, Kind)  # this caller takes no name without attributes
                 self.fs.accept(node)
                 found.append((os.fsdecode(name), node))
                 position = following

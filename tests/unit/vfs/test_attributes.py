@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import re
+import stat
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aisfs.errors import FsError, NoSpace
-from aisfs.fuse.attributes import entry_of
+from aisfs.fuse.attributes import _TYPE, bare_entry, entry_of
 from aisfs.vfs.attributes import (
     FORMAT,
     MAX_STORED,
@@ -167,3 +168,13 @@ def test_every_backends_version_gives_a_time_that_can_be_shown(version: str, che
     shown = SHOWN.of_object("", 5, time_ns)
     assert entry_of(FileNode(Ino(2), None, "o", shown), 1.0).st_mtime_ns == time_ns
     assert CREATED // 10**9 <= time_ns // 10**9 < (1 << 33)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_bare_entry_has_a_type_and_no_node(kind: Kind) -> None:
+    entry = bare_entry(kind)
+    assert entry is not None, (
+        "pyfuse3's structure changed: long directories take memory for each name"
+    )
+    assert entry.st_ino == 0  # pyfuse3 shows the node's
+    assert stat.S_IFMT(entry.st_mode) == stat.S_IFMT(_TYPE[kind])

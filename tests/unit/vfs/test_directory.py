@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from aisfs.config import BucketName
 from aisfs.errors import IoFailure, NotFound
 from aisfs.store.interface import LONG_PAGE, MAX_PAGE, Identity, Listing, ObjectInfo
+from aisfs.vfs.attributes import Attributes, Kind, encode
 from aisfs.vfs.directory import (
     FIRST_BATCH,
+    TOLD,
     Cursor,
     DirectoryStream,
     Entry,
@@ -228,6 +230,63 @@ def test_long_listings_of_the_clusters_own_buckets_come_in_long_batches() -> Non
     assert [page_size(BucketName("b"), n) for n in (0, 1, 2)] == [FIRST_BATCH, MAX_PAGE, LONG_PAGE]
     for foreign in (BucketName("b", "aws"), BucketName("b", "ais", "uuid")):
         assert page_size(foreign, 2) == MAX_PAGE
+
+
+# -- names that are told without attributes
+
+
+async def names_told(cursor: Cursor, start: int, looks: bool) -> tuple[int, int]:
+    """Read some names as `ls` does, with -l or without; return their end and how many are told."""
+    entries = await cursor.at(start)
+    told = 0
+    for index, entry in enumerate(entries, start):
+        if cursor.tells(index):
+            told += 1
+        elif looks:
+            assert cursor.find(entry.name) is entry
+    return start + len(entries), told
+
+
+@pytest.mark.parametrize("looks", [False, True])
+async def test_names_are_told_with_attributes_while_somebody_looks(looks: bool) -> None:
+    batches = [[f"{b}-{i}" for i in range(10_000)] for b in range(8)]
+    cursor = Cursor(Batches(batches))
+    index, told = 0, 0
+    while index < 80_000:
+        index, more = await names_told(cursor, index, looks)
+        told += more
+    assert told > 79_800 if looks else TOLD * 0.99 < told <= TOLD
+
+
+async def test_names_of_the_batch_before_are_found() -> None:
+    cursor = Cursor(Batches([["a", "b"], ["c"], ["d"]]))
+    await cursor.at(0)
+    await cursor.at(2)
+    assert cursor.find("b") == Entry("b")
+    assert cursor.find("c") == Entry("c")
+    await cursor.at(3)
+    assert cursor.find("b") is None
+
+
+def test_a_short_directory_is_told_whole() -> None:
+    cursor = Cursor(Batches([]))
+    assert all(cursor.tells(index) for index in range(TOLD // 2))
+    assert not cursor.left_out
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        (Entry("f", info("f")), Kind.FILE),
+        (Entry("d"), Kind.DIRECTORY),
+        (
+            Entry("l", ObjectInfo("l", Identity(1), encode(Attributes(Kind.SYMLINK, 0, 0, 0, 0)))),
+            Kind.SYMLINK,
+        ),
+    ],
+)
+def test_an_entry_tells_its_kind(entry: Entry, kind: Kind) -> None:
+    assert entry.kind is kind
 
 
 # -- which directories hold something

@@ -9,6 +9,7 @@ import trio
 
 from aisfs.config import StoreConfig
 from aisfs.errors import NotFound, TimedOut
+from aisfs.vfs.attributes import Kind
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import MARKER, SHADOWED
 from tests.support.filesystem import Shell, filesystem
@@ -348,3 +349,47 @@ async def test_a_forgotten_open_file_stays(patient: Shell, other: Bucket) -> Non
     assert await patient.read_open(fh) == b"x"
     await patient.close(fh)
     assert patient.fs._table.get(node.ino) is None
+
+
+# -- names that a reader was told without attributes
+
+
+async def test_a_name_told_without_attributes_is_known_while_its_reader_is_there(
+    cluster: StoreProcess, patient: Shell, other: Bucket
+) -> None:
+    for index in range(4):
+        other.object(f"f{index}").put_content(b"x")
+    fs = patient.fs
+    fs.leaves_out = True
+    root = await patient.directory("")
+    readers = [await fs.opendir(root.ino) for _ in range(2)]
+    for cursor in root.readers:
+        cursor.told = 0
+    for fh in readers:
+        told = [(name, kind) for name, kind, _ in await fs.readdir(fh, 0)]
+        assert told == [(f"f{index}".encode(), Kind.FILE) for index in range(4)]
+    root.contents = None  # as if they were too many to be remembered
+    assert (await patient.file("f0")).attributes.size == 1
+    fs.releasedir(readers.pop())
+    cluster.clear_requests()
+    assert (await patient.file("f1")).attributes.size == 1
+    assert requests(cluster).total() == 0
+    await patient.unlink("f2")
+    root.absent.clear()
+    assert not await patient.exists("f2")
+    fs.releasedir(readers.pop())
+    assert root.readers == []
+    cluster.clear_requests()
+    await patient.file("f3")
+    assert requests(cluster).total() > 0
+
+
+async def test_a_directory_that_changes_is_forgotten_with_its_time(patient: Shell) -> None:
+    await patient.mkdir("d")
+    node = await patient.directory("d")
+    table = patient.fs._table
+    assert table.forgotten_change_at < node.changed_at
+    await patient.replace("d/f", b"x")
+    patient.fs.forget(node.ino, node.lookups)
+    assert table.get(node.ino) is None
+    assert table.forgotten_change_at == node.changed_at
