@@ -210,7 +210,7 @@ class _Walk:
         oldest = trio.current_time() - self._walks.lifetime_s
         while self._pages and self._pages[0].arrived_at <= oldest:
             self._pages.popleft()
-            self._requests = min(self._requests, 2)  # shorter ones: this one was not used up
+            self._requests = min(self._requests, 1)  # a shorter one: this was not used up
 
     async def pages(self, directory: str) -> list[_Page]:
         """Return the pages that hold a directory whole; none if the window does not.
