@@ -73,10 +73,15 @@ class Place:
         return self._store is not None
 
     @property
-    def nodes(self) -> set[str]:
-        """URLs of all nodes."""
+    def _own_urls(self) -> set[str]:
+        """The URL that each node gives for itself."""
         every = [*self._smap.pmap.values(), *self._smap.tmap.values()]
-        return {node.public_net.direct_url for node in every} | {self.endpoint}
+        return {node.public_net.direct_url for node in every}
+
+    @property
+    def nodes(self) -> set[str]:
+        """URLs of all nodes, and the one that was given for the gateway."""
+        return self._own_urls | {self.endpoint}
 
     @property
     def ports(self) -> set[int]:
@@ -155,7 +160,7 @@ class Place:
 
     def _metered(self) -> dict[str, int]:
         found = dict.fromkeys(KINDS, 0)
-        for url in self.nodes - {self.endpoint}:
+        for url in self._own_urls:  # each once, the gateway too: it counts the listings
             with urllib.request.urlopen(f"{url}/metrics") as answer:
                 text = answer.read().decode()
             for kind, pattern in KINDS.items():
