@@ -16,7 +16,8 @@ say what was attempted, on which name, and what the cluster answered.
     ├── CrossDevice       EXDEV         ├── NoSpace      ENOSPC
     ├── BadHandle         EBADF         ├── TimedOut     ETIMEDOUT
     └── IoFailure         EIO           └── ResultTooBig ERANGE
-        └── Corrupt       EIO
+        ├── Corrupt       EIO
+        └── Torn          EIO
 """
 
 import errno
@@ -176,6 +177,10 @@ class IoFailure(FsError):
 
 class Corrupt(IoFailure):
     """The bytes do not have the checksum that the cluster keeps of them."""
+
+
+class Torn(IoFailure):
+    """A body broke off after it had begun: what came is right, and the rest can be asked for."""
 
 
 class BadHandle(FsError):

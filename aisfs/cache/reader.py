@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from aisfs.cache.checksum import RunningChecksum
 from aisfs.cache.pages import PAGE_SIZE, Page
 from aisfs.cache.stream import Stream
-from aisfs.errors import Corrupt, FsError, IoFailure
+from aisfs.errors import Corrupt, FsError, IoFailure, Torn
 
 if TYPE_CHECKING:
     from aisfs.cache.readahead import AccessPattern
@@ -158,12 +158,12 @@ class ContentReader:
             self._raise_if_hopeless(page, tries)
 
     def _raise_if_hopeless(self, page: Page, tries: int) -> None:
-        """Hand an error to the readers unless resuming can mend it (a torn body is `IoFailure`)."""
+        """Hand an error to the readers unless resuming can mend it (a torn body)."""
         if self.broken is not None:
             raise self.broken
         if page.filling or page.error is None:
             return
-        if not isinstance(page.error, IoFailure) or tries >= MAX_TRIES:
+        if not isinstance(page.error, Torn) or tries >= MAX_TRIES:
             raise page.error
 
     async def _read_once(self, offset: int, end: int) -> memoryview:

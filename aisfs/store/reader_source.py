@@ -9,18 +9,19 @@ metadata waiting.
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import requests
 import trio
 
-from aisfs.errors import FsError, IoFailure, Stale
+from aisfs.errors import Corrupt, FsError, IoFailure, Stale, Torn
 from aisfs.store.failures import told_as_fs_error
 from aisfs.store.replies import identity_of_whole, object_info, verify
 from aisfs_sdk import deadline, errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from aisfs.config import BucketName
     from aisfs.store.buckets import Buckets
@@ -66,7 +67,7 @@ class ReaderSource:
             before = sink.received
             try:
                 told = await self._receive(bucket, name, start + before, end, identity, sink)
-            except IoFailure:
+            except Torn:
                 tries = tries + 1 if sink.received == before else 1
                 if tries >= MAX_TRIES:
                     raise
@@ -126,6 +127,8 @@ class ReaderSource:
                     if error.status_code == requests.codes.requested_range_not_satisfiable:
                         raise Stale(f"{doing}: the object is shorter now") from error
                     raise
+                except errors.IntegrityError as error:
+                    raise Torn(f"{doing}: {error}") from error
                 except errors.ErrObjNotFound as error:
                     raise Stale(f"{doing}: the object was deleted after it was opened") from error
                 opened.append(reader)
@@ -135,7 +138,8 @@ class ReaderSource:
                     if not now.same_content(identity):
                         raise Stale(f"{doing}: the object changed after it was opened")
                     sink.opened(now, reader.abort)
-                    _pump(reader, sink, end - start, doing)
+                    with _resumable(doing):
+                        _pump(reader, sink, end - start, doing)
                     return object_info(name, reader.attributes, now)
 
         try:
@@ -164,6 +168,18 @@ class _Filling:
 
     def filled(self, size: int) -> None:
         self.received += size
+
+
+@contextmanager
+def _resumable(doing: str) -> Iterator[None]:
+    """Tell a body that broke from a request that failed: the SDK has repeated those enough."""
+    try:
+        with told_as_fs_error(doing):
+            yield
+    except Corrupt:
+        raise
+    except IoFailure as error:
+        raise Torn(str(error)) from error
 
 
 def _pump(reader: ObjectReader, sink: BodySink, size: int, doing: str) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.support.store import StoreProcess
 
 KIB = 1 << 10
+TRIES_OF_SDK = 3
 MIB = 1 << 20
 WINDOW = 4 * MIB
 
@@ -258,6 +259,17 @@ async def test_a_body_that_never_comes_is_an_error_and_not_a_wait(
         await Reading(reader).all()
     cluster.clear_faults()
     assert len(await Reading(reader).all()) == 2 * MIB
+
+
+@pytest.mark.parametrize("size", [MIB, 3 * MIB])
+async def test_a_request_that_the_sdk_gave_up_is_not_made_again(
+    cluster: StoreProcess, place: Place, size: int
+) -> None:
+    reader = await place.put(os.urandom(size))
+    cluster.faults([{"action": "error", "status": 502, "method": "GET", "path": "/o$"}])
+    with pytest.raises(IoFailure):
+        await Reading(reader).all()
+    assert cluster.struck() <= TRIES_OF_SDK + 1  # once straight, then as often as the SDK does
 
 
 async def test_a_stalled_body_ends_in_an_error_for_every_reader(
