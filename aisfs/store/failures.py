@@ -64,6 +64,7 @@ _BY_CLASS: tuple[tuple[type[errors.AISError], type[FsError]], ...] = (
     (errors.ErrObjNotFound, NotFound),
     (errors.ErrETLNotFound, NotFound),
     (errors.JobInfoNotFound, NotFound),
+    (errors.NodeAwayError, Unreachable),
     (errors.ErrBckAlreadyExists, Exists),
     (errors.ErrETLAlreadyExists, Exists),
     (errors.ConflictError, Busy),
@@ -85,11 +86,11 @@ def _from_ais(doing: str, error: errors.AISError) -> FsError:
             log.warning("%s (an emptied directory keeps its name on AIS disks)", text)
             return IsADirectory(text)
         return NotADirectory(text)
-    if isinstance(error, errors.UnavailableError) and error.status_code in {429, 503}:
-        return Busy(text)
     for sdk_class, ours in _BY_CLASS:
         if isinstance(error, sdk_class):
             return ours(text)
+    if isinstance(error, errors.UnavailableError) and error.status_code in {429, 503}:
+        return Busy(text)
     return IoFailure(text)
 
 

@@ -20,6 +20,7 @@ replies to control calls) stays a `requests` exception. Both are made in `reques
     ├── NoSpaceError               the cluster is full (507)
     ├── UnsupportedError           this cluster, or this kind of bucket, cannot do it
     ├── UnavailableError *         overloaded or starting, also after retries (429, 502, 503, 504)
+    │   └── NodeAwayError          a node that is needed for it is not there, or is too new
     ├── JobInfoNotFound            no node knows the job
     ├── IntegrityError             bytes were lost, added or changed on the way
     │   ├── ChecksumError          of a whole object, all of which came
@@ -158,6 +159,10 @@ class UnsupportedError(AISError):
 
 class UnavailableError(AISError, requests.HTTPError):
     """The cluster is starting or overloaded, also when it was asked again."""
+
+
+class NodeAwayError(UnavailableError):
+    """A node cannot be reached, left the cluster, or joined just now: what it has may exist."""
 
 
 class IntegrityError(AISError):

@@ -4,6 +4,10 @@ Without a cluster map every request goes to the configured gateway. Once the cli
 the map (`Cluster.get_info`), reads of objects skip the gateway, and another gateway takes over when
 the configured one is gone. A map is used for some seconds and then asked for again; whatever a
 target answers that is no success is asked of a gateway, which knows better.
+
+What gateways know is not all either: a cluster that lost a target goes on without it and says of
+its objects that they do not exist, and a target that joined says so until it has begun to ask its
+neighbours. Maps of before and after tell which objects these are (`Placement.doubt`).
 """
 
 from __future__ import annotations
@@ -11,24 +15,46 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from aisfs_sdk.grants import Grants
-from aisfs_sdk.smap import owner
+from aisfs_sdk.smap import hrw, owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aisfs_sdk.smap import Smap
+    from aisfs_sdk.smap import Smap, Snode
 
 log = logging.getLogger(__name__)
 
 _MAP_AGE_S = 10.0
 """How long a map is believed: so long may an object that moved be read where it was."""
 
+_UNREACHABLE_S = 10.0
+"""How long a target is not asked directly after it could not be reached."""
+
 _REFUSED_S = 60.0
 """How long a target is not asked directly after it refused that."""
+
+_MISSED_S = 600.0
+"""How long the objects of a target that left without notice are awaited: longer than a restart of
+its machine takes. After that the cluster's word counts, for somebody may have given it up."""
+
+_MOVED_S = 6.0
+"""How long a new owner is not believed that it lacks an object (seen on 5.0: 2 s)."""
+
+
+class Doubt(NamedTuple):
+    """Why an object may exist although the cluster says that it does not.
+
+    Attributes:
+        wait_s: when to ask again; 0 if that is of no use for now.
+        why: in words.
+    """
+
+    wait_s: float
+    why: str
 
 
 class Placement:
@@ -55,9 +81,12 @@ class Placement:
         self._learned = 0.0
         self._gateway = endpoint
         self._gateways = {endpoint}
-        self._unreachable: set[str] = set()
-        self._refused: dict[str, float] = {}
+        self._avoided: dict[str, float] = {}
         self._doubted = False
+        self._members: frozenset[str] = frozenset()
+        self._earlier: frozenset[str] = frozenset()
+        self._changed = -_MOVED_S
+        self._missed: dict[str, float] = {}
         self.grants = Grants()
 
     @property
@@ -67,9 +96,20 @@ class Placement:
 
     @property
     def stale(self) -> bool:
-        """Whether there is a map that has to be asked for again before it is used."""
+        """Whether the map has to be asked for again before a request uses it."""
         old = self._doubted or time.monotonic() - self._learned > _MAP_AGE_S
-        return self._smap is not None and old
+        return bool(self._learned) and old
+
+    @property
+    def knows_members(self) -> bool:
+        """Whether a map was ever learned."""
+        return bool(self._members)
+
+    @property
+    def misses_targets(self) -> bool:
+        """Whether targets left without notice, so that listings lack what they hold."""
+        now = time.monotonic()
+        return any(until > now for until in self._missed.values())
 
     def is_gateway(self, base: str) -> bool:
         """Tell whether an address is that of a gateway, which may see the token."""
@@ -78,16 +118,50 @@ class Placement:
     def learn(self, smap: Smap) -> None:
         """Take a map as the newest one."""
         with self._lock:
-            if self._smap is None or smap.version != self._smap.version:
-                self._unreachable.clear()
-            self._smap, self._learned, self._doubted = smap, time.monotonic(), False
+            now = time.monotonic()
+            self._note_members(smap.tmap, now)
+            self._smap = smap
+            self._learned, self._doubted = now, False
             nodes = {self.rewrite(node.public_net.direct_url) for node in smap.pmap.values()}
             self._gateways = {self._endpoint, *filter(None, nodes)}
 
+    def _note_members(self, targets: Mapping[str, Snode], now: float) -> None:
+        """Note which targets came, and which left that nobody had announced as leaving."""
+        before = self._members
+        self._members = frozenset(each for each, node in targets.items() if node.active)
+        if not before or self._members == before:
+            return
+        self._earlier, self._changed = before, now
+        awaited = {each: until for each, until in self._missed.items() if until > now}
+        gone = dict.fromkeys(before - targets.keys(), now + _MISSED_S)
+        self._missed = {e: until for e, until in (gone | awaited).items() if e not in targets}
+        for each in gone:
+            log.warning("target %s left the cluster: its objects may not be found", each)
+
     def forget(self) -> None:
-        """Use no map until another one is learned; the gateways stay."""
+        """Use no map until another one is learned, and ask for it later; the gateways stay."""
         with self._lock:
             self._smap = None
+            self._learned, self._doubted = time.monotonic(), False
+
+    def doubt(self, uname: str) -> Doubt | None:
+        """Return why an object may exist of which the cluster says that it does not.
+
+        Args:
+            uname: see `smap.object_uname`.
+        """
+        now = time.monotonic()
+        with self._lock:
+            members, earlier = self._members, self._earlier
+            missed = {each for each, until in self._missed.items() if until > now}
+            moving = now - self._changed < _MOVED_S
+        if not members:
+            return None
+        if missed and (lost := hrw(uname, members | missed)) in missed:
+            return Doubt(0.0, f"its target {lost} left the cluster and may come back with it")
+        if moving and hrw(uname, earlier) != hrw(uname, members):
+            return Doubt(_MOVED_S / 2, "the cluster changed, and the object may be on its way")
+        return None
 
     def straight_to(self, token: str, method: str, uname: str) -> str:
         """Return the target that a request may be sent to at once; "" for a gateway.
@@ -102,16 +176,18 @@ class Placement:
         Args:
             uname: see `smap.object_uname`.
         """
+        base = self.owner_of(uname) if self._direct and uname else ""
+        return "" if self._avoided.get(base, 0.0) > time.monotonic() else base
+
+    def owner_of(self, uname: str) -> str:
+        """Return the address of the target that owns an object by the map; "" without one."""
         smap = self._smap
-        if smap is None or not self._direct or not uname:
+        if smap is None:
             return ""
         try:
-            base = self.rewrite(owner(uname, smap.tmap).public_net.direct_url)
+            return self.rewrite(owner(uname, smap.tmap).public_net.direct_url)
         except ValueError:
             return ""
-        if base in self._unreachable or self._refused.get(base, 0.0) > time.monotonic():
-            return ""
-        return base
 
     @property
     def targets(self) -> list[str]:
@@ -124,21 +200,24 @@ class Placement:
 
     def target_refused(self, base: str) -> None:
         """Note that a target takes nothing but what gateways send it; it is asked later again."""
-        if base not in self._refused:
+        if self._avoid(base, _REFUSED_S):
             log.warning("target %s refuses direct access: its objects go by the gateway", base)
-        self._refused[base] = time.monotonic() + _REFUSED_S
 
     def target_failed(self, base: str, error: Exception) -> None:
-        """Note that a target cannot be reached: it is not tried again with this map.
-
-        Perhaps there is a newer one without it.
-        """
-        with self._lock:
-            if base in self._unreachable:
-                return
-            self._unreachable.add(base)
+        """Note that a target cannot be reached: it is asked again later, and the map now."""
+        if self._avoid(base, _UNREACHABLE_S):
             self._doubted = True
-        log.warning("target %s cannot be reached (%s): its objects go by the gateway", base, error)
+            log.warning(
+                "target %s cannot be reached (%s): its objects go by the gateway", base, error
+            )
+
+    def _avoid(self, base: str, seconds: float) -> bool:
+        """Send a target nothing for some time; tell whether that is news."""
+        now = time.monotonic()
+        with self._lock:
+            news = self._avoided.get(base, 0.0) <= now
+            self._avoided[base] = now + seconds
+        return news
 
     def gateway_failed(self, base: str) -> None:
         """Go on to another gateway of the map, if there is one."""

@@ -85,9 +85,13 @@ _NO_ETL = re.compile(
 )
 """A cluster that runs no transformers says so with 400, 404 or 501, by request and release."""
 
+_NODE_AWAY = re.compile(r"^[pt]\[[^]]*\]: failed to call [pt]\[")
+"""How a gateway says, with status 400, that a node of its map does not answer (5.0)."""
+
 _BY_MESSAGE: tuple[tuple[int, re.Pattern[str], type[errors.AISError]], ...] = (
     (400, _NO_ETL, errors.UnsupportedError),
     (404, _NO_ETL, errors.UnsupportedError),
+    (400, _NODE_AWAY, errors.NodeAwayError),
     (400, re.compile(r"^custom metadata: total size "), errors.TooLargeError),
     (400, re.compile(r": no space left on device$"), errors.NoSpaceError),
     (400, re.compile(r"^failed to rename .*: (not a directory|file exists)$"),

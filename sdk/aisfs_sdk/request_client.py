@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -26,7 +27,7 @@ from aisfs_sdk.calls import Answer, Call
 from aisfs_sdk.eras import UNKNOWN_ERA, Era, parse_version
 from aisfs_sdk.exchange import Exchange
 from aisfs_sdk.network_errors import never_sent
-from aisfs_sdk.placement import Placement
+from aisfs_sdk.placement import Doubt, Placement
 from aisfs_sdk.refusals import ais_error
 from aisfs_sdk.session import Body, Transport
 from aisfs_sdk.smap import parse_smap
@@ -106,6 +107,7 @@ class RequestClient:
         )
         self._exchange = Exchange(self._transport, self.placement, self._tokens, self._timeout)
         self._map_lock = threading.Lock()
+        self._map_asked = 0.0
         self._era: Era | None = None
         self._era_lock = threading.Lock()
 
@@ -262,7 +264,11 @@ class RequestClient:
                 if maybe_done and call.method == const.HTTP_METHOD_DELETE:
                     # The first try did it, and only its answer was lost.
                     return Answer(_raw_of(error), b"", call.path)
-                raise
+                doubt = self._doubt(call, error)
+                if doubt is None:
+                    raise
+                failure = _node_away(call, error, doubt)
+                again, wait_s = doubt.wait_s > 0, doubt.wait_s
             except (requests.ConnectionError, requests.Timeout, _TORN) as error:
                 failure = error
                 unsent = never_sent(error)
@@ -289,21 +295,57 @@ class RequestClient:
         log.info("%s: the token was refused, going on with a newer one", call)
         return self._exchange.attempt(call, deadline)
 
+    def _doubt(self, call: Call, error: errors.AISError) -> Doubt | None:
+        """Return why an object may exist though a node denied it.
+
+        If that node owns it by our map, the map is good enough; else there is a newer one.
+        """
+        if not call.uname:
+            return None
+        url = error.response.url if error.response is not None else ""
+        owner = self.placement.owner_of(call.uname)
+        if not owner or not url.startswith(f"{owner}/"):
+            self._renew_map(time.monotonic())
+        return self.placement.doubt(call.uname)
+
+    def misses_targets(self) -> bool:
+        """Tell whether targets left the cluster without notice: listings lack what they hold.
+
+        AIS: GET /v1/daemon?what=smap. Clients that never asked for the map cannot tell: False.
+        """
+        self._renew_map(time.monotonic())
+        return self.placement.misses_targets
+
+    def _renew_map(self, since: float) -> None:
+        """Have a cluster map that was asked for since a moment, if one was ever asked for."""
+        if self.placement.knows_members and self._map_lock.acquire(timeout=_MAP_S):
+            try:
+                if self._map_asked < since:
+                    self._ask_for_map()
+            finally:
+                self._map_lock.release()
+
     def refresh_map(self) -> None:
         """Ask for the cluster map again; one thread does, others go on with what there is.
 
         AIS: GET /v1/daemon?what=smap. Never raises: without a map all goes by the gateway.
         """
-        if not self._map_lock.acquire(blocking=False):
-            return
+        if self._map_lock.acquire(blocking=False):
+            try:
+                self._ask_for_map()
+            finally:
+                self._map_lock.release()
+
+    def _ask_for_map(self) -> None:
+        self._map_asked = time.monotonic()
+        path = f"/{const.URL_PATH_VERSION}/{const.URL_PATH_DAEMON}"
+        call = Call("GET", path, f"what={const.WHAT_SMAP}", "cluster map")
         try:
-            path = f"/{const.URL_PATH_VERSION}/{const.URL_PATH_DAEMON}"
-            found = self._send(Call("GET", path, f"what={const.WHAT_SMAP}", "cluster map"))
+            with retry.deadline(_MAP_S):  # most of its caller's time is for what it is wanted for
+                found = self._send(call)
             self.placement.learn(parse_smap(found.content))
         except (errors.AISError, requests.RequestException, ValueError, msgspec.MsgspecError):
             self.placement.forget()
-        finally:
-            self._map_lock.release()
 
     # ---- what the cluster is ----
 
@@ -342,6 +384,14 @@ class RequestClient:
 
 
 _TORN = requests.exceptions.ChunkedEncodingError
+
+_MAP_S = 6.0
+"""Seconds for asking for the cluster map: two gateways may take 3 s each to not be reached."""
+
+
+def _node_away(call: Call, error: errors.AISError, doubt: Doubt) -> errors.NodeAwayError:
+    text = f"{error.message} [{doubt.why}]"
+    return errors.NodeAwayError(error.status_code, text, str(call), error.tcode, error.response)
 
 
 def _raw_of(error: errors.AISError) -> BaseHTTPResponse:

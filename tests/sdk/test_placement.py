@@ -1,19 +1,23 @@
 """Reads go to the owner of an object, and to a gateway wherever that does not work."""
 
+import itertools
 import json
 import logging
 import pickle
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterable, Iterator
 
 import pytest
 import requests
 
 from aisfs_sdk import Client, RetryConfig, errors
 from aisfs_sdk.placement import Placement
-from aisfs_sdk.smap import NetInfo, Smap, Snode
+from aisfs_sdk.smap import NetInfo, Smap, Snode, hrw, object_uname
 from tests.sdk.wire import Reply, Request, Wire, http
 from tests.support.store import StoreProcess, free_port
 
+LEAVING = 8
 QUICK = RetryConfig(attempts=3, first_wait_s=0.01, max_wait_s=0.01)
 
 
@@ -167,6 +171,144 @@ def test_another_gateway_takes_over(cluster: tuple[Cluster, Wire, Wire]) -> None
         client.bucket("b").create()
         assert second.requests[-1].headers["authorization"] == "Bearer secret-token"
         gateway.__enter__()
+
+
+class Membership:
+    """A gateway of targets that come and go, which sends every read to the first one."""
+
+    def __init__(self, target: Wire) -> None:
+        self.target = target
+        self.reply = http(404, b'{"message":"ais://b/o does not exist","status":404}')
+        self.members: dict[str, int] = {}
+        self.version = 0
+        self.endpoint = ""
+
+    def gateway(self, request: Request) -> Reply:
+        if "what=smap" not in request.target:
+            return self.reply
+        node = {"public_net": {"direct_url": self.target.endpoint}}
+        targets = {name: node | {"flags": flags} for name, flags in self.members.items()}
+        gateway = {"p": {"public_net": {"direct_url": self.endpoint}}}
+        self.version += 1
+        told = {"tmap": targets, "pmap": gateway, "proxy_si": gateway["p"], "version": self.version}
+        return http(200, json.dumps(told).encode())
+
+
+@pytest.fixture
+def membership() -> Iterator[Membership]:
+    with Wire(lambda request: http(404)) as target:
+        made = Membership(target)
+        with Wire(made.gateway) as gateway:
+            made.endpoint = gateway.endpoint
+            yield made
+
+
+def names_of(target: str, members: Iterable[str]) -> Iterator[str]:
+    """Yield names of objects that one of some targets owns."""
+    everybody = list(members)
+    for number in itertools.count():
+        if hrw(object_uname("ais", "b", f"o{number}"), everybody) == target:
+            yield f"o{number}"
+
+
+def test_what_a_lost_target_held_is_not_said_to_be_missing(membership: Membership) -> None:
+    membership.members = {"a": 0, "b": 0, "c": 0}
+    client = Client(membership.endpoint, retry_config=QUICK)
+    bucket = client.bucket("b")
+    client.cluster().get_info()
+    at_a, at_b = (next(names_of(each, "abc")) for each in "ab")
+    for name in (at_a, at_b):
+        with pytest.raises(errors.ErrObjNotFound):
+            bucket.object(name).get()
+    assert not client.request_client.misses_targets()
+    del membership.members["a"]
+    with pytest.raises(errors.NodeAwayError, match=r"does not exist.*target a left"):
+        bucket.object(at_a).get()
+    assert client.request_client.misses_targets()
+    with pytest.raises(errors.ErrObjNotFound):  # its target is there and has always been
+        bucket.object(at_b).head()
+    membership.members["a"] = 0
+    assert not client.request_client.misses_targets()
+
+
+def test_a_target_that_was_lost_for_long_is_given_up(
+    membership: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aisfs_sdk.placement._MISSED_S", 0.0)
+    monkeypatch.setattr("aisfs_sdk.placement._MOVED_S", 0.0)
+    membership.members = {"a": 0, "b": 0}
+    client = Client(membership.endpoint, retry_config=QUICK)
+    client.cluster().get_info()
+    del membership.members["a"]
+    with pytest.raises(errors.ErrObjNotFound):
+        client.bucket("b").object(next(names_of("a", "ab"))).get()
+
+
+def test_a_target_that_left_in_order_is_not_missed(
+    membership: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aisfs_sdk.placement._MOVED_S", 0.0)
+    membership.members = {"a": 0, "b": 0}
+    client = Client(membership.endpoint, retry_config=QUICK)
+    name = next(names_of("a", "ab"))
+    client.cluster().get_info()
+    for members in ({"a": LEAVING, "b": 0}, {"b": 0}):
+        membership.members = members
+        with pytest.raises(errors.ErrObjNotFound):
+            client.bucket("b").object(name).get()
+    assert not client.request_client.misses_targets()
+
+
+def test_an_object_on_its_way_to_a_new_target_is_waited_for(
+    membership: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aisfs_sdk.placement._MOVED_S", 1.0)
+    membership.members = {"a": 0, "b": 0}
+    client = Client(membership.endpoint, retry_config=QUICK)
+    client.cluster().get_info()
+    membership.members["new"] = 0
+    moving = client.bucket("b").object(next(names_of("new", ["a", "b", "new"])))
+    arrival = threading.Timer(
+        0.3, lambda: setattr(membership, "reply", http(200, b"moved", "Ais-Version: 1"))
+    )
+    arrival.start()
+    assert moving.get().read_all() == b"moved"
+    arrival.join()
+
+
+def test_a_new_target_is_believed_in_the_end(
+    membership: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aisfs_sdk.placement._MOVED_S", 0.2)
+    membership.members = {"a": 0, "b": 0}
+    client = Client(membership.endpoint, retry_config=QUICK)
+    client.cluster().get_info()
+    membership.members["new"] = 0
+    began = time.monotonic()
+    with pytest.raises(errors.ErrObjNotFound):
+        client.bucket("b").object(next(names_of("new", ["a", "b", "new"]))).get()
+    assert time.monotonic() - began > 0.19
+
+
+def test_a_client_without_a_map_has_no_doubts(membership: Membership) -> None:
+    client = Client(membership.endpoint, retry_config=QUICK)
+    with pytest.raises(errors.ErrObjNotFound):
+        client.bucket("b").object("o").get()
+    assert membership.version == 0
+    assert not client.request_client.misses_targets()
+
+
+def test_the_map_is_asked_for_again_after_nobody_told_it(
+    cluster: tuple[Cluster, Wire, Wire], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, gateway, _ = cluster
+    client = Client(gateway.endpoint, retry_config=QUICK)
+    client.cluster().get_info()
+    good, made.map = made.map, b"no map"
+    monkeypatch.setattr("aisfs_sdk.placement._MAP_AGE_S", 0.0)
+    assert read(client) == b"from gateway"
+    made.map = good
+    assert read(client) == b"from target"
 
 
 def test_a_redirect_that_leads_nowhere_names_the_address() -> None:
