@@ -16,8 +16,8 @@ say what was attempted, on which name, and what the cluster answered.
     ├── CrossDevice       EXDEV         ├── NoSpace      ENOSPC
     ├── BadHandle         EBADF         ├── TimedOut     ETIMEDOUT
     └── IoFailure         EIO           └── ResultTooBig ERANGE
-        ├── Corrupt       EIO
-        └── Torn          EIO
+        ├── Corrupt       EIO           Unreachable
+        └── Torn          EIO           └── Incomplete   EHOSTUNREACH
 """
 
 import errno
@@ -113,6 +113,12 @@ class Unreachable(FsError):
 
     errno = errno.EHOSTUNREACH
     log_level = logging.ERROR
+
+
+class Incomplete(Unreachable):
+    """A listing lacks what targets hold that left the cluster without notice."""
+
+    log_level = logging.WARNING
 
 
 class Invalid(FsError):

@@ -236,7 +236,9 @@ class AISStore:
                 objects.append(ObjectInfo(entry.name, identity, own))
                 if bucket.remote and not entry.is_cached():
                     cold.append(entry.name)
-            return Listing(objects, directories, page.continuation_token, cold)
+            told = recursive or not page.continuation_token
+            lacking = told and self._client.request_client.misses_targets()
+            return Listing(objects, directories, page.continuation_token, cold, lacking)
 
         return await self._call(f"listing {bucket.name}/{prefix}", work, CALL_DEADLINE_S)
 

@@ -103,12 +103,15 @@ class Listing:
         token: where the next batch starts; "" when this was the last.
         cold: names of the objects that only the remote bucket behind the cluster has; what is told
             of them may be another checksum than that of their copy on the cluster, or none.
+        lacking: whether targets left the cluster without notice, with names that belong here; told
+            by the last batch, and by each of a recursive listing.
     """
 
     objects: list[ObjectInfo]
     directories: list[str]
     token: str
     cold: Sequence[str] = ()
+    lacking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +278,7 @@ class ObjectStore(ChunkSource, Protocol):
         """Feed bytes [start, end) of the object into `sink`, in order.
 
         Returns early when the sink has no further buffer. `Stale` if the object is not `identity`,
-        `IoFailure` if the body ended early (what was filled before is right).
+        `Torn` if the body ended early (what was filled before is right).
         """
 
     async def get(self, bucket: BucketName, name: str, limit: int) -> bytes:

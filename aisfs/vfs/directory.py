@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import trio
 
-from aisfs.errors import FsError, IoFailure
+from aisfs.errors import FsError, Incomplete, IoFailure
 from aisfs.store.interface import LONG_PAGE, MAX_PAGE, BucketName, Listing, ObjectInfo, ObjectStore
 from aisfs.vfs.attributes import Kind, decode
 from aisfs.vfs.paths import MARKER, SHADOWED, is_presentable
@@ -114,6 +114,7 @@ class DirectoryStream:
         marker: the directory's own marker object, once it passed by.
         batches: requests sent so far.
         done: whether the last batch was read.
+        lacking: whether the cluster had lost targets, and their names with them.
         started_at: when the first request was sent.
         arrived_at: when the last answer came.
     """
@@ -128,6 +129,8 @@ class DirectoryStream:
         self.marker: ObjectInfo | None = None
         self.batches = 0
         self.done = False
+        self.lacking = False
+        self._ended = False
         self.started_at = self.arrived_at = trio.current_time()
         self._ahead: _Answer | None = None
 
@@ -140,20 +143,26 @@ class DirectoryStream:
 
     def fetch_ahead(self, nursery: trio.Nursery) -> None:
         """Ask for the next batch before it is wanted, unless that is done already."""
-        if self._ahead is None and not self.done:
+        if self._ahead is None and not self._ended:
             self._ahead = self._answer()
             nursery.start_soon(self._ahead.run)
 
     def passed(self, name: str) -> bool:
         """Tell whether an object of this name would have come already."""
-        return self.done or name <= self._token
+        return self._ended or name <= self._token
 
     async def next(self) -> list[Entry]:
         """Return the next batch; check `done` for the end.
 
         Raises:
             IoFailure: the cluster's continuation token does not advance.
+            Incomplete: that was all of a listing that lacks names, so it is not `done`.
         """
+        if self._ended:
+            raise Incomplete(
+                f"listing {self._bucket.name}/{self._prefix}: targets have left the cluster, "
+                "and what they hold is not listed"
+            )
         answer, self._ahead = self._ahead, None
         if answer is None:
             answer = self._answer()
@@ -181,7 +190,9 @@ class DirectoryStream:
                 f"{listing.token!r} does not advance"
             )
         self.batches += 1
-        self.done = not listing.token
+        self.lacking = self.lacking or listing.lacking
+        self._ended = not listing.token
+        self.done = self._ended and not self.lacking
         directories = self._new_directories(listing.directories)
         taken = set(directories)
         entries = [Entry(name) for name in directories]
@@ -342,4 +353,6 @@ async def prove_directories(
             stored.setdefault(child, "" if passed(f"{prefix}{child}/{MARKER}") else None)
     # "0" follows "/": when it is passed, the whole directory is.
     refuted = {n for n in names if n not in stored and passed(f"{prefix}{n}0")}
+    if listing.lacking:
+        refuted = set()
     return Proof(stored, refuted)

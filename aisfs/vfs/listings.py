@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.errors import FsError, NotFound
+from aisfs.errors import FsError, Incomplete, IoFailure, NotFound, Unreachable
 from aisfs.vfs.directory import DirectoryStream, Entry, prove_directories
-from aisfs.vfs.inodes import LONGEST_REMEMBERED, Contents
+from aisfs.vfs.inodes import LONGEST_REMEMBERED, Contents, DirectoryNode
 from aisfs.vfs.paths import MARKER
 
 if TYPE_CHECKING:
     from aisfs.store.interface import BucketName, ObjectInfo
-    from aisfs.vfs.inodes import DirectoryNode
     from aisfs.vfs.resolver import Resolver
 
 
@@ -133,6 +132,12 @@ class DirectoryLook:
         """Ask the cluster."""
         try:
             self._node = await self._look()
+        except (IoFailure, Unreachable) as error:
+            # Listings need every target. What is known stays while they cannot tell otherwise, so
+            # that files below it that can be read are read.
+            known = self._resolver.table.find(self._bucket, self._prefix)
+            self._node = known if isinstance(known, DirectoryNode) else None
+            self._error = None if self._node else error
         except FsError as error:
             self._error = error
         finally:
@@ -157,6 +162,8 @@ class DirectoryLook:
         if stream.marker is None and not any(entry.info is not None for entry in entries):
             # Only directories, which real clusters list even when they are empty.
             names = [entry.name for entry in entries]
+            if not names and stream.lacking and resolver.table.find(bucket, prefix) is not None:
+                raise Incomplete(f"perhaps lost targets hold all that is in {prefix}")
             if not names:
                 return None
             if not (await prove_directories(resolver.store, bucket, prefix, names)).stored:

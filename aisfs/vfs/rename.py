@@ -14,6 +14,7 @@ import trio
 from aisfs.errors import (
     CrossDevice,
     Exists,
+    Incomplete,
     Invalid,
     IoFailure,
     IsADirectory,
@@ -207,6 +208,8 @@ class Renamer:
             ours = info.name == directory.marker
             if not ours and not self._resolver.is_doomed(bucket, info):
                 raise NotEmpty(f"{directory.name} holds {info.name}")
+        if listing.lacking:
+            raise Incomplete(f"{directory.name} may hold objects of targets that left the cluster")
         if directory.pending:
             raise NotEmpty(f"{directory.name} holds files that are being written")
 
@@ -215,6 +218,8 @@ class Renamer:
         token = ""
         while True:
             listing = await self._store.list(bucket, prefix, token, MAX_PAGE, recursive=True)
+            if listing.lacking:
+                raise Incomplete(f"{prefix} may hold objects of targets that left the cluster")
             members += (m for m in listing.objects if not self._resolver.is_doomed(bucket, m))
             if not listing.token:
                 return members

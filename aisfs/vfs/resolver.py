@@ -12,13 +12,14 @@ the name is ignored, so that a slow listing never undoes a write (C1).
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cachetools
 import trio
 
-from aisfs.errors import NotFound
+from aisfs.errors import IoFailure, NotFound, Unreachable
 from aisfs.vfs.attributes import foreign_mtime_ns
 from aisfs.vfs.directory import Cursor, DirectoryStream, Entry, prove_directories
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, InodeTable, Node
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from aisfs.vfs.attributes import Presentation
     from aisfs.vfs.directory import EntrySource
     from aisfs.vfs.walks import Part
+
+log = logging.getLogger(__name__)
 
 SCAN = 16
 """Names that are asked for singly before a directory is listed for them, for each batch of its
@@ -236,6 +239,9 @@ class Resolver:
         parent.relisting = trio.Event()
         try:
             await self._list_all(parent)
+        except (IoFailure, Unreachable) as error:
+            log.debug("%s cannot be listed, its names are asked for singly: %s", parent.name, error)
+            return False
         finally:
             parent.relisting.set()
             parent.relisting = None

@@ -292,6 +292,9 @@ class _Walk:
         objects = [info for info in listing.objects if info.name > after]
         names = [info.name for info in objects]
         upto = listing.token or None
+        if listing.lacking:
+            self.over = True  # each directory's own listing says so
+            return
         if any(one >= other for one, other in pairwise(names)) or (upto and upto <= after):
             self.over = True  # not in the order in which Python compares: names that are no UTF-8
             return

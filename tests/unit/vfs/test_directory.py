@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aisfs.config import BucketName
-from aisfs.errors import IoFailure, NotFound
+from aisfs.errors import Incomplete, IoFailure, NotFound
 from aisfs.store.interface import LONG_PAGE, MAX_PAGE, Identity, Listing, ObjectInfo
 from aisfs.vfs.attributes import Attributes, Kind, encode
 from aisfs.vfs.directory import (
@@ -115,6 +115,16 @@ async def test_a_token_that_does_not_advance_is_a_failure() -> None:
     source.take(Listing([info("a"), info("b")], [], "b"))
     with pytest.raises(IoFailure):
         source.take(Listing([info("b")], [], "b"))
+
+
+async def test_a_listing_that_lacks_names_is_never_done() -> None:
+    source = stream("")
+    assert [e.name for e in source.take(Listing([info("a")], [], "b", lacking=True))] == ["a"]
+    source.take(Listing([info("c")], [], ""))
+    assert source.passed("d")
+    assert not source.done
+    with pytest.raises(Incomplete):
+        await source.next()
 
 
 async def test_names_that_came_already_do_not_come_again() -> None:

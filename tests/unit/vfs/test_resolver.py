@@ -8,10 +8,11 @@ import pytest
 import trio
 
 from aisfs.config import StoreConfig
-from aisfs.errors import NotFound, TimedOut
+from aisfs.errors import Incomplete, IoFailure, NotFound, TimedOut
 from aisfs.vfs.attributes import Kind
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import MARKER, SHADOWED
+from aisfs_sdk.request_client import RequestClient
 from tests.support.filesystem import Shell, filesystem
 
 if TYPE_CHECKING:
@@ -212,6 +213,50 @@ async def test_a_cluster_that_is_away_is_no_absence(
             await shell.names()
         cluster.clear_faults()
         await shell.node("f")
+
+
+# -- a cluster that lost targets
+
+
+async def test_files_of_known_directories_are_found_while_nothing_can_be_listed(
+    cluster: StoreProcess, patient: Shell, other: Bucket
+) -> None:
+    other.object("d/e/f").put_content(b"x")
+    await patient.node("d/e")
+    expire(patient)
+    cluster.faults([{"action": "error", "status": 502, "path": "^/v1/buckets/", "method": "GET"}])
+    assert await patient.read("d/e/f") == b"x"
+    with pytest.raises(IoFailure):
+        await patient.node("d/absent")
+    with pytest.raises(IoFailure):
+        await patient.names("d")
+
+
+async def test_a_listing_that_lacks_names_says_so_at_its_end(
+    patient: Shell, other: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RequestClient, "misses_targets", lambda self: True)
+    for name in ("d/f", "d/g", "d/e/h"):
+        other.object(name).put_content(b"x")
+    directory = await patient.directory("d")
+    cursor = patient.fs._resolver.open_directory(directory)
+    assert {entry.name for entry in await cursor.at(0)} == {"e", "f", "g"}
+    with pytest.raises(Incomplete):
+        await cursor.at(3)
+    assert directory.contents is None
+    # Of single names each answer counts, and what is known does not go.
+    assert not await patient.exists("d/absent")
+    assert await patient.exists("d/e")
+    other.object("d/e/h").delete()
+    expire(patient)
+    assert await patient.exists("d/e")
+    with pytest.raises(Incomplete):
+        await patient.rmdir("d/e")
+    with pytest.raises(Incomplete):
+        await patient.rename("d", "d2")
+    monkeypatch.undo()
+    expire(patient)
+    assert not await patient.exists("d/e")
 
 
 # -- answers that come late
