@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import cachetools
 import trio
 
-from aisfs.errors import IoFailure, NotFound, Unreachable
+from aisfs.errors import FsError, IoFailure, NotFound, Unreachable
 from aisfs.vfs.attributes import foreign_mtime_ns
 from aisfs.vfs.directory import Cursor, DirectoryStream, Entry, prove_directories
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, InodeTable, Node
@@ -267,16 +267,22 @@ class Resolver:
         started = trio.current_time()
         look = DirectoryLook(self, bucket, name + "/")
         self.nursery.start_soon(look.run)
+        info: ObjectInfo | None = None
+        failure: FsError | None = None
         try:
             info = await self.store.head(bucket, name)
         except NotFound:
-            info = None
+            pass
+        except (IoFailure, Unreachable) as error:
+            failure = error  # the name may still be a directory's
         if info is not None and self.is_doomed(bucket, info):
             info = None
         if info is not None and not look.found:
             self.nursery.start_soon(self._correct_if_shadowed, look, parent, basename)
             return self._file_node(bucket, info, started, trio.current_time())
         node = await look.result()
+        if node is None and failure is not None:
+            raise failure
         if node is None:
             parent.absent[basename] = started
             raise NotFound(f"{name}: no such object or directory")

@@ -232,6 +232,16 @@ async def test_files_of_known_directories_are_found_while_nothing_can_be_listed(
         await patient.names("d")
 
 
+async def test_a_directory_is_found_while_no_object_can_be_looked_for(
+    cluster: StoreProcess, patient: Shell, other: Bucket
+) -> None:
+    other.object("d/f").put_content(b"x")
+    cluster.faults([{"action": "error", "status": 502, "path": "^/v1/objects/", "method": "HEAD"}])
+    await patient.directory("d")
+    with pytest.raises(IoFailure):
+        await patient.node("absent")
+
+
 async def test_a_listing_that_lacks_names_says_so_at_its_end(
     patient: Shell, other: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
