@@ -93,3 +93,11 @@ def test_documented_texts() -> None:
     assert str(errors.InvalidBckProvider("aws")) == "Invalid bucket provider aws"
     assert str(errors.Timeout("job", "Late.")) == "Timed out while waiting for job. Late."
     assert "received 200" in str(errors.UnexpectedHTTPStatusCode([202], 200))
+
+
+def test_a_node_that_another_one_cannot_call() -> None:
+    words = 't[t1] [control-plane], err: Get "http://h:1/v1": connect: connection refused'
+    text = body(f"p[p1]: failed to call {words}", 400, "ErrFailedTo")
+    assert type(answer("GET", "/v1/buckets/b", 400, text)) is errors.NodeAwayError
+    text = body('bad name "p[p1]: failed to call t[t1]"', 400)
+    assert type(answer("GET", "/v1/buckets/b", 400, text)) is errors.InvalidRequestError
