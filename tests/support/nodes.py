@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LISTENING = "0A"
 DEATH_S = 10.0
-LOCAL = "-local_config="
+CLUSTER, LOCAL = "-config=", "-local_config="
 
 
 class Node:
@@ -96,29 +96,38 @@ class Node:
             LookupError: how it was configured is not understood.
         """
         try:
-            at = next(i for i, word in enumerate(self._arguments) if word.startswith(LOCAL))
-            local = json.loads(Path(self._arguments[at].removeprefix(LOCAL)).read_text("utf-8"))
+            local = json.loads(self._file(LOCAL))
+            # Its own, too: a node that is decommissioned removes the files that it was given.
+            (directory / "cluster.json").write_text(self._file(CLUSTER), "utf-8")
             with socket.socket() as sock:
                 sock.bind(("127.0.0.1", 0))
                 port = sock.getsockname()[1]
             net = local["host_net"]
             net |= {key: str(port) for key in net if key.startswith("port")}
-            for key in ("confdir", "log_dir"):
-                local[key] = str(directory / key)
+            for key in ("confdir", "log_dir", "data"):
                 (directory / key).mkdir()
+            local |= {key: str(directory / key) for key in ("confdir", "log_dir")}
             if local.get("fspaths"):
-                local["fspaths"] = {str(directory): ""}
+                local["fspaths"] = {str(directory / "data"): ""}
             else:
-                local["test_fspaths"]["root"] = f"{directory}/"
+                local["test_fspaths"]["root"] = f"{directory}/data/"
         except (StopIteration, OSError, ValueError, KeyError) as error:
             raise LookupError(f"no config of {self.node_id} that can be varied: {error}") from error
         config = directory / "local.json"
         config.write_text(json.dumps(local), "utf-8")
-        arguments = list(self._arguments)
-        arguments[at] = f"{LOCAL}{config}"
+        files = {CLUSTER: directory / "cluster.json", LOCAL: config}
+        arguments = [
+            next((key + str(path) for key, path in files.items() if word.startswith(key)), word)
+            for word in self._arguments
+        ]
         url = f"{self.url.rpartition(':')[0]}:{port}"
         environment = self._environment | {"AIS_DAEMON_ID": node_id}
         return Node(node_id, url, arguments, environment, self._cwd)
+
+    def _file(self, option: str) -> str:
+        """Return the text of the file that an option names."""
+        word = next(word for word in self._arguments if word.startswith(option))
+        return Path(word.removeprefix(option)).read_text("utf-8")
 
 
 def _strings(path: Path) -> list[str]:
