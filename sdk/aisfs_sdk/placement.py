@@ -107,9 +107,10 @@ class Placement:
 
     @property
     def misses_targets(self) -> bool:
-        """Whether targets left without notice, so that listings lack what they hold."""
+        """Whether listings lack what targets hold that left, or what new ones do not have yet."""
         now = time.monotonic()
-        return any(until > now for until in self._missed.values())
+        moving = now - self._changed < _MOVED_S
+        return moving or any(until > now for until in self._missed.values())
 
     def is_gateway(self, base: str) -> bool:
         """Tell whether an address is that of a gateway, which may see the token."""

@@ -85,8 +85,8 @@ _NO_ETL = re.compile(
 )
 """A cluster that runs no transformers says so with 400, 404 or 501, by request and release."""
 
-_NODE_AWAY = re.compile(r"^[pt]\[[^]]*\]: failed to call [pt]\[")
-"""How a gateway says, with status 400, that a node of its map does not answer (5.0)."""
+_NODE_AWAY = re.compile(r"^[pt]\[[^]]*\]: (failed to call [pt]\[|cannot handle \w+ request: Smap )")
+"""How 5.0 says, with status 400, that a node does not answer, or has no map yet."""
 
 _BY_MESSAGE: tuple[tuple[int, re.Pattern[str], type[errors.AISError]], ...] = (
     (400, _NO_ETL, errors.UnsupportedError),

@@ -309,7 +309,7 @@ class RequestClient:
         return self.placement.doubt(call.uname)
 
     def misses_targets(self) -> bool:
-        """Tell whether targets left the cluster without notice: listings lack what they hold.
+        """Tell whether targets left without notice or came just now: listings lack their objects.
 
         AIS: GET /v1/daemon?what=smap. Clients that never asked for the map cannot tell: False.
         """

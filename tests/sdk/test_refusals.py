@@ -99,5 +99,7 @@ def test_a_node_that_another_one_cannot_call() -> None:
     words = 't[t1] [control-plane], err: Get "http://h:1/v1": connect: connection refused'
     text = body(f"p[p1]: failed to call {words}", 400, "ErrFailedTo")
     assert type(answer("GET", "/v1/buckets/b", 400, text)) is errors.NodeAwayError
+    text = body("t[t1]: cannot handle bucket request: Smap v0", 400)
+    assert type(answer("GET", "/v1/buckets/b", 400, text)) is errors.NodeAwayError
     text = body('bad name "p[p1]: failed to call t[t1]"', 400)
     assert type(answer("GET", "/v1/buckets/b", 400, text)) is errors.InvalidRequestError
