@@ -388,7 +388,8 @@ def target_joins(life: Life, machine: Machine, directory: Path) -> None:
 
 def rebalance(life: Life) -> None:
     with life.event("rebalance"):
-        assert life.ask(rebalanced)
+        # It is refused while the one that the new target caused is at work.
+        wait_until(lambda: life.ask(rebalanced) or False, "rebalanced")
 
 
 def rebalanced(client: Client) -> bool:
