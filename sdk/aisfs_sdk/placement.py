@@ -196,8 +196,9 @@ class Placement:
         smap = self._smap
         if smap is None or not self._direct:
             return []
-        every = [self.rewrite(node.public_net.direct_url) for node in smap.tmap.values()]
-        return sorted({base for base in every if base} - self._unreachable)
+        now = time.monotonic()
+        every = {self.rewrite(node.public_net.direct_url) for node in smap.tmap.values()}
+        return sorted(base for base in every if base and self._avoided.get(base, 0.0) <= now)
 
     def target_refused(self, base: str) -> None:
         """Note that a target takes nothing but what gateways send it; it is asked later again."""
