@@ -201,6 +201,7 @@ class FetchAhead:
         room = self.room
         asked = trio.current_time()
         kept = {p: room.kept_as(p.bucket, p.info.name, p.info.identity) for p in pieces}
+        scope = trio.CancelScope()
 
         def filled(piece: Piece, told: ObjectInfo) -> None:
             _, page = pieces.pop(piece)
@@ -208,6 +209,8 @@ class FetchAhead:
             room.keep(kept[piece], page)
             self.counts.fetched += 1
             room.renewed(piece.bucket, told, asked)
+            if not any(guess.alive for guess, _ in pieces.values()):
+                scope.cancel()  # nobody waits for the rest, and a slow one would go on for long
 
         try:
             await room.load([(kept[piece], page) for piece, (_, page) in pieces.items()])
@@ -215,11 +218,12 @@ class FetchAhead:
                 del pieces[piece]
                 self.counts.fetched += 1
             if pieces:
-                await room.store.fill_many(list(pieces), filled)
+                with scope:
+                    await room.store.fill_many(list(pieces), filled)
         finally:
             for guess, page in pieces.values():  # who reads these gets the error, or mends it
                 room.settle(page, 0)
-                self.counts.failed += 1
+                self.counts.failed += guess.alive
                 if guess.unread.pop(page.key, None) is not None:
                     del self._waiting[page.key]
                     self._unread_bytes -= page.size
