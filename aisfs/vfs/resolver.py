@@ -89,6 +89,7 @@ class Resolver:
         self._buckets: dict[BucketName, BucketInfo] = {}
         self._buckets_at = NEVER
         self.walks = Walks(store, nursery, lifetimes.listing)
+        self._looks: dict[Place, DirectoryLook] = {}
         self.doomed: dict[Place, FileNode] = {}
         self.invalidate: Callable[[int, str], None] = lambda parent, name: None  # noqa: ARG005
         self.emptied: cachetools.LRUCache[Place, bool] = cachetools.LRUCache(10_000)
@@ -260,13 +261,31 @@ class Resolver:
                 if entry.info is not None and self.table.find(parent.bucket, entry.info.name):
                     self.materialise(parent, entry, cursor.source, told)
 
+    def _look(self, bucket: BucketName, prefix: str) -> DirectoryLook:
+        """Return a look at a directory that is under way: one request, however many ask.
+
+        With a time to live of 0 nobody believes what was asked for before.
+        """
+        place = bucket, prefix
+        look = self._looks.get(place)
+        if look is None or self.lifetimes.attributes <= 0:
+            look = self._looks[place] = DirectoryLook(self, bucket, prefix)
+            self.nursery.start_soon(self._run_look, place, look)
+        return look
+
+    async def _run_look(self, place: Place, look: DirectoryLook) -> None:
+        try:
+            await look.run()
+        finally:
+            if self._looks.get(place) is look:
+                del self._looks[place]
+
     async def _probe(self, parent: DirectoryNode, basename: str) -> Node:
         """Ask the cluster for one name: HEAD and LIST together; a HEAD of 200 answers at once."""
         bucket, name = parent.bucket, parent.name + basename
         assert bucket is not None
         started = trio.current_time()
-        look = DirectoryLook(self, bucket, name + "/")
-        self.nursery.start_soon(look.run)
+        look = self._look(bucket, name + "/")
         info: ObjectInfo | None = None
         failure: FsError | None = None
         try:
@@ -301,8 +320,7 @@ class Resolver:
         bucket, name = parent.bucket, parent.name + basename
         assert bucket is not None
         started = trio.current_time()
-        look = DirectoryLook(self, bucket, name + "/")
-        self.nursery.start_soon(look.run)
+        look = self._look(bucket, name + "/")
         info = await self.store.head(bucket, name)
         if await look.result() is None or self.is_doomed(bucket, info):
             raise NotFound(f"{name} is no directory, so nothing shadows the object")
@@ -327,9 +345,7 @@ class Resolver:
             if part is not None:
                 self._walked_node(bucket, node.name, part)
                 return
-            look = DirectoryLook(self, bucket, node.name)
-            await look.run()
-            if await look.result() is None:
+            if await self._look(bucket, node.name).result() is None:
                 raise NotFound(f"{node.name} is gone")
             return
         prefix, _ = split(node.name)

@@ -171,3 +171,22 @@ async def test_what_is_kept_needs_no_reader_and_takes_no_room_of_guesses(
         for body, info in made.values():
             assert await read(ahead, bucket, info) == body
         assert gets(cluster) == 0
+
+
+async def test_a_group_that_nobody_wants_any_more_is_left(
+    aistore: AISStore, bucket: BucketName, other: Bucket, cluster: StoreProcess
+) -> None:
+    made = await files(aistore, bucket, other, 64)
+    cluster.clear_requests()
+    cluster.faults([{"action": "delay", "seconds": 0.2, "method": "GET", "role": "target"}])
+    async with fetching(aistore) as ahead:
+        guess = Guess()
+        ahead.want(guess, bucket, [info for _, info in made.values()])
+        while not ahead.counts.fetched:  # noqa: ASYNC110 - nobody is told of the first
+            await trio.sleep(0.01)
+        ahead.give_up(guess)
+        await settled(ahead)
+        assert gets(cluster) < 48
+        assert ahead.counts.failed == 0
+        assert ahead.room_left == 8 * MIB
+    cluster.clear_faults()

@@ -100,6 +100,17 @@ async def test_a_directory_with_files_costs_a_head_and_a_list(
     assert requests(cluster).total() == 0
 
 
+async def test_look_ups_of_a_directory_side_by_side_share_a_listing(
+    cluster: StoreProcess, patient: Shell, other: Bucket
+) -> None:
+    other.object("d/f").put_content(b"x")
+    cluster.clear_requests()
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(patient.node, "d")
+    assert requests(cluster)["LIST"] == 1
+
+
 async def test_a_name_that_this_mount_made_is_known(cluster: StoreProcess, patient: Shell) -> None:
     await patient.mkdir("d")
     await patient.replace("d/f", b"x")
