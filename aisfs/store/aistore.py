@@ -197,6 +197,11 @@ class AISStore:
 
     async def head(self, bucket: BucketName, name: str) -> ObjectInfo:
         """Return one object's facts. AIS: HEAD /v1/objects/B/O."""
+        if self._direct is not None:
+            try:
+                return await self._direct.head(bucket, name)
+            except Declined as error:
+                log.debug("asking for %s/%s goes by the SDK: %s", bucket.name, name, error)
 
         def work() -> ObjectInfo:
             try:

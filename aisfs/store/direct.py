@@ -1,4 +1,4 @@
-"""Small reads on sockets of the event loop: no thread, no hand-over of the interpreter's lock.
+"""Small requests on sockets of the event loop: no thread, no hand-over of the interpreter's lock.
 
 Serves `aistore`. A request goes straight to the target that owns the object, where the client may
 do that (the SDK's `placement` knows), else to the gateway and along its redirect. It is sent once:
@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from aisfs.errors import Corrupt, FsError, TimedOut
+from aisfs.errors import Corrupt, FsError, NotFound, TimedOut
 from aisfs.store.interface import ObjectInfo, Piece
 from aisfs.store.replies import identity_of_whole, object_info, verify
 from aisfs_sdk import const
@@ -58,7 +58,15 @@ _IDLE_S = 30.0
 
 
 class Declined(Exception):
-    """The bytes did not come this way; the text says why."""
+    """The answer did not come this way; the text says why.
+
+    Attributes:
+        absent: the object's owner says, by way of a gateway, that there is none.
+    """
+
+    def __init__(self, text: str, *, absent: bool = False) -> None:
+        super().__init__(text)
+        self.absent = absent
 
 
 class DirectSource:
@@ -98,10 +106,7 @@ class DirectSource:
             TimedOut: whoever has them is silent.
         """
         self._renew_map()
-        try:
-            call = self._buckets.object(bucket, name).call(const.HTTP_METHOD_GET)
-        except ValueError as error:
-            raise Declined(str(error)) from None
+        call = self._call(bucket, name, const.HTTP_METHOD_GET)
         whole = start == 0 and len(buffer) == identity.size
         asked = "" if whole else f"Range: bytes={start}-{start + len(buffer) - 1}\r\n"
         answered = False
@@ -120,14 +125,49 @@ class DirectSource:
             self._keep(connection, head)
         except _TROUBLE as error:
             if isinstance(error, trio.TooSlowError) and not answered:
-                # The limit is used up: the SDK would only wait as long once more (C14).
-                raise TimedOut(
-                    f"reading {bucket.name}/{name}: no answer within {self._first_byte_s:g} s"
-                ) from None
+                raise self._silent(bucket, name) from None
             raise Declined(f"{type(error).__name__} {error}") from None
         finally:
             self._slots.release()
         return info
+
+    async def head(self, bucket: BucketName, name: str) -> ObjectInfo:
+        """Return an object's facts. AIS: HEAD /v1/objects/B/O.
+
+        Raises:
+            NotFound: there is no such object.
+            Declined: the cluster has to be asked another way.
+            TimedOut: whoever knows is silent.
+        """
+        self._renew_map()
+        call = self._call(bucket, name, const.HTTP_METHOD_HEAD)
+        await self._take_slot()
+        try:
+            with trio.fail_after(self._first_byte_s):
+                connection, head = await self._ask(call, "")
+            self._keep(connection, head)
+            return object_info(name, ObjectAttributes(head))
+        except Declined as error:
+            if error.absent:
+                raise NotFound(f"{bucket.name}/{name}: no such object") from None
+            raise
+        except trio.TooSlowError:
+            raise self._silent(bucket, name) from None
+        except _TROUBLE as error:
+            raise Declined(f"{type(error).__name__} {error}") from None
+        finally:
+            self._slots.release()
+
+    def _call(self, bucket: BucketName, name: str, method: str) -> Call:
+        try:
+            return self._buckets.object(bucket, name).call(method)
+        except ValueError as error:
+            raise Declined(str(error)) from None
+
+    def _silent(self, bucket: BucketName, name: str) -> TimedOut:
+        """Return the error of a limit that is used up: the SDK would wait as long again (C14)."""
+        limit = f"{self._first_byte_s:g} s"
+        return TimedOut(f"asking for {bucket.name}/{name}: no answer within {limit}")
 
     async def fill_many(
         self, pieces: Sequence[Piece], filled: Callable[[Piece, ObjectInfo], None]
@@ -264,7 +304,7 @@ class DirectSource:
             if gateway and token:
                 own = f"{const.HEADER_AUTHORIZATION}: Bearer {token}\r\n"
             try:
-                await connection.send(connection.request(target, asked + own))
+                await connection.send(connection.request(target, asked + own, call.method))
                 head = await connection.head()
             except BaseException:
                 connection.close()
@@ -275,18 +315,34 @@ class DirectSource:
                 return connection, head
             if head.status not in REDIRECTS:
                 connection.close()
-                if straight and head.status in DIRECT_REFUSED:
-                    placement.target_refused(base)
-                    base, straight = placement.gateway, False
-                    continue
-                raise Declined(f"{base} answered {head.status}")
+                self._refused(call, base, head, straight=straight)
+                base, straight = placement.gateway, False  # it knows better
+                continue
             location = head.get(const.HEADER_LOCATION, "")
-            await self._discard(connection, head)
+            if call.method == const.HTTP_METHOD_HEAD:
+                self._keep(connection, head)
+            else:
+                await self._discard(connection, head)
             if gateway:
                 placement.grants.note(token, call.method, call.uname)
             base, target = redirected(call, base, target, location)
             base = placement.rewrite(base)
         raise Declined("too many redirects")
+
+    def _refused(self, call: Call, base: str, head: _Head, *, straight: bool) -> None:
+        """Return if a gateway is to be asked for what a node did not give.
+
+        Raises:
+            Declined: else.
+        """
+        placement = self._placement
+        if straight and head.status in DIRECT_REFUSED:
+            placement.target_refused(base)
+        elif not straight or call.method != const.HTTP_METHOD_HEAD:
+            # An owner that has changed a moment ago, or is away, may have the object all the same.
+            owner = not placement.knows_members or base == placement.owner_of(call.uname)
+            absent = head.status == 404 and owner and placement.doubt(call.uname) is None
+            raise Declined(f"{base} answered {head.status}", absent=absent)
 
     async def _discard(self, connection: _Connection, head: _Head) -> None:
         """Be done with the few bytes of a redirect."""
@@ -430,9 +486,9 @@ class _Connection:
             raise
         return cls(secured, base)
 
-    def request(self, target: str, headers: str) -> str:
-        """Return a GET as it is sent."""
-        return f"GET {target} HTTP/1.1\r\n{self._own_headers}{headers}\r\n"
+    def request(self, target: str, headers: str, method: str = "GET") -> str:
+        """Return a request as it is sent."""
+        return f"{method} {target} HTTP/1.1\r\n{self._own_headers}{headers}\r\n"
 
     async def send(self, requests: str) -> None:
         """Send one request, or several whose answers come in the same order."""

@@ -47,6 +47,9 @@ SCAN_PAUSE_S = 2.0
 READING_S = 10.0
 """Seconds for which a batch of a listing is handed out as fresh while a directory is read."""
 
+RENEWED_AT = 0.6
+"""Share of its time to live after which a short listing that is in use is asked for again."""
+
 SINGLE_PROOFS = 64
 """Directories of one batch that are looked into one by one, when one request did not tell."""
 
@@ -172,12 +175,23 @@ class Resolver:
         contents = self.fresh_contents(parent)
         if contents is None:
             return None
+        self._renew_ahead(parent, contents)
         if basename not in contents.entries:
             raise NotFound(path)
         info = contents.entries[basename]
         if info is None:
             return None  # a directory's attributes are not in its parent's listing
         return self._file_node(parent.bucket, info, contents.started_at, contents.arrived_at)
+
+    def _renew_ahead(self, directory: DirectoryNode, contents: Contents) -> None:
+        """Ask for a short listing again before it expires, while it is used name by name.
+
+        Else whoever comes first afterwards waits for it: 1 % of stat(2) took 45 ms instead of 3.
+        """
+        age = trio.current_time() - contents.arrived_at
+        if contents.batches == 1 and directory.name and age > RENEWED_AT * self.lifetimes.listing:
+            assert directory.bucket is not None
+            self._look(directory.bucket, directory.name)
 
     def _just_listed(self, parent: DirectoryNode, reader: Cursor, basename: str) -> Node | None:
         """Return a file that a reader of the directory was told without its attributes."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 from aisfs.config import StoreConfig
 from aisfs.errors import Incomplete, IoFailure, NotFound, TimedOut
@@ -158,6 +159,29 @@ async def test_an_expired_listing_is_renewed_by_one(
     sizes = [(await patient.node(f"f{index:02}")).attributes.size for index in range(30)]
     assert sizes == [1] * 7 + [6] + [1] * 22
     assert requests(cluster) == {"LIST": 1}
+
+
+async def test_a_short_listing_in_use_is_renewed_before_it_expires(
+    cluster: StoreProcess, patient: Shell, other: Bucket
+) -> None:
+    for name in ("d/a", "d/b", "d/c"):
+        other.object(name).put_content(b"x")
+    await patient.node("d")
+    directory = await patient.directory("d")
+    assert directory.contents is not None
+    cluster.clear_requests()
+    await patient.node("d/a")
+    assert requests(cluster) == {}
+    aged = trio.current_time() - 0.7 * 3600
+    directory.contents = replace(directory.contents, arrived_at=aged)
+    other.object("d/new").put_content(b"x")
+    cluster.clear_requests()
+    await patient.node("d/b")
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    while directory.contents.arrived_at == aged:  # noqa: ASYNC110 - nobody is told
+        await trio.sleep(0.01)
+    assert requests(cluster) == {"LIST": 1}
+    assert "new" in directory.contents.entries
 
 
 async def test_look_ups_side_by_side_renew_a_listing_once(
