@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisfs_sdk import Client
-from tests.support.disk import taken
+from tests.support.disk import small_disk_at, taken
 from tests.support.mount import Mount
 from tests.support.store import StoreProcess
 
@@ -243,18 +243,9 @@ def test_the_quota_is_never_exceeded(
 @pytest.fixture
 def small_disk(directory: Path) -> Iterator[Path]:
     """Mount a disk of 24 MiB at the cache's directory."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a small disk")
     directory.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(directory)], check=False
-    )
-    if mounted.returncode:
-        pytest.skip("may not mount here")
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", "-l", str(directory)], check=True)
+    with small_disk_at(directory) as path:
+        yield path
 
 
 def occupy(path: Path) -> None:

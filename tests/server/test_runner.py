@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from aisfs.cli.serve import serve
 from tests.server import wire
+from tests.support.disk import small_disk_at
 from tests.support.store import StoreProcess, free_port
 
 COMMAND = [sys.executable, "-c", "from aisfs.cli.serve import serve; serve()"]
@@ -211,17 +212,8 @@ def test_file_size_limit_is_507_and_loses_nothing(lone: StoreProcess) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 24 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a small disk")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(tmp_path)], check=False
-    )
-    if mounted.returncode:
-        pytest.skip("may not mount here")
-    try:
-        yield tmp_path
-    finally:
-        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+    with small_disk_at(tmp_path) as path:
+        yield path
 
 
 def test_full_disk_is_507_and_loses_nothing(small_disk: Path) -> None:

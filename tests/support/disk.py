@@ -1,11 +1,31 @@
-"""What a directory takes on disk while others write there."""
+"""What a directory takes on disk while others write there, and disks that are soon full."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+@contextlib.contextmanager
+def small_disk_at(directory: Path) -> Iterator[Path]:
+    """Mount a disk of 24 MiB at a directory that is there; skip the test where that cannot be."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small disk")
+    words = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(directory)]
+    if subprocess.run(words, check=False).returncode:
+        pytest.skip("may not mount here")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
 def taken(path: Path) -> int:

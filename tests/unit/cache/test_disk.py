@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from aisfs.cache.segment import ALLOWANCE
 from aisfs.config import BucketName
 from aisfs.errors import Busy
 from aisfs.store.interface import Identity
-from tests.support.disk import taken
+from tests.support.disk import small_disk_at, taken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -396,17 +395,8 @@ def resident() -> int:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 24 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount a small disk")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(tmp_path)], check=False
-    )
-    if mounted.returncode:
-        pytest.skip("may not mount here")
-    try:
-        yield tmp_path
-    finally:
-        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+    with small_disk_at(tmp_path) as path:
+        yield path
 
 
 def free(path: Path) -> int:
