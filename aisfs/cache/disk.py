@@ -206,9 +206,12 @@ class DiskTier:
             self._take(key, page)
 
     async def insist(self, key: int, page: Page) -> None:
-        """Keep a complete page, waiting for the disk as long as that takes."""
+        """Keep a complete page, waiting for the disk as long as that takes.
+
+        A page that is reclaimed meanwhile is not kept: its memory is another one's by then.
+        """
         while not self.ended and not page.held and key not in self._shelf:
-            if self._take(key, page):
+            if self._pages.peek(page.key) is not page or self._take(key, page):
                 return
             await self._written.wait()
 

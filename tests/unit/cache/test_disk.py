@@ -392,6 +392,35 @@ def resident() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+async def test_pages_that_are_insisted_on_wait_for_the_disk(tmp_path: Path) -> None:
+    bodies = [os.urandom(PAGE_SIZE) for _ in range(10)]
+    async with opened(tmp_path / "cache") as tier:
+        for number, body in enumerate(bodies):
+            page = tier.page(PAGE_SIZE)
+            page.view[:] = body
+            page.valid = PAGE_SIZE
+            await tier.disk.insist(key(number), page)
+        await tier.disk.drain()
+        for number, body in enumerate(bodies):
+            assert await tier.load(key(number), PAGE_SIZE) == body
+
+
+async def test_a_page_that_is_reclaimed_while_it_waits_is_not_kept(tmp_path: Path) -> None:
+    async with opened(tmp_path / "cache") as tier:
+        for number in range(4):  # the whole queue
+            tier.offer(key(number), os.urandom(PAGE_SIZE))
+        page = tier.page(PAGE_SIZE)
+        page.valid = PAGE_SIZE
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tier.disk.insist, key(9), page)
+            await trio.lowlevel.checkpoint()
+            assert not page.held
+            tier.pages.discard(page.key)
+            tier.page(PAGE_SIZE).view[:] = b"x" * PAGE_SIZE  # the same memory
+        await tier.disk.drain()
+        assert key(9) not in tier.disk
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 24 MiB."""
