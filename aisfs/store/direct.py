@@ -355,9 +355,7 @@ class DirectSource:
         """Connect to some targets, so that the first reads find a connection, or know better."""
         for base in self._placement.targets[:_PREPARED]:
             with contextlib.suppress(OSError):  # noted: its objects go by the gateway
-                connection = await self._connection(base)
-                connection.rested_at = trio.current_time()
-                self._idle[base].append(connection)
+                self._rest(await self._connection(base))
 
     async def _connection(self, base: str) -> Connection:
         idle = self._idle[base]
@@ -385,6 +383,10 @@ class DirectSource:
         if head.get(const.HEADER_CONNECTION, "").lower() == "close" or not connection.at_rest:
             connection.close()
             return
+        self._rest(connection)
+
+    def _rest(self, connection: Connection) -> None:
+        """Let a connection wait for the next request to its node."""
         connection.rested_at = trio.current_time()
         self._idle[connection.base].append(connection)
 

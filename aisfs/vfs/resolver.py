@@ -540,10 +540,9 @@ class Resolver:
         """
         if len(names) > SINGLE_PROOFS:
             return {n for n in names if (bucket, f"{prefix}{n}/") in self.emptied}
-        looks = {name: DirectoryLook(self, bucket, f"{prefix}{name}/") for name in names}
-        async with trio.open_nursery() as nursery:
-            for look in looks.values():
-                nursery.start_soon(look.run)
+        looks = {name: self._look(bucket, f"{prefix}{name}/") for name in names}
+        for look in looks.values():
+            await look.ended()
         return {name for name, look in looks.items() if look.refuted}
 
     def _surely_there(self, bucket: BucketName, name: str) -> bool:
