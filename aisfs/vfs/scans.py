@@ -6,8 +6,8 @@ Serves `handles`, which tells of each file's first read; hands its guesses to `c
     reads all over one directory  ─▶ the whole directory, if it fits
     an order that was announced   ─▶ the files after the one that is read, in that order
 
-Several processes that share a directory make several runs, or one whose reads come slightly out of
-order. Runs that nobody follows any more are given up when others need the room.
+Several processes that share a directory make several runs, or one within whose window they drift
+apart. Runs that nobody follows any more are given up when others need the room.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from aisfs.vfs.resolver import Resolver
 
 NEAR = 64
-"""Places by which a read may miss the one that is expected: readers beside each other overtake."""
+"""Places by which a read may run ahead of what was fetched: readers beside each other overtake."""
+
+STRIDE = 8
+"""Places that a reader may skip and still begin a run: he shares the directory with others."""
 
 FIRST_WINDOW = 16
 """Files fetched ahead at first; doubles with each file that is read."""
@@ -64,7 +67,10 @@ class _Run:
         self.guess = Guess()
 
     def expects(self, place: int) -> bool:
-        return abs(place - self.next) <= NEAR if self.hits else place == self.next
+        """Tell whether a read belongs to this run: he is at its head, or one of those who lag."""
+        if not self.hits:
+            return self.next <= place < self.next + STRIDE
+        return self.next - LAST_WINDOW <= place <= max(self.ahead, self.next + NEAR)
 
     @property
     def window(self) -> int:
@@ -124,7 +130,8 @@ class Scans:
         if place is None:
             return
         now = trio.current_time()
-        run = next((each for each in scan.runs if each.expects(place)), None)
+        expecting = [run for run in scan.runs if run.expects(place)]
+        run = min(expecting, key=lambda run: abs(run.next - place), default=None)
         if run is None:
             self._stray(directory, scan, place, now)
             return
@@ -149,7 +156,10 @@ class Scans:
     def _stray(self, directory: DirectoryNode, scan: _Scan, place: int, now: float) -> None:
         """Take note of a read that nobody expected: perhaps the first of a run."""
         if len(scan.runs) >= MAX_RUNS:
-            oldest = min(scan.runs, key=lambda run: run.last)
+            # One that was never followed goes first, unless all others have long been idle.
+            oldest = min(
+                scan.runs, key=lambda run: (run.hits > 0 and run.last > now - IDLE_S, run.last)
+            )
             scan.runs.remove(oldest)
             self._fetch_ahead.give_up(oldest.guess)
         scan.runs.append(_Run(place, now))
