@@ -25,7 +25,7 @@ from aisfs.cache.readahead import AccessPattern, OpeningGuess
 from aisfs.cache.reader import ContentReader
 from aisfs.errors import BadHandle, FsError, IoFailure, NotFound, Stale, TooLarge
 from aisfs.staging.staged_file import StagedFile
-from aisfs.staging.uploader import Target, Uploader
+from aisfs.staging.transfer import Target
 from aisfs.store.interface import ObjectInfo
 from aisfs.vfs.attributes import encode
 from aisfs.vfs.control_tree import ControlHandle
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from aisfs.cache.room import CacheRoom
     from aisfs.staging.quota import Quota
     from aisfs.staging.state import StateDirectory
+    from aisfs.staging.uploader import Uploader
     from aisfs.store.interface import BucketName
     from aisfs.vfs.directory import Cursor
     from aisfs.vfs.inodes import Node

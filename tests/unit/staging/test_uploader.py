@@ -11,7 +11,8 @@ from aisfs.errors import FsError, IoFailure, NotFound, Stale
 from aisfs.staging.quota import Quota
 from aisfs.staging.staged_file import StagedFile
 from aisfs.staging.state import StateDirectory
-from aisfs.staging.uploader import Target, Uploader
+from aisfs.staging.transfer import Target
+from aisfs.staging.uploader import Uploader
 from aisfs.store.interface import Identity
 
 if TYPE_CHECKING:

@@ -1,0 +1,275 @@
+"""What a mount owes the cluster, written down so that it survives the process (C11, C19, C32).
+
+Serves `uploader`, `vfs/handles` and `vfs/rename`; `daemon` and `aisfs recover` read it. One sqlite
+database in the state directory, in WAL mode with `synchronous=FULL`: what a call wrote is on the
+disk when it returns. All calls run in one worker thread, one after the other.
+
+    uploads    a staged file that the cluster does not have   until it is stored or discarded
+    deletions  an object, removed while it was open           until it is deleted, or is another
+    moves      a directory's rename, with its members         until old names are gone, or undone
+
+A commit that succeeds writes nothing here. Rows name contents (`Identity`), never only names: what
+is done again after a crash is done to the object that was meant, or not at all.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import trio
+
+from aisfs.config import BucketName
+from aisfs.errors import IoFailure
+from aisfs.store.interface import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+T = TypeVar("T")
+
+FORMAT = 1
+"""Version of the tables; a later aisfs may read an earlier one, never the other way."""
+
+_TABLES = """
+CREATE TABLE uploads (
+    data TEXT PRIMARY KEY, bucket TEXT NOT NULL, name TEXT NOT NULL, expected TEXT NOT NULL,
+    attributes TEXT NOT NULL, size INTEGER NOT NULL, checksum TEXT NOT NULL,
+    reason TEXT NOT NULL, since TEXT NOT NULL
+) STRICT;
+CREATE TABLE deletions (
+    id INTEGER PRIMARY KEY, bucket TEXT NOT NULL, name TEXT NOT NULL, identity TEXT NOT NULL
+) STRICT;
+CREATE TABLE moves (
+    id INTEGER PRIMARY KEY, bucket TEXT NOT NULL, old TEXT NOT NULL, new TEXT NOT NULL,
+    phase TEXT NOT NULL
+) STRICT;
+CREATE TABLE members (
+    move INTEGER NOT NULL REFERENCES moves ON DELETE CASCADE, name TEXT NOT NULL,
+    identity TEXT NOT NULL, PRIMARY KEY (move, name)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A staged file that the cluster does not have.
+
+    Attributes:
+        data: name of the staged file within the state directory's `staging`.
+        expected: what the cluster has to hold still (C6); None when the name was new.
+        attributes: value of our custom key.
+        size, checksum: of the bytes, XXH64 in hex; "" if they were not complete.
+        reason: why they are not stored; "" if nothing went wrong, they only wait.
+        since: UTC, ISO 8601.
+    """
+
+    data: str
+    bucket: BucketName
+    name: str
+    expected: Identity | None
+    attributes: str
+    size: int
+    checksum: str
+    reason: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """An object that goes when nobody has it open any more, if it still is that content."""
+
+    number: int
+    bucket: BucketName
+    name: str
+    identity: Identity
+
+
+class Phase(StrEnum):
+    """How far a directory's rename is: the order of its members, see `vfs/rename`."""
+
+    COPYING = "copying"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A directory's rename; `old` and `new` are prefixes that end in "/"."""
+
+    number: int
+    bucket: BucketName
+    old: str
+    new: str
+    phase: Phase
+
+
+class Journal:
+    """The rows of one mount. Its directory's lock (`StateDirectory`) keeps others away.
+
+    Raises:
+        IoFailure: the database cannot be read or written: it is damaged, or of a later aisfs, or
+            the disk fails. Every method may raise it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turn = trio.CapacityLimiter(1)
+        try:
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA foreign_keys=ON")
+            self._make_tables()
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def _make_tables(self) -> None:
+        (found,) = self._db.execute("PRAGMA user_version").fetchone()
+        if found > FORMAT:
+            raise IoFailure(
+                f"{self._path} is of a later aisfs (format {found}): use that one, or give this "
+                "mount another state-dir"
+            )
+        if found == 0:
+            self._db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={FORMAT}; COMMIT;")
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._db.close()
+
+    # -- uploads
+
+    async def owe(self, owed: Owed) -> None:
+        """Write down a staged file that is to be stored, in place of what was known of it.
+
+        Its bytes have to be durable before.
+        """
+        row = (
+            owed.data, _text(owed.bucket), owed.name, _text(owed.expected), owed.attributes,
+            owed.size, owed.checksum, owed.reason, owed.since,
+        )  # fmt: skip
+        await self._write("INSERT OR REPLACE INTO uploads VALUES (?,?,?,?,?,?,?,?,?)", [row])
+
+    async def settle(self, data: str) -> None:
+        """Forget a staged file: it is stored, or given up."""
+        await self._write("DELETE FROM uploads WHERE data = ?", [(data,)])
+
+    async def owed(self) -> list[Owed]:
+        """Return what is to be stored, oldest first."""
+        rows = await self._read("SELECT * FROM uploads ORDER BY since, data")
+        return [
+            Owed(data, _bucket(bucket), name, _identity(expected), *rest)
+            for data, bucket, name, expected, *rest in rows
+        ]
+
+    # -- deletions
+
+    async def doom(self, bucket: BucketName, name: str, identity: Identity) -> int:
+        """Write down an object that goes with its last handle; return the row's number."""
+        row = (_text(bucket), name, _text(identity))
+        sql = "INSERT INTO deletions (bucket, name, identity) VALUES (?,?,?)"
+        return await self._write(sql, [row])
+
+    async def bury(self, number: int) -> None:
+        """Forget a deletion: it is done, or must not be done any more."""
+        await self._write("DELETE FROM deletions WHERE id = ?", [(number,)])
+
+    async def deletions(self) -> list[Deletion]:
+        """Return what is to be deleted, in the order of the removals."""
+        rows = await self._read("SELECT id, bucket, name, identity FROM deletions ORDER BY id")
+        return [Deletion(n, _bucket(b), name, _known(i)) for n, b, name, i in rows]
+
+    # -- moves
+
+    async def begin_move(
+        self, bucket: BucketName, old: str, new: str, members: Iterable[tuple[str, Identity]]
+    ) -> int:
+        """Write down a directory's rename before anything is copied; return its number."""
+
+        def work() -> int:
+            row = (_text(bucket), old, new, Phase.COPYING)
+            sql = "INSERT INTO moves (bucket, old, new, phase) VALUES (?,?,?,?)"
+            number = int(self._db.execute(sql, row).lastrowid or 0)
+            rows = ((number, name, _text(identity)) for name, identity in members)
+            self._db.executemany("INSERT INTO members VALUES (?,?,?)", rows)
+            return number
+
+        return await self._transaction(work)
+
+    async def all_copied(self, number: int) -> None:
+        """Take note that every member has its verified copy: from now on the rename is finished."""
+        await self._write("UPDATE moves SET phase = ? WHERE id = ?", [(Phase.DELETING, number)])
+
+    async def end_move(self, number: int) -> None:
+        """Forget a rename: it is complete, or undone."""
+        await self._write("DELETE FROM moves WHERE id = ?", [(number,)])
+
+    async def moves(self) -> list[Move]:
+        """Return the renames that are under way."""
+        rows = await self._read("SELECT id, bucket, old, new, phase FROM moves ORDER BY id")
+        return [Move(n, _bucket(b), old, new, Phase(phase)) for n, b, old, new, phase in rows]
+
+    async def members(self, number: int) -> list[tuple[str, Identity]]:
+        """Return a rename's members by their old names, with the content that each had."""
+        rows = await self._read("SELECT name, identity FROM members WHERE move = ?", (number,))
+        return [(name, _known(identity)) for name, identity in rows]
+
+    # -- the database
+
+    async def _write(self, sql: str, rows: list[tuple[object, ...]]) -> int:
+        def work() -> int:
+            last = 0
+            for row in rows:
+                last = int(self._db.execute(sql, row).lastrowid or 0)
+            return last
+
+        return await self._transaction(work)
+
+    async def _transaction(self, work: Callable[[], T]) -> T:
+        def run() -> T:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                result = work()
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            return result
+
+        return await self._in_turn(run)
+
+    async def _read(self, sql: str, row: tuple[object, ...] = ()) -> list[Any]:
+        return await self._in_turn(lambda: self._db.execute(sql, row).fetchall())
+
+    async def _in_turn(self, work: Callable[[], T]) -> T:
+        """Run something in the thread; a caller that is cancelled has it done all the same."""
+        with trio.CancelScope(shield=True):
+            try:
+                result = await trio.to_thread.run_sync(work, limiter=self._turn)
+            except sqlite3.Error as error:
+                raise self._failure(error) from error
+        return result
+
+    def _failure(self, error: sqlite3.Error) -> IoFailure:
+        return IoFailure(f"the journal {self._path}: {error}")
+
+
+def _text(value: BucketName | Identity | None) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _bucket(text: str) -> BucketName:
+    return msgspec.json.decode(text, type=BucketName)
+
+
+def _identity(text: str) -> Identity | None:
+    return msgspec.json.decode(text, type=Identity | None)
+
+
+def _known(text: str) -> Identity:
+    return msgspec.json.decode(text, type=Identity)
