@@ -68,6 +68,14 @@ class ContentReader:
         self._streams: list[Stream] = []
         self.checksum = RunningChecksum(name, identity.size)
 
+    @property
+    def forgettable(self) -> bool:
+        """Whether another reader of the content would find the same pages and know as much.
+
+        Of many small files that were read once, their readers would be most of what is remembered.
+        """
+        return self.size <= PAGE_SIZE and self.identity.verifiable and self.broken is None
+
     def page_size(self, index: int) -> int:
         """Return how many bytes of the content page `index` holds."""
         return min(PAGE_SIZE, self.size - index * PAGE_SIZE)

@@ -294,10 +294,12 @@ class OpenFiles:
             return
         reader.users -= 1
         if reader.users == 0:
-            if reader is node.reader:
-                reader.rest()
-            else:
+            if reader is not node.reader:
                 reader.drop()
+                return
+            reader.rest()
+            if reader.forgettable:
+                node.reader = None
 
     # -- bytes
 
