@@ -26,6 +26,16 @@ class RunningChecksum:
         self._at = 0
         self._goal = ""
 
+    @property
+    def at(self) -> int:
+        """The offset up to which the content was taken in."""
+        return self._at
+
+    @property
+    def begun(self) -> bool:
+        """Whether the content is taken in from its first byte on."""
+        return self._digest is not None
+
     def start(self, offset: int, identity: Identity) -> None:
         """Begin when a stream starts at the content's first byte."""
         if offset == 0 and identity.checksum:

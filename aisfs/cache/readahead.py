@@ -25,12 +25,13 @@ class AccessPattern:
     Attributes:
         sequential: whether reading ahead pays.
         window: bytes to keep ahead of the reader.
+        max_window: what `window` grows to.
     """
 
-    __slots__ = ("_expected", "_max_window", "_streak", "sequential", "window")
+    __slots__ = ("_expected", "_streak", "max_window", "sequential", "window")
 
     def __init__(self, max_window: int) -> None:
-        self._max_window = max(max_window, FIRST_WINDOW)
+        self.max_window = max(max_window, FIRST_WINDOW)
         self._expected = 0
         self._streak = 0
         self.sequential = True
@@ -43,7 +44,7 @@ class AccessPattern:
             self._expected = max(self._expected, end)
             if self._streak > 1:
                 self.sequential = True
-                self.window = min(self.window * 2, self._max_window)
+                self.window = min(self.window * 2, self.max_window)
         else:
             self._streak = 0
             self._expected = end

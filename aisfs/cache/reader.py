@@ -4,9 +4,9 @@ Serves `vfs` (one `ContentReader` per pinned identity of an object). A sequentia
 by one streaming GET whose body is received straight into pages; the stream is granted pages a
 window ahead of the reader and ends when it has waited `STARVED_S` for the next one, because on AIS
 a stalled reader blocks the writers of its object. Reading on starts a new ranged GET, whose
-identity is checked (C4). A random read fetches what was asked for and is not kept: the kernel keeps
-it.
-
+identity is checked (C4). Where answers take long to begin, several streams beside each other bring
+a part of the window each. A random read fetches what was asked for and is not kept: the kernel
+keeps it.
 """
 
 from __future__ import annotations
@@ -241,19 +241,27 @@ class ContentReader:
             if page is None:
                 return None
         start = index * PAGE_SIZE
-        end = self.size if pattern.established else min(self.size, start + PAGE_SIZE)
-        end = min(end, self._next_on_disk(index) * PAGE_SIZE)
+        most = self._part(pattern) if pattern.established else PAGE_SIZE
+        end = min(self.size, start + most, self._next_on_disk(index) * PAGE_SIZE)
         stream = Stream(self, page, start + page.valid, end)
         self._streams.append(stream)
         self.room.nursery.start_soon(self._run, stream)
         return page
+
+    def _part(self, pattern: AccessPattern) -> int:
+        """Return how many bytes one stream should bring: all, or its part of the window."""
+        parallel = self.room.parallel
+        if parallel == 1:
+            return self.size
+        window = min(pattern.max_window, self.room.fair_window)
+        return max(window // parallel // PAGE_SIZE, 1) * PAGE_SIZE
 
     async def _run(self, stream: Stream) -> None:
         room = self.room
         error: FsError | None = None
         room.streams += 1
         try:
-            await self._wait_for_predecessor(stream)
+            await self._wait_for_predecessors(stream)
             async with room.slots:
                 await room.store.stream(
                     self.bucket, self.name, stream.offset, stream.end, self.identity, stream
@@ -266,6 +274,8 @@ class ContentReader:
             room.streams -= 1
             self._streams.remove(stream)
             stream.ended(error)
+            if stream.latency is not None:
+                room.answered(stream.latency)
 
     def _start_loading(self, index: int, pattern: AccessPattern) -> Page | None:
         """Start loading page `index` and some behind it from disk; None if it is not there."""
@@ -316,20 +326,44 @@ class ContentReader:
         pages = -(-self.size // PAGE_SIZE)
         self.room.forget_content(self.bucket, self.name, self.kept, pages)
 
-    async def _wait_for_predecessor(self, stream: Stream) -> None:
-        """Wait for the stream that ends where this one starts: the checksum takes bytes in order.
+    async def _wait_for_predecessors(self, stream: Stream) -> None:
+        """Let the checksum of the whole take the bytes in order.
 
-        It costs a round-trip where a reader goes on beyond the first page of a file.
+        A stream waits for the one that ends where it starts; it costs a round-trip where a reader
+        goes on beyond the first page of a file. Of several beside each other only the last one
+        waits, for all others: what comes before its turn is taken in from the pages.
         """
-        for other in tuple(self._streams):
-            if other is not stream and other.live and other.end == stream.offset:
-                await other.done.wait()
+        if stream.end < self.size and self.room.parallel > 1:
+            return
+        start = stream.start
+        while before := next((s for s in self._streams if s.live and s.end == start), None):
+            start = before.start
+            await before.done.wait()
+        self._catch_up()
+
+    def completed_from_thread(self, page: Page) -> None:
+        """Do what is to be done with a page that a stream has filled, in the loop, soon."""
+        self.room.keep_from_thread(self.kept, page)
+        if self.checksum.begun and self.checksum.at <= page.key[1] * PAGE_SIZE:
+            self.room.token.run_sync_soon(self._catch_up, idempotent=True)
+
+    def _catch_up(self) -> None:
+        """Take pages into the checksum that were filled before their turn."""
+        checksum, pages = self.checksum, self.room.pages
+        try:
+            while checksum.begun and checksum.at < self.size:
+                page = pages.peek((self.content, checksum.at // PAGE_SIZE))
+                if page is None or not page.complete or checksum.at % PAGE_SIZE:
+                    return
+                checksum.take(checksum.at, page.view)
+        except Corrupt as error:
+            self._break(error)
 
     def _read_ahead(self, position: int, pattern: AccessPattern) -> None:
-        """Grant pages up to the window beyond `position`, or start the stream that fills them."""
+        """Grant pages up to the window beyond `position`, or start the streams that fill them."""
         if not pattern.established:
             return
-        self._drop_behind(position)
+        self._drop_behind(position, pattern)
         window = min(pattern.window, self.room.fair_window)
         first = position // PAGE_SIZE
         upto = (position + window) // PAGE_SIZE + 1
@@ -342,7 +376,7 @@ class ContentReader:
         if index is not None and not self._may_wait(index, first, upto):
             self._start_stream(index, self.room.pages.get((self.content, index)), pattern)
 
-    def _drop_behind(self, position: int) -> None:
+    def _drop_behind(self, position: int, pattern: AccessPattern) -> None:
         """Let go of a page that the only reader of a very large content has passed.
 
         It would be pushed out before anybody came round to it. Receiving into few pages again and
@@ -352,6 +386,9 @@ class ContentReader:
         behind = position // PAGE_SIZE - PAGES_BEHIND
         if behind < 0 or self.users > 1 or self.size <= room.pages.capacity * KEPT_WHOLE:
             return
+        lag = behind * PAGE_SIZE - self.checksum.at
+        if self.checksum.begun and 0 <= lag <= pattern.max_window:
+            return  # it has not been taken in yet
         page = room.pages.peek((self.content, behind))
         if page is not None and not page.filling and page.changed is None:
             room.pages.discard(page.key)

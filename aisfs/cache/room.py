@@ -30,6 +30,13 @@ DISK_TABLES = 8
 MAX_STREAMS = 24
 """Streams of one mount at a time; each holds a network thread."""
 
+MAX_PARALLEL = 4
+"""Streams of one sequential reader at a time, where answers take long to come."""
+
+STREAM_REACH_S = 0.008
+"""Time that an answer may take to begin for each of these streams: the systems at both ends keep
+some 4 MiB of one connection on its way, so beyond that time it brings less than 500 MB/s."""
+
 KNOWN_CONTENTS = 32_768
 """Contents whose pages are found again although nobody has them open; about 200 bytes each."""
 
@@ -57,6 +64,7 @@ class CacheRoom:
         self.slots = trio.Semaphore(MAX_STREAMS)
         self.token = trio.lowlevel.current_trio_token()
         self.streams = 0
+        self._latencies: deque[float] = deque(maxlen=8)
         self._awaited: set[Page] = set()
         self.renewed: Callable[[BucketName, ObjectInfo, float], None] = _ignore
         self._complete: deque[tuple[int, Page]] = deque()
@@ -196,7 +204,7 @@ class CacheRoom:
                 valid = page.size
                 return None
             whole = page.size == identity.size
-            progress = None if whole else functools.partial(self._grown, page)
+            progress = None if whole else functools.partial(self._grown, page, asked)
             told = await self.store.fill(bucket, name, start, identity, page.view, progress)
             valid = page.size
         except FsError as error:
@@ -208,8 +216,10 @@ class CacheRoom:
         self.renewed(bucket, told, asked)
         return told
 
-    def _grown(self, page: Page, valid: int) -> None:
+    def _grown(self, page: Page, asked: float, valid: int) -> None:
         """Let readers have the first `valid` bytes of a page that is being filled."""
+        if page.valid == 0:
+            self.answered(trio.current_time() - asked)
         page.valid = valid
         if page.changed is not None:
             self.wake()
@@ -222,6 +232,21 @@ class CacheRoom:
             self.pages.discard(page.key)
         if page.changed is not None:
             self.wake()
+
+    def answered(self, seconds: float) -> None:
+        """Take note of how long an answer took to begin."""
+        self._latencies.append(seconds)
+
+    @property
+    def parallel(self) -> int:
+        """How many streams one sequential reader may have at a time.
+
+        More than one where distance keeps a single one from filling the pipe, and no more than one
+        where there are many readers, who fill it together.
+        """
+        if not self._latencies or self.streams >= MAX_STREAMS // 2:
+            return 1
+        return min(1 + int(min(self._latencies) / STREAM_REACH_S), MAX_PARALLEL)
 
     @property
     def fair_window(self) -> int:

@@ -19,6 +19,7 @@ content's running checksum; everything else belongs to the loop.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -43,11 +44,16 @@ first byte, steps this small for ever cost a tenth of the throughput."""
 
 
 class Stream:
-    """One GET that fills consecutive pages of a content; the store's `BodySink`."""
+    """One GET that fills consecutive pages of a content; the store's `BodySink`.
+
+    Attributes:
+        start, end: its range in the content; `offset` is where it has got to.
+        latency: seconds until its answer began; None before.
+    """
 
     def __init__(self, reader: ContentReader, first: Page, offset: int, end: int) -> None:
         self.reader = reader
-        self.offset = offset
+        self.start = self.offset = offset
         self.end = end
         self.next_index = first.key[1] + 1
         self.live = True
@@ -59,6 +65,8 @@ class Stream:
         self._aborted = False
         self._abort: Callable[[], None] | None = None
         self._step = FIRST_STEP
+        self._asked_at = time.monotonic()
+        self.latency: float | None = None
         first.filling = True
         first.error = None
 
@@ -124,6 +132,7 @@ class Stream:
 
     def opened(self, identity: Identity, abort: Callable[[], None]) -> None:
         """Take note of the reply's identity, for the checksum of the whole."""
+        self.latency = time.monotonic() - self._asked_at
         self._abort = abort
         if self._aborted:  # before there was a connection to shut down
             abort()
@@ -158,7 +167,7 @@ class Stream:
         """Take the mark off a page that is not filled any more, and keep it if it is whole."""
         page.filling = False
         if page.complete:
-            self.reader.room.keep_from_thread(self.reader.kept, page)
+            self.reader.completed_from_thread(page)
 
     def filled(self, size: int) -> None:
         """Make `size` more bytes of the current page visible to readers."""

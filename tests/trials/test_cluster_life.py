@@ -53,7 +53,7 @@ RECOVERY_S = 10.0
 
 SLOW_S = 5.0
 CALM_S = 3.0
-LONG_S = 180.0
+LONG_S = 600.0
 """Seconds that a cluster may take to notice a death, or to be well again."""
 
 HONEST = {errno.EIO, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.EBUSY}

@@ -2,8 +2,10 @@
 
 For kernels without a queue that delays. What comes from either side is handed on, in order, `delay`
 seconds after it came. The addresses of nodes in the cluster's own answers (its map, redirects) are
-replaced by the relays', which have the same length. Bandwidth is not limited: what shows is the
-number of round-trips. The relays are a process of their own; its CPU time is nobody's.
+replaced by the relays', which have the same length. The way's bandwidth is not limited, but what
+one connection may have on its way is, as TCP's windows do it: what shows is the number of
+round-trips, and whether one connection is enough. The relays are a process of their own; its CPU
+time is nobody's.
 """
 
 from __future__ import annotations
@@ -21,16 +23,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 CHUNK = 256 << 10
-ON_THEIR_WAY = 64
-"""Most chunks of one direction of a connection that are kept."""
+WINDOW = 4 << 20
+"""Bytes of one direction of a connection that are on their way at most: Linux's tcp_wmem."""
 
 HEAD = 64 << 10
 """Bytes of the largest chunk that may hold addresses: heads and maps; bodies are random."""
 
 
+class _Window:
+    """Bytes that may be on their way, until the sender has word that they arrived."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._words: queue.Queue[tuple[float, int]] = queue.Queue()
+
+    def take(self, size: int) -> None:
+        """Wait until there is room for `size` bytes more."""
+        self._size += size
+        while self._size > WINDOW:
+            told_at, arrived = self._words.get()
+            time.sleep(max(told_at - time.monotonic(), 0))
+            self._size -= arrived
+
+    def arrived(self, told_at: float, size: int) -> None:
+        """Take note that bytes arrived, of which the sender hears at `told_at`."""
+        self._words.put((told_at, size))
+
+
 def _relay(source: socket.socket, sink: socket.socket, delay: float, names: Names) -> None:
     """Hand on one direction of a connection."""
-    kept: queue.Queue[tuple[float, bytes]] = queue.Queue(ON_THEIR_WAY)
+    kept: queue.Queue[tuple[float, bytes]] = queue.Queue()
+    window = _Window()
 
     def hand_on() -> None:
         while True:
@@ -41,6 +64,7 @@ def _relay(source: socket.socket, sink: socket.socket, delay: float, names: Name
                     sink.shutdown(socket.SHUT_WR)
                     return
                 sink.sendall(data)
+            window.arrived(time.monotonic() + delay, len(data))  # the word of it goes back
 
     threading.Thread(target=hand_on, daemon=True).start()
     data = b"more"
@@ -52,6 +76,7 @@ def _relay(source: socket.socket, sink: socket.socket, delay: float, names: Name
         if len(data) < HEAD:
             for real, relayed in names.items():
                 data = data.replace(real, relayed)
+        window.take(len(data))
         kept.put((time.monotonic() + delay, data))
 
 
