@@ -74,6 +74,16 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
         alike = bool(self.checksum) == bool(other.checksum)
         return self.version == other.version and (alike or bool(self.version))
 
+    def admits(self, found: Identity) -> bool:
+        """Tell whether what an answer says of the object may be this content.
+
+        It is the same, or nothing but the size is known of this one: then there is nothing else to
+        compare (objects of remote buckets without versions and checksums, which the cluster has no
+        copy of yet).
+        """
+        bare = not (self.checksum or self.version)
+        return self.size == found.size if bare else self.same_content(found)
+
     @property
     def verifiable(self) -> bool:
         """Whether the identity can prove that two reads saw the same content."""

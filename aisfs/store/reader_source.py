@@ -135,7 +135,7 @@ class ReaderSource:
                 reader.limit_silence(self._idle_timeout_s)
                 with reader:
                     now = identity_of_whole(reader.attributes, identity, range_checksum=ranged)
-                    if not now.same_content(identity):
+                    if not identity.admits(now):
                         raise Stale(f"{doing}: the object changed after it was opened")
                     sink.opened(now, reader.abort)
                     with _resumable(doing):

@@ -436,7 +436,7 @@ class Resolver:
             node = None
         node = node or self.table.add(bucket, info.name, shown)
         assert isinstance(node, FileNode)
-        if node.identity is None or not node.identity.same_content(identity):
+        if node.identity is None or not node.identity.admits(identity):
             node.lineage += node.identity is not None
             node.identity = identity
             node.target = None

@@ -14,6 +14,7 @@ from aisfs.cache.readahead import AccessPattern
 from aisfs.cache.reader import PAGES_BEHIND, ContentReader
 from aisfs.cache.room import MAX_PARALLEL, CacheRoom
 from aisfs.errors import Corrupt, IoFailure, Stale, TimedOut
+from aisfs.store.interface import Identity
 
 if TYPE_CHECKING:
     import random
@@ -389,6 +390,18 @@ async def test_reading_in_pieces_makes_no_false_alarm(
 
 
 # -- other versions
+
+
+@pytest.mark.parametrize("size", [1000, 5 * MIB])
+async def test_an_object_of_which_only_the_size_is_known(place: Place, size: int) -> None:
+    body = os.urandom(size)
+    known = await place.put(body)
+    bare = Identity(size)
+    reader = ContentReader(known.room, known.bucket, "o", bare)
+    assert await Reading(reader).all() == body
+    await place.put(os.urandom(size + 1))
+    with pytest.raises(Stale):
+        await Reading(ContentReader(known.room, known.bucket, "o", bare)).all()
 
 
 async def test_an_object_overwritten_between_two_reads_is_stale(place: Place) -> None:

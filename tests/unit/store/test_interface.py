@@ -43,3 +43,19 @@ def test_same_content_has_no_direction(one: Identity, two: Identity) -> None:
 @given(identities)
 def test_everything_is_the_same_as_itself(one: Identity) -> None:
     assert one.same_content(one)
+
+
+@pytest.mark.parametrize(
+    ("pinned", "found", "admitted"),
+    [
+        (Identity(5), Identity(5, "aa", "xxhash2", "1"), True),
+        (Identity(5), Identity(6, "aa", "xxhash2", "1"), False),
+        (Identity(5), Identity(5), True),
+        (Identity(5, "aa", "xxhash2"), Identity(5), False),
+        (Identity(5, "", "", "1"), Identity(5, "aa", "md5", "2"), False),
+    ],
+)
+def test_of_what_only_the_size_is_known_nothing_else_is_compared(
+    pinned: Identity, found: Identity, admitted: bool
+) -> None:
+    assert pinned.admits(found) is admitted
