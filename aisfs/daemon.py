@@ -33,6 +33,7 @@ from aisfs.staging.quota import Quota
 from aisfs.staging.state import StateDirectory, default_quota
 from aisfs.staging.uploader import Uploader
 from aisfs.store.aistore import connect
+from aisfs.vfs import moves
 from aisfs.vfs.attributes import Presentation
 from aisfs.vfs.filesystem import Filesystem
 from aisfs.vfs.handles import Workshop
@@ -157,6 +158,9 @@ async def _build(
             unsent.data,
         )
     store = room.store
+    if not config.mount.read_only:
+        for move in await moves.resume(store, state.journal):
+            room.nursery.start_soon(moves.settle_in_time, store, state.journal, move)
     presentation = _presentation(config.mount)
     bucket = config.source.bucket
     shown = presentation.of_directory("", 0)

@@ -1,6 +1,6 @@
 """What a mount owes the cluster, written down so that it survives the process (C11, C19, C32).
 
-Serves `uploader`, `vfs/handles` and `vfs/rename`; `daemon` and `aisfs recover` read it. One sqlite
+Serves `uploader`, `vfs/handles` and `vfs/moves`; `daemon` and `aisfs recover` read it. One sqlite
 database in the state directory, in WAL mode with `synchronous=FULL`: what a call wrote is on the
 disk when it returns. All calls run in one worker thread, one after the other.
 
@@ -15,7 +15,7 @@ is done again after a crash is done to the object that was meant, or not at all.
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,7 +27,7 @@ from aisfs.errors import IoFailure
 from aisfs.store.interface import Identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ class Deletion:
 
 
 class Phase(StrEnum):
-    """How far a directory's rename is: the order of its members, see `vfs/rename`."""
+    """How far a directory's rename is: the order of its members, see `vfs/moves`."""
 
     COPYING = "copying"
     DELETING = "deleting"
@@ -185,24 +185,22 @@ class Journal:
 
     # -- moves
 
-    async def begin_move(
-        self, bucket: BucketName, old: str, new: str, members: Iterable[tuple[str, Identity]]
-    ) -> int:
-        """Write down a directory's rename before anything is copied; return its number."""
+    async def begin_move(self, bucket: BucketName, old: str, new: str) -> Move:
+        """Write down a directory's rename before anything is copied; its members are to follow."""
+        row = (_text(bucket), old, new, Phase.COPYING)
+        sql = "INSERT INTO moves (bucket, old, new, phase) VALUES (?,?,?,?)"
+        return Move(await self._write(sql, [row]), bucket, old, new, Phase.COPYING)
 
-        def work() -> int:
-            row = (_text(bucket), old, new, Phase.COPYING)
-            sql = "INSERT INTO moves (bucket, old, new, phase) VALUES (?,?,?,?)"
-            number = int(self._db.execute(sql, row).lastrowid or 0)
-            rows = ((number, name, _text(identity)) for name, identity in members)
-            self._db.executemany("INSERT INTO members VALUES (?,?,?)", rows)
-            return number
+    async def add_members(self, number: int, members: Iterable[tuple[str, Identity]]) -> None:
+        """Write down members of a rename, each before it is copied."""
+        rows = [(number, name, _text(identity)) for name, identity in members]
+        await self._write("INSERT OR REPLACE INTO members VALUES (?,?,?)", rows)
 
-        return await self._transaction(work)
-
-    async def all_copied(self, number: int) -> None:
+    async def all_copied(self, move: Move) -> Move:
         """Take note that every member has its verified copy: from now on the rename is finished."""
-        await self._write("UPDATE moves SET phase = ? WHERE id = ?", [(Phase.DELETING, number)])
+        sql = "UPDATE moves SET phase = ? WHERE id = ?"
+        await self._write(sql, [(Phase.DELETING, move.number)])
+        return replace(move, phase=Phase.DELETING)
 
     async def end_move(self, number: int) -> None:
         """Forget a rename: it is complete, or undone."""
@@ -213,14 +211,17 @@ class Journal:
         rows = await self._read("SELECT id, bucket, old, new, phase FROM moves ORDER BY id")
         return [Move(n, _bucket(b), old, new, Phase(phase)) for n, b, old, new, phase in rows]
 
-    async def members(self, number: int) -> list[tuple[str, Identity]]:
-        """Return a rename's members by their old names, with the content that each had."""
-        rows = await self._read("SELECT name, identity FROM members WHERE move = ?", (number,))
+    async def members(
+        self, number: int, after: str = "", limit: int = 1000
+    ) -> list[tuple[str, Identity]]:
+        """Return a rename's next members by their old names, with the content that each had."""
+        sql = "SELECT name, identity FROM members WHERE move = ? AND name > ? ORDER BY name LIMIT ?"
+        rows = await self._read(sql, (number, after, limit))
         return [(name, _known(identity)) for name, identity in rows]
 
     # -- the database
 
-    async def _write(self, sql: str, rows: list[tuple[object, ...]]) -> int:
+    async def _write(self, sql: str, rows: Sequence[tuple[object, ...]]) -> int:
         def work() -> int:
             last = 0
             for row in rows:

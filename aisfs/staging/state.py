@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from aisfs.errors import Busy
+from aisfs.staging.journal import Journal
 
 if TYPE_CHECKING:
     from aisfs.config import BucketName
@@ -61,6 +62,7 @@ class StateDirectory:
                 f"another aisfs mount uses {path}: unmount it, or give this one --state-dir"
             ) from None
         self._sweep()
+        self.journal = Journal(path / "journal")
 
     def new_staged_path(self) -> Path:
         """Return a path for a staged file that no other has or had in this directory."""
@@ -101,7 +103,8 @@ class StateDirectory:
             draft.unlink()
 
     def close(self) -> None:
-        """Release the lock."""
+        """Close the journal and release the lock."""
+        self.journal.close()
         os.close(self._lock)
 
 

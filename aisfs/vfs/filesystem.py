@@ -93,7 +93,7 @@ class Filesystem:
         self._bucket_ops = bucket_ops
         self.handles = HandleTable()
         self.files = OpenFiles(resolver, workshop)
-        self._renamer = Renamer(resolver, self.files, rules)
+        self._renamer = Renamer(resolver, self.files, rules, workshop.state.journal)
         self._workshop = workshop
         orders = self.files.scans.orders
         warming = Warming(resolver, workshop.fetch_ahead)
@@ -261,24 +261,32 @@ class Filesystem:
         directory, basename = self._changeable(parent, name)
         if directory.bucket is None:
             return await self._make_bucket(basename)
+        async with self._resolver.changes.of(directory):
+            node = await self._make_directory(directory, basename, mode, caller)
+        node.lookups += 1
+        return node
+
+    async def _make_directory(
+        self, directory: DirectoryNode, basename: str, mode: int, caller: Caller
+    ) -> Node:
+        bucket = directory.bucket
+        assert bucket is not None
         check_new(directory.name, basename, self._rules)
         await self._require_absent(directory, basename)
         path = f"{directory.name}{basename}/"
-        await self.files.free_name(directory.bucket, directory.name + basename)
+        await self.files.free_name(bucket, directory.name + basename)
         attributes = self._new_attributes(Kind.DIRECTORY, mode, caller)
-        node = self._table.find(directory.bucket, path)
+        node = self._table.find(bucket, path)
         if node is not None:
             self._table.detach_location(node)
-        marker = path + MARKER
-        await self._store.put_bytes(directory.bucket, marker, b"", encode(attributes))
-        node = self._table.add(directory.bucket, path, attributes)
+        await self._store.put_bytes(bucket, path + MARKER, b"", encode(attributes))
+        node = self._table.add(bucket, path, attributes)
         assert isinstance(node, DirectoryNode)
         node.marked = True
         now = node.checked_at = node.changed_at = trio.current_time()
         self._table.remember(node, Contents({}, now, now, 1))
-        self._resolver.emptied.pop((directory.bucket, path), None)
+        self._resolver.emptied.pop((bucket, path), None)
         directory.note_present(basename, None)
-        node.lookups += 1
         return node
 
     async def _require_absent(self, directory: DirectoryNode, basename: str) -> None:
@@ -294,13 +302,14 @@ class Filesystem:
         if directory.bucket is None:
             await self._destroy_bucket(node)
             return
-        bucket = directory.bucket
-        await self._renamer.require_empty(node)
-        await self._delete_marker(bucket, node)
-        self._resolver.emptied[bucket, node.name] = True
-        self._table.detach_location(node)
-        directory.note_absent(basename)
-        await self._keep_directory(directory)
+        async with self._resolver.changes.of(directory):
+            bucket = directory.bucket
+            await self._renamer.require_empty(node)
+            await self._delete_marker(bucket, node)
+            self._resolver.emptied[bucket, node.name] = True
+            self._table.detach_location(node)
+            directory.note_absent(basename)
+            await self._keep_directory(directory)
 
     async def _delete_marker(self, bucket: BucketName, node: DirectoryNode) -> None:
         try:
@@ -414,19 +423,20 @@ class Filesystem:
         if len(target) > MAX_TARGET:
             raise Invalid(f"a link target has at most {MAX_TARGET} bytes")
         directory, basename = await self._new_place(parent, name)
-        await self._require_absent(directory, basename)
-        attributes = self._new_attributes(Kind.SYMLINK, 0o777, caller).but(size=len(target))
-        path = directory.name + basename
-        assert directory.bucket is not None
-        info = await self._store.put_bytes(directory.bucket, path, target, encode(attributes))
-        old = self._table.find(directory.bucket, path)
-        if old is not None:
-            self._table.detach_location(old)
-        node = self._table.add(directory.bucket, path, attributes)
-        assert isinstance(node, FileNode)
-        node.identity, node.target = info.identity, target
-        node.changed_at = node.checked_at = trio.current_time()
-        directory.note_present(basename, info)
+        async with self._resolver.changes.of(directory):
+            await self._require_absent(directory, basename)
+            attributes = self._new_attributes(Kind.SYMLINK, 0o777, caller).but(size=len(target))
+            path = directory.name + basename
+            assert directory.bucket is not None
+            info = await self._store.put_bytes(directory.bucket, path, target, encode(attributes))
+            old = self._table.find(directory.bucket, path)
+            if old is not None:
+                self._table.detach_location(old)
+            node = self._table.add(directory.bucket, path, attributes)
+            assert isinstance(node, FileNode)
+            node.identity, node.target = info.identity, target
+            node.changed_at = node.checked_at = trio.current_time()
+            directory.note_present(basename, info)
         node.lookups += 1
         return node
 
@@ -443,31 +453,37 @@ class Filesystem:
     async def unlink(self, parent: int, name: bytes) -> None:
         """Remove a file's name; open descriptors go on (C19). Kernel: FUSE_UNLINK."""
         directory, basename = self._changeable(parent, name)
-        node = await self._resolver.child(directory, basename)
-        if not isinstance(node, FileNode):
-            raise IsADirectory(f"{node.name} is a directory")
-        place = (node.bucket, node.name)
+        async with self._resolver.changes.of(directory):
+            node = await self._resolver.child(directory, basename)
+            if not isinstance(node, FileNode):
+                raise IsADirectory(f"{node.name} is a directory")
+            await self._remove(node)
+            directory.note_absent(basename)
+            self.files.discard(node)
+            await self._keep_directory(directory)
+
+    async def _remove(self, node: FileNode) -> None:
+        """Take a file's name away, and its object unless somebody has it open."""
         async with node.lock:
             if node.identity is not None and node.bucket is not None:
                 if node.opens:
                     node.doomed = True
-                    self._resolver.doomed[place] = node
+                    self._resolver.doomed[node.bucket, node.name] = node
                 else:
                     await self.files.release_streams(node)
                     await self._store.delete(node.bucket, node.name)
             node.detached = True
             self._table.detach_location(node)
-        directory.note_absent(basename)
-        self.files.discard(node)
-        await self._keep_directory(directory)
 
     async def rename(
         self, old_parent: int, old: bytes, new_parent: int, new: bytes, flags: int
     ) -> None:
         """Rename a file or directory. Kernel: FUSE_RENAME2. C31, C32."""
         source, basename = self._changeable(old_parent, old)
-        await self._renamer.rename(source, basename, *self._changeable(new_parent, new), flags)
-        await self._keep_directory(source)
+        target, name = self._changeable(new_parent, new)
+        async with self._resolver.changes.of(source, target):
+            await self._renamer.rename(source, basename, target, name, flags)
+            await self._keep_directory(source)
 
     # -- open files
 
@@ -573,7 +589,8 @@ class Filesystem:
                 if node.staged is None or not node.staged.dirty:
                     await self.files.commit(node)
             elif isinstance(node, DirectoryNode) and node.bucket is not None:
-                await self._store_directory(node)
+                async with self._resolver.changes.of(node):
+                    await self._store_directory(node)
         except FsError:
             node.attributes = before
             if isinstance(node, FileNode):

@@ -383,7 +383,7 @@ class OpenFiles:
         """
         if not node.dirty:
             return
-        async with node.lock:
+        async with self._resolver.changes.of(node), node.lock:
             await self.commit_locked(node)
 
     async def commit_locked(self, node: FileNode) -> None:

@@ -2,11 +2,13 @@
 
 Serves `filesystem`. The cluster's own rename loses objects (protocol: a target that is a directory
 on its disk), so it is never used. The source goes only after every copy was verified; a failure on
-the way leaves the source whole, and perhaps copies beside it.
+the way leaves the source whole. A directory's rename is in the journal (`moves`): this mount shows
+the new names from the moment when all copies are there, before the old ones are deleted.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import trio
@@ -14,43 +16,45 @@ import trio
 from aisfs.errors import (
     CrossDevice,
     Exists,
+    FsError,
     Incomplete,
     Invalid,
-    IoFailure,
     IsADirectory,
     NotADirectory,
     NotEmpty,
     NotFound,
     NotPermitted,
 )
-from aisfs.store.interface import MAX_PAGE, ObjectInfo
+from aisfs.store.interface import ObjectInfo
+from aisfs.vfs import moves
 from aisfs.vfs.attributes import decode, encode
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import check_new
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from aisfs.store.interface import BucketName, NameRules
+    from aisfs.staging.journal import Journal, Move
+    from aisfs.store.interface import BucketName, Identity, NameRules
     from aisfs.vfs.handles import OpenFiles
     from aisfs.vfs.inodes import Node
     from aisfs.vfs.resolver import Resolver
 
+log = logging.getLogger(__name__)
+
 RENAME_NOREPLACE = 1
 """Kernel: linux/fs.h."""
-
-PARALLEL = 8
-"""Members of a directory that are copied or deleted at a time."""
 
 
 class Renamer:
     """Renames files and directories within one bucket."""
 
-    def __init__(self, resolver: Resolver, files: OpenFiles, rules: NameRules) -> None:
+    def __init__(
+        self, resolver: Resolver, files: OpenFiles, rules: NameRules, journal: Journal
+    ) -> None:
         self._resolver = resolver
         self._store = resolver.store
         self._files = files
         self._rules = rules
+        self._journal = journal
 
     async def rename(
         self, old_parent: DirectoryNode, old: str, new_parent: DirectoryNode, new: str, flags: int
@@ -75,17 +79,34 @@ class Renamer:
         await self._files.free_name(new_parent.bucket, new_parent.name + new)
         if isinstance(node, FileNode):
             await self._rename_file(node, target, new_parent.name + new)
-        else:
-            assert isinstance(node, DirectoryNode)
-            await self._rename_directory(node, target, f"{new_parent.name}{new}/")
+            self._note(node, old_parent, old, new_parent, new)
+            return
+        assert isinstance(node, DirectoryNode)
+        prefix = f"{new_parent.name}{new}/"
+        await self._commit_below(node, target, prefix)
+        async with self._resolver.changes.halted(old_parent.bucket, node.name, prefix):
+            move = await self._copy_directory(node, target, prefix)
+            self._switch(node, target, prefix)
+            self._note(node, old_parent, old, new_parent, new)
+            try:
+                await self._remove_old_names(node, move)
+            except FsError:  # the kernel would take both names for what they were
+                self._resolver.invalidate(old_parent.ino, old)
+                self._resolver.invalidate(new_parent.ino, new)
+                raise
+
+    def _note(
+        self, node: Node, old_parent: DirectoryNode, old: str, parent: DirectoryNode, name: str
+    ) -> None:
+        """Bring up to date what the two parents remember."""
         old_parent.note_absent(old)
         if isinstance(node, FileNode) and node.identity is not None:
             info = ObjectInfo(node.name, node.identity, encode(node.attributes))
-            new_parent.note_present(new, info)
+            parent.note_present(name, info)
         else:
-            new_parent.note_present(new, None)
+            parent.note_present(name, None)
             if isinstance(node, FileNode):
-                self._await_first_commit(new_parent, new, node)
+                self._await_first_commit(parent, name, node)
 
     @staticmethod
     def _await_first_commit(parent: DirectoryNode, name: str, node: FileNode) -> None:
@@ -114,12 +135,8 @@ class Renamer:
         assert bucket is not None
         assert node.identity is not None
         await self._files.release_streams(node)
-        info = await self._copy_verified(bucket, ObjectInfo(node.name, node.identity), name)
-        if decode(info.attributes) is None:
-            # Others wrote it: its time follows from its version, which a copy does not keep.
-            stored = encode(node.attributes)
-            await self._store.set_attributes(bucket, name, stored)
-            info = ObjectInfo(name, info.identity, stored)
+        info = await moves.copy_verified(self._store, bucket, node.name, node.identity, name)
+        info = await self._keep_time(bucket, node.identity, info)
         if node.reader is not None:
             # Before the old name goes: a read in between must not find nothing there.
             node.reader.name, node.reader.identity = name, info.identity
@@ -130,17 +147,18 @@ class Renamer:
             node.kernel_identity = info.identity
         node.changed_at = node.checked_at = trio.current_time()
 
-    async def _copy_verified(self, bucket: BucketName, source: ObjectInfo, name: str) -> ObjectInfo:
-        await self._store.copy(bucket, source.name, name)
-        info = await self._store.head(bucket, name)
-        expected, found = source.identity, info.identity
-        same = found.size == expected.size and found.checksum == expected.checksum
-        if not same:
-            raise IoFailure(
-                f"renaming {source.name} to {name}: the copy is not what was to be renamed; "
-                "nothing was removed"
-            )
-        return info
+    async def _keep_time(
+        self, bucket: BucketName, source: Identity, copy: ObjectInfo
+    ) -> ObjectInfo:
+        """Give the copy of what others wrote the time of its source, which follows from a version.
+
+        AIS: a copy has a version of its own.
+        """
+        if decode(copy.attributes) is not None:
+            return copy
+        stored = encode(self._resolver.shown(bucket, ObjectInfo(copy.name, source)))
+        await self._store.set_attributes(bucket, copy.name, stored)
+        return ObjectInfo(copy.name, copy.identity, stored)
 
     async def _delete(self, bucket: BucketName, name: str) -> None:
         try:
@@ -159,33 +177,68 @@ class Renamer:
 
     # -- directories
 
-    async def _rename_directory(
-        self, node: DirectoryNode, target: Node | None, prefix: str
-    ) -> None:
+    async def _commit_below(self, node: DirectoryNode, target: Node | None, prefix: str) -> None:
+        """Store what is being written below a directory, if the directory may be renamed at all."""
         if prefix.startswith(node.name):
             raise Invalid(f"{node.name} cannot be moved into itself")
         if isinstance(target, FileNode):
             raise NotADirectory(f"{prefix} is a file")
-        bucket = node.bucket
-        assert bucket is not None
         if isinstance(target, DirectoryNode):
             await self.require_empty(target)
         for below in self._resolver.table.below(node):
             if isinstance(below, FileNode) and below.dirty and below.identity is not None:
                 await self._files.commit(below)
-        members = await self._members(bucket, node.name)
 
-        async def copy(member: ObjectInfo) -> None:
-            await self._copy_verified(bucket, member, prefix + member.name[len(node.name) :])
+    async def _copy_directory(self, node: DirectoryNode, target: Node | None, prefix: str) -> Move:
+        """Copy everything below a directory, or nothing: copies go if one cannot be made."""
+        bucket = node.bucket
+        assert bucket is not None
+        if isinstance(target, DirectoryNode):
+            await self.require_empty(target)
+        move = await moves.begin(
+            self._store,
+            self._journal,
+            bucket,
+            (node.name, prefix),
+            lambda info: self._resolver.is_doomed(bucket, info),
+        )
 
-        async def delete(member: ObjectInfo) -> None:
-            await self._delete(bucket, member.name)
+        async def copied(source: Identity, copy: ObjectInfo) -> None:
+            await self._keep_time(bucket, source, copy)
 
-        await _for_each(copy, members)
-        await _for_each(delete, members)
-        self._resolver.emptied[bucket, node.name] = True
+        try:
+            await moves.copy(self._store, self._journal, move, copied)
+            return await self._journal.all_copied(move)
+        except FsError:
+            try:
+                await moves.undo(self._store, self._journal, move)
+            except FsError as error:
+                log.error("the copies in %s cannot be removed yet: %s", prefix, error)  # noqa: TRY400
+                self._settle_in_time(move)
+            raise
+
+    async def _remove_old_names(self, node: DirectoryNode, move: Move) -> None:
+        for below in self._resolver.table.below(node):
+            if isinstance(below, FileNode):
+                await self._files.release_streams(below)
+        try:
+            await moves.finish(self._store, self._journal, move)
+        except FsError as error:
+            self._settle_in_time(move)
+            raise type(error)(
+                f"everything of {move.old} is in {move.new} by now, but not all old names could "
+                f"be removed yet: {error}"
+            ) from error
+
+    def _settle_in_time(self, move: Move) -> None:
+        self._resolver.nursery.start_soon(moves.settle_in_time, self._store, self._journal, move)
+
+    def _switch(self, node: DirectoryNode, target: Node | None, prefix: str) -> None:
+        """Show everything below a directory under its new name."""
+        bucket, old = node.bucket, node.name
+        assert bucket is not None
+        self._resolver.emptied[bucket, old] = True
         self._resolver.emptied.pop((bucket, prefix), None)
-        old = node.name
         for below in self._resolver.table.below(node):
             below.changed_at = trio.current_time()
             if isinstance(below, DirectoryNode):
@@ -212,35 +265,3 @@ class Renamer:
             raise Incomplete(f"{directory.name} may hold objects of targets that left the cluster")
         if directory.pending:
             raise NotEmpty(f"{directory.name} holds files that are being written")
-
-    async def _members(self, bucket: BucketName, prefix: str) -> list[ObjectInfo]:
-        members: list[ObjectInfo] = []
-        token = ""
-        while True:
-            listing = await self._store.list(bucket, prefix, token, MAX_PAGE, recursive=True)
-            if listing.lacking:
-                raise Incomplete(f"{prefix} may hold objects of targets that left the cluster")
-            members += (m for m in listing.objects if not self._resolver.is_doomed(bucket, m))
-            if not listing.token:
-                return members
-            if listing.token <= token:
-                raise IoFailure(f"listing {prefix}: the continuation token does not advance")
-            token = listing.token
-
-
-async def _for_each(
-    work: Callable[[ObjectInfo], Awaitable[None]], members: list[ObjectInfo]
-) -> None:
-    """Do some work on all members, a few at a time; the first failure stops it."""
-    queue = iter(members)
-
-    async def worker() -> None:
-        for member in queue:
-            await work(member)
-
-    try:
-        async with trio.open_nursery() as nursery:
-            for _ in range(min(PARALLEL, len(members))):
-                nursery.start_soon(worker)
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None

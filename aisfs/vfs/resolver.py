@@ -21,6 +21,7 @@ import trio
 
 from aisfs.errors import FsError, IoFailure, NotFound, Unreachable
 from aisfs.vfs.attributes import foreign_mtime_ns
+from aisfs.vfs.changes import Changes
 from aisfs.vfs.directory import Cursor, DirectoryStream, Entry, prove_directories
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, InodeTable, Node
 from aisfs.vfs.listings import CorrectedStream, DirectoryLook, Remembered
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aisfs.store.interface import BucketInfo, BucketName, ObjectInfo, ObjectStore
-    from aisfs.vfs.attributes import Presentation
+    from aisfs.vfs.attributes import Attributes, Presentation
     from aisfs.vfs.directory import EntrySource
     from aisfs.vfs.walks import Part
 
@@ -72,6 +73,7 @@ class Resolver:
 
     Attributes:
         doomed: objects that were unlinked while open: gone for this mount, deleted at last close.
+        changes: what stores or removes objects, and directories that stand still meanwhile.
         emptied: directories that this mount emptied; real clusters go on listing them.
         invalidate: makes the kernel forget what it was told of a name in a directory.
     """
@@ -94,6 +96,7 @@ class Resolver:
         self.walks = Walks(store, nursery, lifetimes.listing)
         self._looks: dict[Place, DirectoryLook] = {}
         self.doomed: dict[Place, FileNode] = {}
+        self.changes = Changes()
         self.invalidate: Callable[[int, str], None] = lambda parent, name: None  # noqa: ARG005
         self.emptied: cachetools.LRUCache[Place, bool] = cachetools.LRUCache(10_000)
 
@@ -429,8 +432,7 @@ class Resolver:
         ):
             return node
         identity = info.identity
-        mtime_ns = foreign_mtime_ns(self._created_ns(bucket), identity.version, identity.checksum)
-        shown = self.presentation.of_object(info.attributes, identity.size, mtime_ns)
+        shown = self.shown(bucket, info)
         if node is not None and node.attributes.kind is not shown.kind:
             self.table.detach_location(node)  # an inode number never changes its type
             node = None
@@ -449,6 +451,12 @@ class Resolver:
         node.asked_at = started
         node.checked_at = max(node.checked_at, arrived)
         return node
+
+    def shown(self, bucket: BucketName | None, info: ObjectInfo) -> Attributes:
+        """Return what stat(2) shows of an object."""
+        identity = info.identity
+        mtime_ns = foreign_mtime_ns(self._created_ns(bucket), identity.version, identity.checksum)
+        return self.presentation.of_object(info.attributes, identity.size, mtime_ns)
 
     @staticmethod
     def retire_reader(node: FileNode) -> None:

@@ -7,15 +7,17 @@ import os
 import random
 import subprocess
 import tarfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from aisfs_sdk import Client
 from aisfs_sdk.eras import Feature
+from tests.support.memory import pss
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.mount import Mount
 
 pytestmark = pytest.mark.fuse
@@ -177,11 +179,3 @@ def test_a_big_file_survives_a_remount_in_bounded_memory(mount: Mount) -> None:
             peak = max(peak, pss(mount.daemon_pid))
     assert found.hexdigest() == digest.hexdigest()
     assert peak < 400 << 20
-
-
-def pss(pid: int) -> int:
-    """Return a process's proportional set size in bytes."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) << 10
-    raise AssertionError("no Pss in smaps_rollup")

@@ -1,0 +1,226 @@
+"""Renames of directories, written down step by step, so that a crash undoes or finishes them (C32).
+
+Serves `rename` and `daemon`. Plain functions over a store and a journal: at a start there are no
+nodes yet. The directory's members are the objects below its prefix but for its own marker, which
+goes last: where an empty directory is replaced, its marker must outlive a rename that is undone.
+
+    begin ─▶ copy ─▶ all_copied ─▶ finish ─▶ (no row)
+      └───────┴──── failed, or crashed ─▶ undo ─▶ (no row)
+
+Nothing is deleted but an object with the recorded content, and while the name on the other side is
+there: whoever tidied one of two trees up after a crash keeps the other.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from aisfs.errors import FsError, Incomplete, IoFailure, NotFound
+from aisfs.staging.journal import Phase
+from aisfs.store.interface import MAX_PAGE, Identity, ObjectInfo
+from aisfs.vfs.paths import MARKER
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from aisfs.staging.journal import Journal, Move
+    from aisfs.store.interface import BucketName, ObjectStore
+
+log = logging.getLogger(__name__)
+
+Member = tuple[str, Identity]
+
+PARALLEL = 8
+"""Members that are copied or deleted at a time."""
+
+PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+"""Between attempts to undo or finish what the cluster did not let us."""
+
+
+async def begin(
+    store: ObjectStore,
+    journal: Journal,
+    bucket: BucketName,
+    names: tuple[str, str],
+    spared: Callable[[ObjectInfo], bool],
+) -> Move:
+    """Write down a rename from the first name to the second; nothing is changed yet.
+
+    Its members are all objects but those that are `spared`.
+
+    Raises:
+        Incomplete: targets that left the cluster may hold members.
+    """
+    old, new = names
+    move = await journal.begin_move(bucket, old, new)
+    try:
+        token = ""
+        while True:
+            listing = await store.list(bucket, old, token, MAX_PAGE, recursive=True)
+            if listing.lacking:
+                raise Incomplete(f"{old} may hold objects of targets that left the cluster")
+            found = (m for m in listing.objects if m.name != old + MARKER and not spared(m))
+            await journal.add_members(move.number, ((m.name, m.identity) for m in found))
+            if not listing.token:
+                return move
+            if listing.token <= token:
+                raise IoFailure(f"listing {old}: the continuation token does not advance")
+            token = listing.token
+    except FsError:
+        await journal.end_move(move.number)
+        raise
+
+
+async def copy(
+    store: ObjectStore,
+    journal: Journal,
+    move: Move,
+    copied: Callable[[Identity, ObjectInfo], Awaitable[None]],
+) -> None:
+    """Copy and verify all members; call `copied` with what each was and what its copy is."""
+
+    async def work(member: Member) -> None:
+        name, identity = member
+        await copied(identity, await copy_verified(store, move.bucket, name, identity, there(name)))
+
+    def there(name: str) -> str:
+        return move.new + name[len(move.old) :]
+
+    await _for_each(journal, move, work)
+
+
+async def copy_verified(
+    store: ObjectStore, bucket: BucketName, source: str, identity: Identity, name: str
+) -> ObjectInfo:
+    """Copy an object on the cluster and return the copy, which is as it should be.
+
+    Raises:
+        IoFailure: it is not: the source changed meanwhile, or the copy went wrong.
+    """
+    await store.copy(bucket, source, name)
+    info = await store.head(bucket, name)
+    if (info.identity.size, info.identity.checksum) != (identity.size, identity.checksum):
+        raise IoFailure(
+            f"renaming {source} to {name}: the copy is not what was to be renamed; "
+            "nothing was removed"
+        )
+    return info
+
+
+async def undo(store: ObjectStore, journal: Journal, move: Move) -> None:
+    """Delete the copies of a rename that failed before all of them were made."""
+
+    async def work(member: Member) -> None:
+        name, identity = member
+        copied = move.new + name[len(move.old) :]
+        await _delete_twin(store, move.bucket, copied, identity, beside=name)
+
+    await _for_each(journal, move, work)
+    await journal.end_move(move.number)
+
+
+async def finish(store: ObjectStore, journal: Journal, move: Move) -> None:
+    """Delete the old names of a rename whose members all have their copies."""
+
+    async def work(member: Member) -> None:
+        name, identity = member
+        copied = move.new + name[len(move.old) :]
+        await _delete_twin(store, move.bucket, name, identity, beside=copied)
+
+    await _for_each(journal, move, work)
+    await _move_marker(store, move)
+    await journal.end_move(move.number)
+
+
+async def _move_marker(store: ObjectStore, move: Move) -> None:
+    old, new = move.old + MARKER, move.new + MARKER
+    try:
+        found = await store.head(move.bucket, old)
+        await copy_verified(store, move.bucket, old, found.identity, new)
+        await store.delete(move.bucket, old)
+    except NotFound:
+        return  # an implicit directory, or done before a crash
+
+
+async def _delete_twin(
+    store: ObjectStore, bucket: BucketName, name: str, identity: Identity, *, beside: str
+) -> None:
+    """Delete an object that still has a content, while there is one of another name, too."""
+    try:
+        found = (await store.head(bucket, name)).identity
+    except NotFound:
+        return
+    if not found.same_content(identity):
+        log.warning("%s changed while its directory was renamed: kept", name)
+        return
+    try:
+        await store.head(bucket, beside)
+    except NotFound:
+        log.warning("%s is gone since its directory was renamed: %s is kept", beside, name)
+        return
+    try:
+        await store.delete(bucket, name)
+    except NotFound:
+        return  # somebody else was quicker: it is gone, as it should be
+
+
+async def resume(store: ObjectStore, journal: Journal) -> list[Move]:
+    """Undo or finish what an earlier mount left, and return what the cluster did not let us."""
+    left = []
+    for move in await journal.moves():
+        try:
+            await _settle(store, journal, move)
+        except FsError as error:
+            log.error("%s: %s; this is tried again", _told(move), error)  # noqa: TRY400
+            left.append(move)
+        else:
+            log.warning("%s", _told(move))
+    return left
+
+
+async def settle_in_time(store: ObjectStore, journal: Journal, move: Move) -> None:
+    """Undo or finish a rename as soon as the cluster lets us."""
+    pause_s = PAUSE_S
+    while True:
+        await trio.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        try:
+            await _settle(store, journal, move)
+        except FsError as error:
+            log.warning("%s: %s; the next attempt is in %g s", _told(move), error, pause_s)
+        else:
+            log.warning("%s", _told(move))
+            return
+
+
+async def _settle(store: ObjectStore, journal: Journal, move: Move) -> None:
+    await (finish if move.phase is Phase.DELETING else undo)(store, journal, move)
+
+
+def _told(move: Move) -> str:
+    done = "finishing" if move.phase is Phase.DELETING else "undoing"
+    return f"{done} the interrupted rename of {move.bucket.name}/{move.old} to {move.new}"
+
+
+async def _for_each(
+    journal: Journal, move: Move, work: Callable[[Member], Awaitable[None]]
+) -> None:
+    """Do some work on all members, a few at a time; the first failure stops it."""
+    after = ""
+    while members := await journal.members(move.number, after):
+        after = members[-1][0]
+        queue = iter(members)
+
+        async def worker(queue: Iterator[Member] = queue) -> None:
+            for member in queue:
+                await work(member)
+
+        try:
+            async with trio.open_nursery() as nursery:
+                for _ in range(min(PARALLEL, len(members))):
+                    nursery.start_soon(worker)
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from aisfs.errors import FsError, Incomplete
+from aisfs.staging.journal import Journal
+from aisfs.store.interface import Listing
+from aisfs.vfs import moves
+from aisfs.vfs.paths import MARKER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from aisfs.config import BucketName
+    from aisfs.staging.journal import Move
+    from aisfs.store.aistore import AISStore
+    from aisfs.store.interface import Identity, ObjectInfo
+    from aisfs_sdk import Bucket
+    from tests.support.store import StoreProcess
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    made = Journal(tmp_path / "journal")
+    yield made
+    made.close()
+
+
+def contents(other: Bucket) -> dict[str, bytes]:
+    return {e.name: other.object(e.name).get().read_all() for e in other.list_all_objects()}
+
+
+def tree(prefix: str) -> dict[str, bytes]:
+    return {
+        f"{prefix}{MARKER}": b"",
+        f"{prefix}a": b"A",
+        f"{prefix}s/b": b"B",
+        f"{prefix}s/{MARKER}": b"",
+    }
+
+
+@pytest.fixture
+def filled(other: Bucket) -> Bucket:
+    for name, body in tree("old/").items():
+        other.object(name).put_content(body)
+    return other
+
+
+async def keep(source: Identity, copy: ObjectInfo) -> None:
+    """Leave a copy as it is."""
+
+
+async def begun(store: AISStore, journal: Journal, bucket: BucketName) -> Move:
+    return await moves.begin(store, journal, bucket, ("old/", "new/"), lambda info: False)
+
+
+async def test_step_by_step(
+    aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket
+) -> None:
+    move = await begun(aistore, journal, bucket)
+    assert contents(filled) == tree("old/")
+    await moves.copy(aistore, journal, move, keep)
+    copies = {name: body for name, body in tree("new/").items() if name != f"new/{MARKER}"}
+    assert contents(filled) == tree("old/") | copies
+    move = await journal.all_copied(move)
+    await moves.finish(aistore, journal, move)
+    assert contents(filled) == tree("new/")
+    assert await journal.moves() == []
+
+
+async def test_a_crash_before_all_were_copied_is_undone(
+    cluster: StoreProcess, aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket
+) -> None:
+    move = await begun(aistore, journal, bucket)
+    cluster.faults([{"action": "error", "method": "PUT", "path": "/old/s/b$"}])
+    with pytest.raises(FsError):
+        await moves.copy(aistore, journal, move, keep)
+    cluster.clear_faults()
+    assert "new/a" in contents(filled)
+    assert await moves.resume(aistore, journal) == []
+    assert contents(filled) == tree("old/")
+    assert await journal.moves() == []
+
+
+async def test_a_crash_after_all_were_copied_is_finished(
+    cluster: StoreProcess, aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket
+) -> None:
+    move = await begun(aistore, journal, bucket)
+    await moves.copy(aistore, journal, move, keep)
+    move = await journal.all_copied(move)
+    cluster.faults([{"action": "error", "method": "DELETE", "path": "/old/s/b$"}])
+    with pytest.raises(FsError):
+        await moves.finish(aistore, journal, move)
+    assert await moves.resume(aistore, journal) == [move]
+    cluster.clear_faults()
+    assert await moves.resume(aistore, journal) == []
+    assert contents(filled) == tree("new/")
+    assert await journal.moves() == []
+
+
+async def test_undoing_leaves_an_empty_directory_that_was_there(
+    aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket
+) -> None:
+    filled.object(f"new/{MARKER}").put_content(b"")
+    move = await begun(aistore, journal, bucket)
+    await moves.copy(aistore, journal, move, keep)
+    await moves.undo(aistore, journal, move)
+    assert contents(filled) == tree("old/") | {f"new/{MARKER}": b""}
+
+
+async def test_what_others_changed_meanwhile_stays(
+    aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket
+) -> None:
+    move = await begun(aistore, journal, bucket)
+    await moves.copy(aistore, journal, move, keep)
+    filled.object("new/a").put_content(b"of others")
+    await moves.undo(aistore, journal, move)
+    assert contents(filled) == tree("old/") | {"new/a": b"of others"}
+
+
+async def test_what_others_changed_below_the_old_name_stays(
+    aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket
+) -> None:
+    move = await begun(aistore, journal, bucket)
+    await moves.copy(aistore, journal, move, keep)
+    filled.object("old/a").put_content(b"of others")
+    await moves.finish(aistore, journal, await journal.all_copied(move))
+    assert contents(filled) == tree("new/") | {"old/a": b"of others"}
+
+
+@pytest.mark.parametrize("kept", ["old/", "new/"])
+@pytest.mark.parametrize("complete", [False, True])
+async def test_the_last_copy_is_never_deleted(
+    aistore: AISStore,
+    journal: Journal,
+    bucket: BucketName,
+    filled: Bucket,
+    kept: str,
+    complete: bool,
+) -> None:
+    """Somebody tidied one of the two trees up before the mount came back."""
+    move = await begun(aistore, journal, bucket)
+    await moves.copy(aistore, journal, move, keep)
+    if complete:
+        await journal.all_copied(move)
+    for name in contents(filled):
+        if not name.startswith(kept):
+            filled.object(name).delete()
+    assert await moves.resume(aistore, journal) == []
+    found = contents(filled)
+    assert {body for name, body in found.items() if not name.endswith(MARKER)} == {b"A", b"B"}
+
+
+async def test_more_members_than_one_page_of_the_journal(
+    cluster: StoreProcess, aistore: AISStore, journal: Journal, bucket: BucketName, other: Bucket
+) -> None:
+    for number in range(1100):
+        await aistore.put_bytes(bucket, f"old/{number}", b"%d" % number, "")
+    move = await begun(aistore, journal, bucket)
+    await moves.copy(aistore, journal, move, keep)
+    await moves.finish(aistore, journal, await journal.all_copied(move))
+    names = {entry.name for entry in other.list_all_objects()}
+    assert names == {f"new/{number}" for number in range(1100)}
+
+
+class Lacking:
+    """A store some of whose targets left without notice."""
+
+    async def list(self, *arguments: object, recursive: bool) -> Listing:
+        return Listing([], [], "", lacking=True)
+
+
+async def test_nothing_is_begun_while_targets_are_missing(
+    journal: Journal, bucket: BucketName
+) -> None:
+    with pytest.raises(Incomplete):
+        await moves.begin(Lacking(), journal, bucket, ("old/", "new/"), lambda info: False)  # type: ignore[arg-type]
+    assert await journal.moves() == []
+
+
+async def test_a_rename_is_settled_as_soon_as_the_cluster_answers(
+    cluster: StoreProcess, aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket
+) -> None:
+    move = await begun(aistore, journal, bucket)
+    await moves.copy(aistore, journal, move, keep)
+    move = await journal.all_copied(move)
+    cluster.faults([{"action": "error", "method": "DELETE", "path": "/old/s/b$", "times": 1}])
+    with trio.fail_after(60):
+        await moves.settle_in_time(aistore, journal, move)
+    assert contents(filled) == tree("new/")
+    assert await journal.moves() == []
