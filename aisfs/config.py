@@ -257,6 +257,8 @@ class MountConfig:
     nonempty: bool = False
     persist_owner: bool = False
     bucket_ops: bool = False
+    no_delete: bool = False
+    no_overwrite: bool = False
     attribute_ttl_s: float = 1.0
     negative_ttl_s: float = 1.0
     listing_ttl_s: float = 1.0

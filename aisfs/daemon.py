@@ -36,6 +36,7 @@ from aisfs.store.aistore import connect
 from aisfs.vfs import moves
 from aisfs.vfs.attributes import Presentation
 from aisfs.vfs.filesystem import Filesystem
+from aisfs.vfs.guards import Guards
 from aisfs.vfs.handles import Workshop
 from aisfs.vfs.inodes import ROOT, DirectoryNode, InodeTable
 from aisfs.vfs.resolver import Lifetimes, Resolver
@@ -181,7 +182,9 @@ async def _build(
         room, fetch_ahead, Uploader(store, state), state, quota, config.readahead.window
     )
     rules = await store.name_rules()
-    return filesystem(resolver, workshop, rules, bucket_ops=config.mount.bucket_ops)
+    mount = config.mount
+    guards = Guards(mount.bucket_ops, mount.no_delete, mount.no_overwrite)
+    return filesystem(resolver, workshop, rules, guards)
 
 
 def _presentation(mount: MountConfig) -> Presentation:

@@ -218,6 +218,16 @@ SETTINGS = (
         "let mkdir and rmdir create and destroy buckets",
     ),
     Setting(
+        "mount", "no_delete", Kind.SWITCH, "no-delete", "refuse to remove or replace what is there"
+    ),
+    Setting(
+        "mount",
+        "no_overwrite",
+        Kind.SWITCH,
+        "no-overwrite",
+        "refuse to write to or replace what is stored; new files can be made",
+    ),
+    Setting(
         "mount",
         "attribute_ttl_s",
         Kind.DURATION,

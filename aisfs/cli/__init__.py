@@ -21,6 +21,7 @@ _COMMANDS = {
     "umount": "Unmount, and wait until everything is stored.",
     "warm": "Fill the cache with files before they are read.",
     "status": "List the mounts of this machine.",
+    "purge-markers": "Remove from a bucket what keeps its empty directories.",
     "demo": "Mount sample data from a store of its own and show it.",
     "serve": "Run the embedded store alone.",
 }
@@ -50,7 +51,8 @@ class _LateGroup(click.Group):
     ) -> click.Command | None:
         if cmd_name not in _COMMANDS and cmd_name not in _HIDDEN:
             return None
-        command = getattr(importlib.import_module(f"aisfs.cli.{cmd_name}"), cmd_name)
+        module = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f"aisfs.cli.{module}"), module)
         assert isinstance(command, click.Command)
         return command
 

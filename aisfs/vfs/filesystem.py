@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from aisfs.store.interface import Capacity, NameRules
     from aisfs.vfs.directory import Entry
+    from aisfs.vfs.guards import Guards
     from aisfs.vfs.handles import Workshop
     from aisfs.vfs.resolver import Resolver
 
@@ -84,16 +85,16 @@ class Filesystem:
     leaves_out = False
 
     def __init__(
-        self, resolver: Resolver, workshop: Workshop, rules: NameRules, *, bucket_ops: bool
+        self, resolver: Resolver, workshop: Workshop, rules: NameRules, guards: Guards
     ) -> None:
         self._resolver = resolver
         self._table = resolver.table
         self._store = resolver.store
         self._rules = rules
-        self._bucket_ops = bucket_ops
+        self._guards = guards
         self.handles = HandleTable()
         self.files = OpenFiles(resolver, workshop)
-        self._renamer = Renamer(resolver, self.files, rules, workshop.state.journal)
+        self._renamer = Renamer(resolver, self.files, rules, guards, workshop.state.journal)
         self._workshop = workshop
         orders = self.files.scans.orders
         warming = Warming(resolver, workshop.fetch_ahead)
@@ -296,6 +297,7 @@ class Filesystem:
     async def rmdir(self, parent: int, name: bytes) -> None:
         """Remove an empty directory. Kernel: FUSE_RMDIR. C27."""
         directory, basename = self._changeable(parent, name)
+        self._guards.check_removal(directory.name + basename)
         node = await self._resolver.child(directory, basename)
         if not isinstance(node, DirectoryNode):
             raise NotADirectory(f"{node.name} is a file")
@@ -335,7 +337,7 @@ class Filesystem:
     # -- buckets as directories
 
     async def _make_bucket(self, name: str) -> Node:
-        if not self._bucket_ops:
+        if not self._guards.bucket_ops:
             raise NotPermitted(
                 "buckets are made with the cluster's tools, or mount with bucket-ops"
             )
@@ -349,7 +351,7 @@ class Filesystem:
 
     async def _destroy_bucket(self, node: DirectoryNode) -> None:
         bucket = node.bucket
-        if not self._bucket_ops or bucket is None or bucket.provider != "ais" or bucket.uuid:
+        if not self._guards.bucket_ops or bucket is None or bucket.provider != "ais" or bucket.uuid:
             raise NotPermitted("buckets are not removed through the mount")
         await self._renamer.require_empty(node)
         await self._store.destroy_bucket(bucket)
@@ -453,6 +455,7 @@ class Filesystem:
     async def unlink(self, parent: int, name: bytes) -> None:
         """Remove a file's name; open descriptors go on (C19). Kernel: FUSE_UNLINK."""
         directory, basename = self._changeable(parent, name)
+        self._guards.check_removal(directory.name + basename)
         async with self._resolver.changes.of(directory):
             node = await self._resolver.child(directory, basename)
             if not isinstance(node, FileNode):
@@ -505,6 +508,8 @@ class Filesystem:
         return fh, keep
 
     async def _open(self, node: FileNode, flags: int) -> Fh:
+        if flags & (os.O_ACCMODE | os.O_TRUNC):
+            self._guards.check_writing(node)
         handle = await self.files.open(node, flags)
         node.kernel_identity = node.identity
         return self.handles.add(handle)
@@ -561,6 +566,8 @@ class Filesystem:
                 raise NotPermitted(f"{node.name} keeps its owner and permissions")
             return node  # the size is always 0, and times mean nothing
         if change.size is not None:
+            if fh is None:
+                self._guards.check_writing(node)
             await self.files.truncate(self._file(ino), change.size, store=fh is None)
         fields = {
             name: value

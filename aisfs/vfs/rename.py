@@ -34,6 +34,7 @@ from aisfs.vfs.paths import check_new
 if TYPE_CHECKING:
     from aisfs.staging.journal import Journal, Move
     from aisfs.store.interface import BucketName, Identity, NameRules
+    from aisfs.vfs.guards import Guards
     from aisfs.vfs.handles import OpenFiles
     from aisfs.vfs.inodes import Node
     from aisfs.vfs.resolver import Resolver
@@ -48,12 +49,18 @@ class Renamer:
     """Renames files and directories within one bucket."""
 
     def __init__(
-        self, resolver: Resolver, files: OpenFiles, rules: NameRules, journal: Journal
+        self,
+        resolver: Resolver,
+        files: OpenFiles,
+        rules: NameRules,
+        guards: Guards,
+        journal: Journal,
     ) -> None:
         self._resolver = resolver
         self._store = resolver.store
         self._files = files
         self._rules = rules
+        self._guards = guards
         self._journal = journal
 
     async def rename(
@@ -76,6 +83,7 @@ class Renamer:
             return
         if target is not None and flags & RENAME_NOREPLACE:
             raise Exists(f"{new_parent.name}{new} exists")
+        self._guards.check_replacement(target, new_parent.name + new)
         await self._files.free_name(new_parent.bucket, new_parent.name + new)
         if isinstance(node, FileNode):
             await self._rename_file(node, target, new_parent.name + new)

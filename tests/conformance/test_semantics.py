@@ -23,7 +23,7 @@ import pytest
 
 from aisfs_sdk import Client
 from tests.support.disk import taken
-from tests.support.mount import Mount
+from tests.support.mount import Mount, run_aisfs
 
 if TYPE_CHECKING:
     from aisfs_sdk import Bucket
@@ -699,11 +699,73 @@ def test_c36_a_read_only_mount_is_erofs(endpoint: str, bucket: Bucket) -> None:
             (mount.path / "f").unlink()
 
 
+def test_c36_without_deletion_names_stay(endpoint: str, bucket: Bucket) -> None:
+    bucket.object("d/f").put_content(b"stored")
+    with Mount(endpoint, f"ais://{bucket.name}", options=["no-delete"]) as mount:
+        (mount.path / "empty").mkdir()
+        (mount.path / "new").write_text("new")
+        for refused in (
+            (mount.path / "d/f").unlink,
+            (mount.path / "empty").rmdir,
+            lambda: (mount.path / "new").rename(mount.path / "d/f"),
+            lambda: (mount.path / "d").rename(mount.path / "empty"),
+        ):
+            with pytest.raises(OSError, match=raises(errno.EPERM)):
+                refused()
+        assert "d/f is not removed: this mount has no-delete" in mount.log
+        (mount.path / "new").write_text("newer")
+        (mount.path / "new").rename(mount.path / "d/other")
+    assert names(bucket) == {"d/f", "d/other", "empty/.aisfs-dir"}
+    assert content(bucket, "d/other") == b"newer"
+
+
+def test_c36_without_overwriting_what_is_stored_keeps_its_content(
+    endpoint: str, bucket: Bucket
+) -> None:
+    bucket.object("f").put_content(b"stored")
+    with Mount(endpoint, f"ais://{bucket.name}", options=["no-overwrite"]) as mount:
+        file = mount.path / "f"
+        with (mount.path / "new").open("wb", buffering=0) as new:
+            new.write(b"first, ")
+            os.fsync(new.fileno())
+            new.write(b"second")
+            new.truncate(12)
+        for refused in (
+            lambda: file.write_text("other"),
+            lambda: file.open("ab"),
+            lambda: file.open("r+b"),
+            lambda: os.open(file, os.O_RDONLY | os.O_TRUNC),
+            lambda: os.truncate(file, 3),
+            lambda: (mount.path / "new").write_text("again"),
+            lambda: (mount.path / "new").rename(file),
+        ):
+            with pytest.raises(OSError, match=raises(errno.EPERM)):
+                refused()
+        assert "f keeps its content: this mount has no-overwrite" in mount.log
+        file.chmod(0o600)
+        (mount.path / "new").rename(mount.path / "renamed")
+        (mount.path / "gone").touch()
+        (mount.path / "gone").unlink()
+    assert names(bucket) == {"f", "renamed"}
+    assert content(bucket, "f") == b"stored"
+    assert content(bucket, "renamed") == b"first, secon"
+
+
 def test_c39_objects_stay_plain(mount: Mount, bucket: Bucket) -> None:
     (mount.path / "d").mkdir()
     (mount.path / "d/f").write_bytes(b"plain bytes")
     assert content(bucket, "d/f") == b"plain bytes"
     assert names(bucket) == {"d/f", "d/.aisfs-dir"}
+
+
+def test_c39_one_command_removes_the_markers(mount: Mount, bucket: Bucket) -> None:
+    (mount.path / "d/empty").mkdir(parents=True)
+    (mount.path / "d/f").write_bytes(b"x")
+    mount.unmount()
+    ended = run_aisfs("purge-markers", bucket.name, "--endpoint", mount.endpoint)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "d/.aisfs-dir\nd/empty/.aisfs-dir\n"
+    assert names(bucket) == {"d/f"}
 
 
 def test_all_buckets_and_prefixes(endpoint: str, bucket: Bucket) -> None:

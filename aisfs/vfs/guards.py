@@ -1,0 +1,46 @@
+"""What a mount does not let applications do, whoever asks (C36).
+
+Serves `filesystem` and `rename`. A read-only mount is the kernel's affair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aisfs.errors import NotPermitted
+from aisfs.vfs.inodes import FileNode
+
+if TYPE_CHECKING:
+    from aisfs.vfs.inodes import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """The switches of one mount.
+
+    Attributes:
+        bucket_ops: whether buckets may be made and removed.
+        no_delete: names stay.
+        no_overwrite: what is stored keeps its content and its name; new files can be made.
+    """
+
+    bucket_ops: bool = False
+    no_delete: bool = False
+    no_overwrite: bool = False
+
+    def check_removal(self, name: str) -> None:
+        """Refuse unlink(2) and rmdir(2) on a mount that deletes nothing."""
+        if self.no_delete:
+            raise NotPermitted(f"{name} is not removed: this mount has no-delete")
+
+    def check_replacement(self, target: Node | None, name: str) -> None:
+        """Refuse a rename(2) over something."""
+        if target is not None and (self.no_delete or self.no_overwrite):
+            switch = "no-delete" if self.no_delete else "no-overwrite"
+            raise NotPermitted(f"{name} is not replaced: this mount has {switch}")
+
+    def check_writing(self, node: Node) -> None:
+        """Refuse to change the content of a file that the cluster has."""
+        if self.no_overwrite and isinstance(node, FileNode) and node.identity is not None:
+            raise NotPermitted(f"{node.name} keeps its content: this mount has no-overwrite")
