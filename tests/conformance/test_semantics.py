@@ -23,6 +23,7 @@ import pytest
 
 from aisfs_sdk import Client
 from tests.support.disk import taken
+from tests.support.memory import pss
 from tests.support.mount import Mount, run_aisfs
 
 if TYPE_CHECKING:
@@ -153,6 +154,27 @@ def test_c06_a_lost_update_is_refused_and_our_bytes_are_kept(mount: Mount, bucke
     assert (mount.path / "f").read_bytes() == b"theirs, meanwhile"
 
 
+def test_c07_open_waits_for_a_commit_under_way(store: StoreProcess) -> None:
+    """Who opens a file that is being stored finds it stored, and changes that content."""
+    bucket = Client(store.endpoint).bucket("b").create()
+    with Mount(store.endpoint, "ais://b") as mount, ThreadPoolExecutor(1) as pool:
+        path = mount.path / "f"
+        fd = os.open(path, os.O_CREAT | os.O_WRONLY)
+        os.write(fd, b"the first content")
+        store.faults([{"method": "PUT", "role": "target", "action": "delay", "seconds": 3}])
+        closing = pool.submit(os.close, fd)
+        while not store.struck():
+            time.sleep(0.05)
+        again = os.open(path, os.O_RDWR)
+        assert content(bucket, "f") == b"the first content"
+        store.clear_faults()
+        assert os.pread(again, 100, 0) == b"the first content"
+        os.pwrite(again, b"AND", 0)
+        os.close(again)
+        closing.result()
+        assert content(bucket, "f") == b"AND first content"
+
+
 def test_c08_fsync_means_that_the_cluster_has_it(mount: Mount, bucket: Bucket) -> None:
     fd = os.open(mount.path / "f", os.O_CREAT | os.O_WRONLY)
     os.write(fd, b"first")
@@ -167,6 +189,22 @@ def test_c08_fsync_means_that_the_cluster_has_it(mount: Mount, bucket: Bucket) -
 def test_c09_close_stores(mount: Mount, bucket: Bucket) -> None:
     (mount.path / "f").write_bytes(b"x")
     assert content(bucket, "f") == b"x"
+
+
+def test_c10_what_could_not_be_stored_is_told_kept_and_tried_again(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    with Mount(store.endpoint, "ais://b") as mount:
+        fd = os.open(mount.path / "f", os.O_CREAT | os.O_RDWR)
+        os.write(fd, b"precious")
+        store.faults([{"method": "PUT", "role": "target", "action": "error", "status": 500}])
+        for _ in range(2):
+            with pytest.raises(OSError, match=raises(errno.EIO)):
+                os.fsync(fd)
+        assert os.pread(fd, 100, 0) == b"precious"
+        store.clear_faults()
+        os.fsync(fd)
+        assert content(bucket, "f") == b"precious"
+        os.close(fd)
 
 
 def test_c11_a_second_process_on_the_state_is_refused(mount: Mount, tmp_path: Path) -> None:
@@ -242,6 +280,36 @@ def test_c13_a_put_that_arrives_damaged_is_refused(mount: Mount, bucket: Bucket)
     (mount.path / "f").write_bytes(body)
     props = bucket.object("f").props
     assert props.checksum_value == xxhash.xxh64(body).hexdigest()
+
+
+@pytest.mark.parametrize("action", ["delay", "stall"])
+def test_c14_a_silent_cluster_is_an_errno(store: StoreProcess, action: str) -> None:
+    """Whether it does not begin to answer or stops in the middle; and the mount recovers."""
+    bucket = Client(store.endpoint).bucket("b").create()
+    body = os.urandom(3 << 20)
+    bucket.object("f").put_content(body)
+    limits = ["timeout=1s", "idle-timeout=1s"]
+    with Mount(store.endpoint, "ais://b", options=limits) as mount:
+        silent = {"method": "GET", "path": "^/v1/objects/", "action": action, "seconds": 100}
+        store.faults([{**silent, "after_bytes": 5000}])
+        with pytest.raises(OSError) as failed:  # noqa: PT011 - two are right
+            (mount.path / "f").read_bytes()
+        assert failed.value.errno in {errno.ETIMEDOUT, errno.EIO}
+        store.faults([{"method": method, "action": "delay", "seconds": 100} for method in METHODS])
+        for refused in (
+            (mount.path / "unknown").stat,
+            lambda: (mount.path / "new").write_bytes(b"x"),
+            (mount.path / "d").mkdir,
+            lambda: (mount.path / "f").rename(mount.path / "g"),
+        ):
+            with pytest.raises(OSError) as failed:  # noqa: PT011 - two are right
+                refused()
+            assert failed.value.errno in {errno.ETIMEDOUT, errno.EIO}
+        store.clear_faults()
+        assert (mount.path / "f").read_bytes() == body
+
+
+METHODS = ("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE")
 
 
 def test_c17_sparse_files_truncation_and_shared_mappings(mount: Mount, bucket: Bucket) -> None:
@@ -429,6 +497,30 @@ def test_c23_configured_owner_and_modes(endpoint: str, bucket: Bucket) -> None:
     assert stat.filemode(directory.st_mode) == "drwxrwxr-x"
 
 
+def test_c24_modes_times_and_owners_persist(endpoint: str, bucket: Bucket) -> None:
+    uid, gid = (1234, 4321) if os.getuid() == 0 else (os.getuid(), os.getgid())
+    with Mount(endpoint, f"ais://{bucket.name}", options=["persist-owner"]) as mount:
+        (mount.path / "f").write_text("x")
+        (mount.path / "d").mkdir()
+        (mount.path / "l").symlink_to("f")
+        for name in ("f", "d", "l"):
+            path = mount.path / name
+            os.chown(path, uid, gid, follow_symlinks=False)
+            os.utime(path, ns=(0, 1_300_000_000_000_000_007), follow_symlinks=False)
+        (mount.path / "f").chmod(0o4751)
+        (mount.path / "d").chmod(0o1730)
+        mount.remount()
+        for name, mode in (("f", "-rwsr-x--x"), ("d", "drwx-wx--T"), ("l", "lrwxrwxrwx")):
+            found = (mount.path / name).lstat()
+            assert (found.st_uid, found.st_gid) == (uid, gid)
+            assert found.st_mtime_ns == 1_300_000_000_000_000_007
+            assert stat.filemode(found.st_mode) == mode
+    with Mount(endpoint, f"ais://{bucket.name}") as mount:
+        for name in ("f", "d", "l"):
+            found = (mount.path / name).lstat()
+            assert (found.st_uid, found.st_gid) == (os.getuid(), os.getgid())
+
+
 def test_c25_statfs_shows_the_cluster(mount: Mount) -> None:
     room = os.statvfs(mount.path)
     assert room.f_blocks * room.f_frsize > 1 << 30
@@ -542,6 +634,39 @@ def test_c29_rewinding_and_seeking(mount: Mount) -> None:
     libc.closedir(directory)
 
 
+def test_c30_a_lookup_costs_a_head_and_a_list_and_nothing_again(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    bucket.object("d/f").put_content(b"x")
+    bucket.object("d/e/f").put_content(b"x")
+    options = [f"{name}-ttl=1m" for name in ("attribute", "negative", "listing")]
+
+    def asked() -> list[str]:
+        """Return what was asked for; a target that has nothing is no answer without a gateway's."""
+        questions = {
+            (r["method"], r["path"])
+            for r in store.requests()
+            if r["path"].startswith(("/v1/buckets/", "/v1/objects/"))
+        }
+        store.clear_requests()
+        return sorted(method for method, _ in questions)
+
+    with Mount(store.endpoint, "ais://b", options=options) as mount:
+        (mount.path / "d").stat()
+        for name in ("f", "absent", "e"):
+            asked()
+            for again in range(2):
+                with contextlib.suppress(FileNotFoundError):
+                    (mount.path / "d" / name).stat()
+                assert asked() in ([[]] if again else [["GET", "HEAD"], ["GET"], ["HEAD"]])
+        mount.remount()
+        assert sorted(path.name for path in (mount.path / "d").iterdir()) == ["e", "f"]
+        asked()
+        assert (mount.path / "d/f").stat().st_size == 1
+        assert (mount.path / "d/e").is_dir()
+        assert not (mount.path / "d/absent").exists()
+        assert asked() == []
+
+
 def test_c31_rename_keeps_content_and_attributes(mount: Mount, bucket: Bucket) -> None:
     (mount.path / "d").mkdir()
     old, new = mount.path / "old", mount.path / "d/new"
@@ -611,6 +736,47 @@ def test_c32_rename_of_a_directory(mount: Mount, bucket: Bucket) -> None:
         (mount.path / "new").rename(mount.path / "full")
 
 
+def test_c32_a_crash_leaves_one_whole_tree(mount: Mount, bucket: Bucket) -> None:
+    """kill -9 at moments that are as they come: the next mount shows the old tree or the new."""
+    wanted = {}
+    for number in range(60):
+        name = f"s{number % 4}/f{number}"
+        (mount.path / "0" / name).parent.mkdir(parents=True, exist_ok=True)
+        (mount.path / "0" / name).write_text(name)
+        wanted[name] = name
+    now = "0"
+    for turn, moment in enumerate((0.05, 0.15, 0.3, 0.6), 1):
+        with ThreadPoolExecutor(1) as pool:
+            renaming = pool.submit((mount.path / now).rename, mount.path / str(turn))
+            time.sleep(moment)  # the moment is the point
+            mount.kill()
+            with contextlib.suppress(OSError):
+                renaming.result()
+        mount.remount()
+        (left,) = [path.name for path in mount.path.iterdir()]
+        assert left in {now, str(turn)}
+        now = left
+        found = [path for path in (mount.path / now).rglob("*") if path.is_file()]
+        assert {str(p.relative_to(mount.path / now)): p.read_text() for p in found} == wanted
+        assert all(name.startswith(f"{now}/") for name in names(bucket))
+
+
+def test_c32_a_member_that_cannot_be_copied_gives_its_errno(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    with Mount(store.endpoint, "ais://b") as mount:
+        (mount.path / "old").mkdir()
+        for number in range(20):
+            (mount.path / f"old/{number}").touch()
+        before = names(bucket)
+        store.faults([{"method": "PUT", "path": "/old/7$", "action": "error", "status": 507}])
+        with pytest.raises(OSError, match=raises(errno.ENOSPC)):
+            (mount.path / "old").rename(mount.path / "new")
+        store.clear_faults()
+        assert names(bucket) == before
+        assert not (mount.path / "new").exists()
+        assert len(list((mount.path / "old").iterdir())) == 20
+
+
 def test_c33_hard_links_and_special_files_are_eperm_and_locks_work(mount: Mount) -> None:
     file = mount.path / "f"
     file.touch()
@@ -622,6 +788,30 @@ def test_c33_hard_links_and_special_files_are_eperm_and_locks_work(mount: Mount)
         fcntl.flock(one, fcntl.LOCK_EX)
         with pytest.raises(BlockingIOError):
             fcntl.flock(two, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_c34_memory_staging_and_handles_are_bounded(endpoint: str, bucket: Bucket) -> None:
+    body = os.urandom(1 << 20)
+    bucket.object("f").put_content(body * 64)
+    options = ["cache-memory=8MiB", "staging-quota=16MiB"]
+    with Mount(endpoint, f"ais://{bucket.name}", options=options) as mount:
+        before = pss(mount.daemon_pid)
+        descriptors = [os.open(mount.path / "f", os.O_RDONLY) for _ in range(500)]
+        with ThreadPoolExecutor(8) as pool:
+            for part in pool.map(lambda n: os.pread(descriptors[n], 1 << 20, n << 20), range(64)):
+                assert part == body
+        for fd in descriptors:
+            os.close(fd)
+        assert pss(mount.daemon_pid) - before < 64 << 20
+        fd = os.open(mount.path / "large", os.O_CREAT | os.O_WRONLY)
+        for _ in range(16):
+            os.write(fd, body)
+        with pytest.raises(OSError, match=raises(errno.ENOSPC)):
+            os.write(fd, body)
+        os.close(fd)
+        assert content(bucket, "large") == body * 16
+        (mount.path / "after").write_bytes(body * 16)
+    assert content(bucket, "after") == body * 16
 
 
 def disk_figures(mount: Mount) -> dict[str, int]:
