@@ -43,6 +43,7 @@ HEADER_LAST_MODIFIED: Final = "Last-Modified"
 HEADER_LOCATION: Final = "Location"
 HEADER_RANGE: Final = "Range"
 HEADER_RETRY_AFTER: Final = "Retry-After"
+HEADER_TRANSFER_ENCODING: Final = "Transfer-Encoding"
 HEADER_USER_AGENT: Final = "User-Agent"
 USER_AGENT: Final = "ais/python/aisfs-sdk"
 

@@ -120,7 +120,7 @@ class Exchange:
             target = f"{target}?{call.query}"
         upload = call.body if isinstance(call.body, Body) else None
         # The first leg of a large upload shows its headers only.
-        hold_back = upload is not None and upload.size > TWO_STEP_SIZE
+        hold_back = upload is not None and (upload.size is None or upload.size > TWO_STEP_SIZE)
         for _ in range(MAX_REDIRECTS + 1):
             raw = self._leg(call, base, target, deadline, hold_back=hold_back)
             if call.uname and raw.status < 400 and self._placement.is_gateway(base):
@@ -155,7 +155,7 @@ class Exchange:
         timeout = deadline.limit(connect_s), deadline.limit(None if call.slow else read_s)
         body: Any = call.body
         if isinstance(body, Body):
-            headers[const.HEADER_CONTENT_LENGTH] = str(body.size)
+            headers[const.HEADER_CONTENT_LENGTH] = body.length
             if hold_back:
                 headers[const.HEADER_CONNECTION] = "close"
             body = None if hold_back else body.part(read_s, deadline)

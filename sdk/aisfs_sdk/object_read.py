@@ -84,6 +84,21 @@ class ReadableObject:
         return self._props
 
     @property
+    def props_now(self) -> ObjectAttributes:
+        """The attributes that the target tells where a gateway looks for the object now.
+
+        Unlike `props`, which goes by a cluster map that may be some seconds old.
+
+        AIS: HEAD /v1/objects/BUCKET/NAME.
+
+        Raises:
+            ErrObjNotFound, AISError, requests.RequestException: see `props`.
+        """
+        call = self.call(const.HTTP_METHOD_HEAD)
+        call.uname = ""
+        return ObjectAttributes(self.client.send(call).headers)
+
+    @property
     def props_cached(self) -> ObjectAttributes | None:
         """The attributes that `props` found last, None before; sends nothing."""
         return self._props

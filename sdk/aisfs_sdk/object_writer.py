@@ -18,13 +18,13 @@ from aisfs_sdk.calls import JSON_HEADERS, Answer
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.object_attributes import ObjectAttributes, encode_header
 from aisfs_sdk.object_file import ObjectFileWriter
-from aisfs_sdk.session import Body
+from aisfs_sdk.session import Body, GrowingBody
 from aisfs_sdk.types import ActionMsg, encode_message
 from aisfs_sdk.urls import query_string
 from aisfs_sdk.utils import validate_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aisfs_sdk.object_read import ReadableObject
 
@@ -85,6 +85,46 @@ class ObjectWriter:
         """
         answer = self._put(source, size, checksum, custom)
         return ObjectAttributes(answer.headers, size=_size_of(source, size))
+
+    def put_growing(
+        self, source: IO[bytes], available: Callable[[int], int | None]
+    ) -> ObjectAttributes:
+        """Store a whole object from a file that is still being written, while it grows.
+
+        Nothing is sent twice, nothing is held in memory, and nothing is visible before the end: a
+        body that is cut leaves what there was. Custom keys that the object had are kept.
+
+        The gateway is asked for the object's target at the beginning. If the cluster has changed
+        when the body ends, it may lie where nobody looks: ask a gateway for it (`props_now`).
+
+        AIS: PUT /v1/objects/BUCKET/NAME with `Transfer-Encoding: chunked`.
+
+        Args:
+            source: a seekable file; it is sent from its start.
+            available: called with how many bytes went out; waits until there are more, and returns
+                how many there are from the start, or None if that was all. What it raises ends the
+                request without its last chunk, and comes out here.
+
+        Returns:
+            The attributes as stored, with the checksum of what arrived.
+
+        Raises:
+            IntegrityError: the file has less than was said.
+            ErrBckNotFound: there is no such bucket.
+            PathCollisionError: other objects stand in the way of the name.
+            NoSpaceError: the cluster is full.
+            AISError: the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed. Once the body is on its way that is not
+                repeated.
+            ValueError: the name cannot be stored as it is.
+        """
+        obj = self._object
+        call = obj.call(const.HTTP_METHOD_PUT)
+        refuse_mangled_name(obj, str(call))
+        body = GrowingBody(source, available)
+        call.body, call.repeatable = body, False
+        answer = obj.client.send(call)
+        return ObjectAttributes(answer.headers, size=body.sent)
 
     def put_content(self, content: bytes) -> requests.structures.CaseInsensitiveDict[str]:
         """Store bytes as the object.
@@ -148,18 +188,41 @@ class ObjectWriter:
                 raise ValueError(msg)
             refuse_losing_append(self._object)
         if content or not flush:
-            handle = self._append(content, {const.QPARAM_APPEND_TYPE: const.APPEND_APPEND}, handle)
+            handle = self._append(Body(content, len(content)), const.APPEND_APPEND, handle)
         if flush:
-            self._append(b"", {const.QPARAM_APPEND_TYPE: const.APPEND_FLUSH}, handle)
+            self._append(Body(b"", 0), const.APPEND_FLUSH, handle)
             return ""
         return handle
 
-    def _append(self, content: bytes, query: dict[str, str], handle: str) -> str:
+    def append_file(self, source: IO[bytes], size: int) -> str:
+        """Send a part of a file that goes behind what the object holds; begins an append.
+
+        AIS: PUT /v1/objects/BUCKET/NAME?append_type=append.
+
+        Args:
+            source: a seekable binary file; it is sent from its current position, not held in
+                memory.
+            size: how many bytes.
+
+        Returns:
+            The handle for `append_content`, by which it goes on or is flushed. It holds for one
+            flush only: a second one with it stores what the cluster then takes for wrong.
+
+        Raises:
+            IntegrityError: the file ended before `size`.
+            UnsupportedError, ErrBckNotFound, AISError, requests.RequestException, ValueError: see
+                `append_content`.
+        """
+        refuse_losing_append(self._object)
+        return self._append(Body(source, _size_of(source, size)), const.APPEND_APPEND, "")
+
+    def _append(self, body: Body, kind: str, handle: str) -> str:
         obj = self._object
         call = obj.call(const.HTTP_METHOD_PUT)
         refuse_mangled_name(obj, str(call))
-        call.query += "&" + query_string({**query, const.QPARAM_APPEND_HANDLE: handle})
-        call.body = Body(content, len(content))
+        query = {const.QPARAM_APPEND_TYPE: kind, const.QPARAM_APPEND_HANDLE: handle}
+        call.query += "&" + query_string(query)
+        call.body = body
         # Twice would append twice. The first and the last call copy the object in silence.
         call.repeatable, call.slow = False, True
         return obj.client.send(call).headers.get(const.HEADER_APPEND_HANDLE, "")

@@ -22,11 +22,12 @@ from urllib3 import exceptions as lib
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import Timeout
 
+from aisfs_sdk import const
 from aisfs_sdk.errors import IntegrityError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from urllib3 import BaseHTTPResponse
 
@@ -42,12 +43,24 @@ _HOSTS = 1024
 """Nodes whose connections are kept: above the size of any cluster."""
 
 
+CHUNKED = "chunked"
+"""What stands for a length that is not known yet: such a body is sent in chunks.
+
+As the value of `Content-Length`, because urllib3 leaves bodies alone that have one, and would put
+the bytes of others into chunks by itself, through two copies.
+"""
+
+
 class _Sending(HTTPConnection):
     """A connection that lets bodies of its own kind write themselves."""
 
     def __str__(self) -> str:
         # Stands in the texts of errors.
         return f"{self.host}:{self.port}"
+
+    def putheader(self, header: str | bytes, *values: Any) -> None:
+        """Send a header."""
+        super().putheader(*_framing(header, values))
 
     def send(self, data: Any) -> None:
         """Send a block, or let a body part send itself."""
@@ -64,6 +77,10 @@ class _SendingTLS(HTTPSConnection):
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
+    def putheader(self, header: str | bytes, *values: Any) -> None:
+        """Send a header."""
+        super().putheader(*_framing(header, values))
+
     def send(self, data: Any) -> None:
         """Send a block, or let a body part send itself."""
         if isinstance(data, _Part):
@@ -71,6 +88,13 @@ class _SendingTLS(HTTPSConnection):
             data.send_to(self.sock)
         else:
             super().send(data)
+
+
+def _framing(header: str | bytes, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a header as it goes out."""
+    if values == (CHUNKED,) and header == const.HEADER_CONTENT_LENGTH:
+        return const.HEADER_TRANSFER_ENCODING, CHUNKED
+    return header, *values
 
 
 class _Pool(HTTPConnectionPool):
@@ -90,11 +114,14 @@ class Body:
     """What a request uploads: bytes, or a part of a seekable file.
 
     It can be sent again: each sending starts at the same place of the source.
+
+    Attributes:
+        size: in bytes; None if it is not known yet.
     """
 
     def __init__(self, source: bytes | bytearray | memoryview | IO[bytes], size: int) -> None:
         """Take what is to be sent; a file from its current position."""
-        self.size = size
+        self.size: int | None = size
         if isinstance(source, bytes | bytearray | memoryview):
             self._view: memoryview | None = memoryview(source).cast("B")
             self._file: IO[bytes] | None = None
@@ -107,6 +134,11 @@ class Body:
             self._file = source
             self._start = source.tell()
 
+    @property
+    def length(self) -> str:
+        """What to announce as its length."""
+        return str(self.size)
+
     def part(self, idle_s: float | None, deadline: Deadline) -> _Part:
         """Return the body ready to be sent once.
 
@@ -115,6 +147,38 @@ class Body:
             deadline: when sending is to end.
         """
         return _Part(self, idle_s, deadline)
+
+
+class GrowingBody(Body):
+    """What a request uploads of a file to which somebody else still writes, from its start.
+
+    Attributes:
+        sent: bytes that went out in the last sending.
+    """
+
+    def __init__(self, source: IO[bytes], available: Callable[[int], int | None]) -> None:
+        """Take what is to be sent.
+
+        Args:
+            source: the file.
+            available: called with how many bytes went out, waits until there are more, and returns
+                how many there are from the start; None if that was all. What it raises cuts the
+                connection, so that the cluster drops what it got.
+        """
+        super().__init__(source, 0)
+        self.size = None
+        self._start = 0
+        self.sent = 0
+        self._available = available
+
+    @property
+    def length(self) -> str:
+        """What to announce as its length."""
+        return CHUNKED
+
+    def part(self, idle_s: float | None, deadline: Deadline) -> _Part:
+        """Return the body ready to be sent once; see `Body.part`."""
+        return _GrowingPart(self, idle_s, deadline)
 
 
 class _Part:
@@ -128,15 +192,19 @@ class _Part:
     def send_to(self, sock: socket.socket) -> None:
         """Write everything; raise `TimeoutError` when the peer takes nothing for too long."""
         body = self._body
+        assert body.size is not None  # a growing one has a part of its own
         if body._view is not None:
             for at in range(0, body.size, BLOCK):
                 self._arm(sock)
                 sock.sendall(body._view[at : at + BLOCK])
         elif body._file is not None:
-            if _sendfile_works(sock, body._file):
-                self._sendfile(sock, body._file)
-            else:
-                self._send_blocks(sock, body._file)
+            self._send_file(sock, body._file, body._start, body.size)
+
+    def _send_file(self, sock: socket.socket, file: IO[bytes], offset: int, size: int) -> None:
+        if _sendfile_works(sock, file):
+            self._sendfile(sock, file, offset, size)
+        else:
+            self._send_blocks(sock, file, offset, size)
 
     def _arm(self, sock: socket.socket) -> None:
         if self._deadline.over:
@@ -144,30 +212,55 @@ class _Part:
             raise TimeoutError(msg)
         sock.settimeout(self._deadline.limit(self._idle_s))
 
-    def _sendfile(self, sock: socket.socket, file: IO[bytes]) -> None:
-        offset, left = self._body._start, self._body.size
+    def _sendfile(self, sock: socket.socket, file: IO[bytes], offset: int, size: int) -> None:
+        left = size
         while left:
             self._arm(sock)
             sent = sock.sendfile(file, offset, min(left, _SENDFILE_SLICE))
             if not sent:
-                raise self._short(left)
+                raise self._short(left, size)
             offset += sent
             left -= sent
 
-    def _send_blocks(self, sock: socket.socket, file: IO[bytes]) -> None:
-        left = self._body.size
-        file.seek(self._body._start)
+    def _send_blocks(self, sock: socket.socket, file: IO[bytes], offset: int, size: int) -> None:
+        left = size
+        file.seek(offset)
         while left:
             block = file.read(min(left, BLOCK))
             if not block:
-                raise self._short(left)
+                raise self._short(left, size)
             self._arm(sock)
             sock.sendall(block)
             left -= len(block)
 
-    def _short(self, left: int) -> IntegrityError:
+    @staticmethod
+    def _short(left: int, size: int) -> IntegrityError:
         # The announced length is not reached and the connection is cut: the cluster drops the body.
-        return IntegrityError(0, f"the source ended {left} of {self._body.size} bytes early")
+        return IntegrityError(0, f"the source ended {left} of {size} bytes early")
+
+
+class _GrowingPart(_Part):
+    """One sending of a body that still grows."""
+
+    _body: GrowingBody
+
+    def send_to(self, sock: socket.socket) -> None:
+        """Write chunk by chunk what becomes available, and the last chunk only when all is there.
+
+        HTTP: RFC 9112, 7.1.
+        """
+        body = self._body
+        assert body._file is not None
+        body.sent = 0
+        while (end := body._available(body.sent)) is not None:
+            size = end - body.sent
+            self._arm(sock)
+            sock.sendall(b"%x\r\n" % size)
+            self._send_file(sock, body._file, body.sent, size)
+            sock.sendall(b"\r\n")
+            body.sent = end
+        self._arm(sock)
+        sock.sendall(b"0\r\n\r\n")
 
 
 def _sendfile_works(sock: socket.socket, file: IO[bytes]) -> bool:
