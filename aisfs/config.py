@@ -236,10 +236,13 @@ class StagingConfig:
     Attributes:
         state_dir: "" chooses the platform's state directory.
         quota: 0 means the smaller of 10 GiB and half of the free space.
+        stream_after: bytes written in order after which a file is sent while it is written; 0:
+            never.
     """
 
     state_dir: str = ""
     quota: int = 0
+    stream_after: int = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from aisfs.fuse.operations import Operations
 from aisfs.fuse.session import Session, invalidate_entry
 from aisfs.staging.quota import Quota
 from aisfs.staging.state import StateDirectory, default_quota
+from aisfs.staging.streamed_upload import Streams
 from aisfs.staging.uploader import Uploader
 from aisfs.store.aistore import connect
 from aisfs.vfs import moves
@@ -179,7 +180,13 @@ async def _build(
     quota = Quota(config.staging.quota or default_quota(state.staging))
     fetch_ahead = FetchAhead(room)
     workshop = Workshop(
-        room, fetch_ahead, Uploader(store, state), state, quota, config.readahead.window
+        room,
+        fetch_ahead,
+        Uploader(store, state),
+        state,
+        quota,
+        config.readahead.window,
+        Streams(store, room.nursery, config.staging.stream_after),
     )
     rules = await store.name_rules()
     mount = config.mount

@@ -198,6 +198,13 @@ SETTINGS = (
         "staging-quota",
         "room for unsent data; 0 is the smaller of 10 GiB and half of the free space",
     ),
+    Setting(
+        "staging",
+        "stream_after",
+        Kind.SIZE,
+        "stream-after",
+        "a new file that is longer is sent while it is written; 0: at close and fsync only",
+    ),
     Setting("mount", "read_only", Kind.SWITCH, "ro", "refuse every change"),
     Setting("mount", "allow_other", Kind.SWITCH, "allow-other", "let other users in"),
     Setting("mount", "uid", Kind.COUNT, "uid", "owner shown", most=_LARGEST_ID),

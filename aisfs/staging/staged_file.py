@@ -7,6 +7,9 @@ Bytes come from three places, in this order: what was written here, the base obj
     clean ── write, truncate ─▶ dirty ── commit ok ─▶ clean
                                   └──── commit failed ─▶ dirty, record on disk (C10) ── retry …
 
+While it is written in order from its start, a `stream` may send it to the cluster already (C15);
+what was only written behind the stored content can be appended to it there (C16).
+
 Invariants: `present` lies within [0, size); the local file's length is `size`; below `base_limit`
 what is not present is the base's; beyond it, what is not present is zero.
 
@@ -23,13 +26,15 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 import xxhash
 
-from aisfs.errors import IoFailure, NoSpace
+from aisfs.errors import IoFailure, NoSpace, Stale
 from aisfs.staging.extents import Extents
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from aisfs.staging.quota import Quota
+    from aisfs.staging.streamed_upload import StreamedUpload
+    from aisfs.store.interface import Identity
 
 FETCH_STEP = 1 << 20
 """Bytes of the base fetched at a time: one page of the cache."""
@@ -56,6 +61,10 @@ class StagedFile:
     Attributes:
         size: the file's length in bytes as its writers see it.
         generation: counts changes of content; `committed` is the one that the cluster has.
+        landed: the generation that the cluster was found to have though its commit failed later,
+            and what it is there.
+        stream: sends the file while it is written.
+        streams: how often that was begun.
     """
 
     def __init__(self, path: Path, quota: Quota, base: Base | None) -> None:
@@ -64,6 +73,12 @@ class StagedFile:
         self.generation = 0
         self.committed = 0 if base is not None else -1
         self.present = Extents()
+        self.landed: tuple[int, Identity] | None = None
+        self.stream: StreamedUpload | None = None
+        self.streams = 0
+        self._stored_size = base.size if base is not None else -1
+        self._changed_below = False
+        self._base_moves: trio.Event | None = None
         self._quota = quota
         self._base = base
         self._base_limit = self.size
@@ -83,6 +98,22 @@ class StagedFile:
         """Whether the cluster lacks the present content."""
         return self.generation != self.committed
 
+    @property
+    def in_order(self) -> int:
+        """How many bytes from the start on were written in order and not changed since."""
+        return self._hashed
+
+    @property
+    def appended_from(self) -> int | None:
+        """Size of the stored content, if all that was changed since lies behind it; else None."""
+        only_behind = self.dirty and not self._changed_below and 0 <= self._stored_size < self.size
+        return self._stored_size if only_behind else None
+
+    @property
+    def complete_here(self) -> bool:
+        """Whether the base is not needed any more."""
+        return self._base is None or not any(self.present.missing(0, self._base_limit))
+
     async def write(self, offset: int, data: bytes | memoryview) -> int:
         """Put bytes at an offset and return how many.
 
@@ -91,6 +122,7 @@ class StagedFile:
         """
         end = offset + len(data)
         await self._reserve(end)
+        self._changes_from(offset)
         try:
             written = os.pwrite(self.fd, data, offset)
         except OSError as error:
@@ -119,14 +151,13 @@ class StagedFile:
             return
         if size > self.size:
             await self._reserve(size)
+        self._changes_from(min(size, self.size))
         try:
             os.truncate(self.fd, size)
         except OSError as error:
             raise self._local_failure("truncating", error) from error
         self.present.cut(size)
         self._base_limit = min(self._base_limit, size)
-        if self._hashed > size:
-            self._restart_hash()
         self.size = size
         self.generation += 1
 
@@ -149,12 +180,42 @@ class StagedFile:
             self._digest.update(block)
             self._hashed += len(block)
 
-    def reset(self) -> None:
-        """Mark the content as stored."""
+    def reset(self, *, elsewhere: bool = False) -> None:
+        """Mark the content as stored; `elsewhere`: under another name."""
         self.committed = self.generation
+        self.landed = None
+        self._stored_size = self.size
+        self._changed_below = elsewhere
+
+    def lands(self, identity: Identity) -> None:
+        """Take note that the cluster has the content, though the commit may still fail."""
+        self.landed = self.generation, identity
+        self._stored_size = self.size
+        self._changed_below = False
+
+    def end_stream(self) -> None:
+        """Be done with a PUT that ran while the file was written."""
+        if self.stream is not None:
+            self.stream.give_up("it is not needed any more")
+            self.stream = None
+
+    def base_moves(self) -> None:
+        """Have reads that find another base wait for `rebase` or `base_stays`: it is our doing."""
+        self._base_moves = trio.Event()
+
+    def rebase(self, base: Base) -> None:
+        """Go on over what the stored content is on the cluster now."""
+        self._base = base
+        self.base_stays()
+
+    def base_stays(self) -> None:
+        """Let reads go on that waited for another base."""
+        if self._base_moves is not None:
+            self._base_moves.set()
 
     def close(self) -> None:
         """Remove the local file; the content is stored or given up."""
+        self.end_stream()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -164,19 +225,31 @@ class StagedFile:
 
     async def _fetch(self, start: int, end: int) -> None:
         """Bring the base's bytes of [start, end) into the local file."""
-        base = self._base
-        if base is None:
+        if self._base is None:
             return
         for hole_start, hole_end in list(self.present.missing(start, min(end, self._base_limit))):
             offset = hole_start
             while offset < hole_end:
                 step = min(FETCH_STEP - offset % FETCH_STEP, hole_end - offset)
                 await self._reserve(offset + step)
-                data = bytes(await base.read(offset, step))
+                data = await self._read_base(offset, step)
                 if not data:
                     raise IoFailure(f"the base of {self.path} ended at byte {offset}")
                 self._fill(offset, data)
                 offset += len(data)
+
+    async def _read_base(self, offset: int, size: int) -> bytes:
+        """Return bytes of the base; of what it became, if this mount just appended to it."""
+        base = self._base
+        assert base is not None
+        try:
+            return bytes(await base.read(offset, size))
+        except Stale:
+            if self._base_moves is not None:
+                await self._base_moves.wait()
+            if self._base is base:
+                raise
+        return await self._read_base(offset, size)
 
     def _fill(self, offset: int, data: bytes) -> None:
         """Write fetched bytes where nothing was written meanwhile."""
@@ -193,12 +266,18 @@ class StagedFile:
         if offset == self._hashed and not (self._base_limit > offset):
             self._digest.update(data)
             self._hashed += len(data)
-        elif offset < self._hashed:
-            self._restart_hash()
+            if self.stream is not None:
+                self.stream.advance(self._hashed)
 
-    def _restart_hash(self) -> None:
-        self._digest = xxhash.xxh64()
-        self._hashed = 0
+    def _changes_from(self, offset: int) -> None:
+        """Take note, before it happens, that bytes from `offset` on will be others."""
+        if offset < self._stored_size:
+            self._changed_below = True
+        if offset < self._hashed:
+            self._digest = xxhash.xxh64()
+            self._hashed = 0
+            if self.stream is not None:
+                self.stream.give_up("bytes that may have been sent were changed")
 
     async def _reserve(self, end: int) -> None:
         """Have quota for a file that reaches `end`, holes included: filling them cannot fail."""

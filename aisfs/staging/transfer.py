@@ -1,28 +1,54 @@
-"""Staged file → object on the cluster: one whole PUT, checked before and after (C2, C5, C6, C13).
+"""Staged file → object on the cluster, in the cheapest way that is safe (C2, C5, C6, C13).
 
 Serves `uploader`.
 
-    complete the content ─▶ HEAD, if there was a base ─ same ─▶ PUT with checksum and attributes
-                                  │ changed                          │ reply: as stored
-                                  ▼                                  ├─ attributes differ ─▶ PATCH
-                           conflict copy, Stale                      └─▶ done
+    only written behind what is stored (C16)?
+        │ no            │ yes
+        │               └─▶ send the tail ─▶ HEAD: still the base? ─▶ flush ─▶ HEAD: did it become
+        │ ◀── not possible here, or not known ──────────────────────┘       old + new, next version?
+        ▼
+    complete the content ─▶ the rest of what was sent while it was written (C15), but for the end
+        │
+    HEAD, if there was a base ── same ─▶ end the streamed PUT, look for it where a gateway does
+        │ changed                 └────▶ else, or if that fails: whole PUT with checksum, attributes
+        ▼
+    conflict copy, Stale
+
+Each way ends with a PATCH of the attributes, unless the PUT's reply shows that it brought them.
 """
 
 from __future__ import annotations
 
+import logging
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from aisfs.errors import Corrupt, NotFound, Stale
+from aisfs.errors import (
+    Corrupt,
+    FsError,
+    IoFailure,
+    NotFound,
+    Stale,
+    TimedOut,
+    Unreachable,
+    Unsupported,
+)
 from aisfs.staging.state import object_url
-from aisfs.store.interface import BucketName, Identity, ObjectInfo, ObjectStore, Upload
+from aisfs.store.interface import BucketName, Identity, ObjectInfo, ObjectStore, Tail, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aisfs.staging.staged_file import StagedFile
+    from aisfs.staging.streamed_upload import StreamedUpload
+
+log = logging.getLogger(__name__)
+
+APPENDED_FROM = 64 << 10
+"""Bytes of the smallest object that is appended to: below, two requests that move it whole cost
+less than the six of an append."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,46 +74,232 @@ async def transfer(
 ) -> ObjectInfo:
     """Store the present content and return the object as stored.
 
+    Args:
+        store: the cluster.
+        staged: what to store; nobody changes it meanwhile.
+        target: where.
+        release: ends our own reads of the object, which would block its writer on AIS; called
+            when nothing more has to be read.
+
     Raises:
         Stale: the object changed since it was opened. Our bytes are in a conflict copy, and the
             staged file is clean; if it is still dirty, they could not even be completed.
         FsError: the content is not stored.
     """
-    checksum = await staged.complete()
-    if release is not None:
-        await release()
-    upload = Upload(staged.fd, staged.size, checksum, target.attributes)
-    if target.expected is not None:
-        await _check_unchanged(store, staged, upload, target)
-    info = await store.put(target.bucket, target.name, upload)
-    stored = info.identity
-    ours = Identity(upload.size, checksum, "xxhash")
-    if stored.checksum_type in {"xxhash", "xxhash2"} and not stored.same_content(ours):
-        raise Corrupt(f"storing {target.name}: the cluster holds other bytes than were sent")
-    if info.attributes != target.attributes:
-        # AIS: a PUT of the bytes that are there already is a no-op that drops its headers.
-        await store.set_attributes(target.bucket, target.name, target.attributes)
-        info = ObjectInfo(info.name, stored, target.attributes)
-    return info
-
-
-async def _check_unchanged(
-    store: ObjectStore, staged: StagedFile, upload: Upload, target: Target
-) -> None:
-    """Compare the object with what was opened; on a conflict store our bytes beside it."""
-    assert target.expected is not None
+    work = _Transfer(store, staged, target, release)
     try:
-        now = (await store.head(target.bucket, target.name)).identity
-    except NotFound:
-        now = None
-    if now is not None and now.same_content(target.expected):
-        return
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    name = f"{target.name}.aisfs-conflict-{stamp}-{uuid.uuid4().hex[:8]}"
-    await store.put(target.bucket, name, upload)
-    staged.reset()  # stored, though under another name
-    what = "was deleted" if now is None else "was changed"
-    raise Stale(
-        f"{object_url(target.bucket, target.name)} {what} by another client after it was "
-        f"opened here; the bytes written here are stored as {name}"
-    )
+        return await work.run()
+    except BaseException:
+        staged.base_stays()
+        raise
+    finally:
+        staged.end_stream()
+
+
+class _Transfer:
+    """One commit of one staged file."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        staged: StagedFile,
+        target: Target,
+        release: Callable[[], Awaitable[None]] | None,
+    ) -> None:
+        self._store = store
+        self._staged = staged
+        self._target = target
+        self._place = target.bucket, target.name
+        self._release = release
+        # What the cluster must hold still: what an earlier commit brought there, if it did not end.
+        self._expected = staged.landed[1] if staged.landed is not None else target.expected
+
+    async def run(self) -> ObjectInfo:
+        stored = await self._landed_before() or await self._append()
+        if stored is not None:
+            await self._set_attributes()
+            return ObjectInfo(self._target.name, stored, self._target.attributes)
+        return await self._put()
+
+    async def _set_attributes(self) -> None:
+        await self._store.set_attributes(*self._place, self._target.attributes)
+
+    async def _landed_before(self) -> Identity | None:
+        """Return what the content is on the cluster, if only its attributes are missing there."""
+        landed = self._staged.landed
+        if landed is None or landed[0] != self._staged.generation:
+            return None
+        return await self._check_unchanged(landed[1]) or landed[1]
+
+    async def _end_reads(self) -> None:
+        if self._release is not None:
+            await self._release()
+
+    # -- appending
+
+    async def _append(self) -> Identity | None:
+        """Send only what is new; None where that is not possible, or nobody knows if it was done.
+
+        Raises:
+            Stale: as `transfer`.
+            FsError: nothing was appended, and a whole PUT would not fare better.
+        """
+        tail = self._tail()
+        if tail is None:
+            return None
+        await self._end_reads()
+        handle = await self._send(tail)
+        now = await self._look() if handle else None
+        if now is None or not now.version.isdigit():
+            return None
+        assert self._expected is not None
+        if not now.same_content(self._expected):
+            await self._conflict(now)
+        self._staged.base_moves()
+        flushed = await self._flush(handle)
+        became = await self._look(from_gateway=True)
+        if became is not None and self._is_next(became, now):
+            self._staged.lands(became)
+            return became
+        self._staged.base_stays()
+        if flushed or became is None or not became.same_content(now):
+            await self._conflict(became)
+        # Never twice. If the flush comes about late, it makes what the whole PUT makes.
+        return None
+
+    def _is_next(self, became: Identity, before: Identity) -> bool:
+        """Tell whether an object became what our flush alone makes of it."""
+        follows = became.version == str(int(before.version) + 1)
+        return follows and became.size == self._staged.size
+
+    def _tail(self) -> Tail | None:
+        """Return what is to be appended, if only that was written and it is worth it."""
+        start = self._staged.appended_from
+        expected = self._expected
+        if start is None or start < APPENDED_FROM or not self._store.appends(self._target.bucket):
+            return None
+        if expected is None or not expected.checksum or expected.size != start:
+            return None
+        return Tail(self._staged.fd, start, self._staged.size)
+
+    async def _send(self, tail: Tail) -> str:
+        """Send a tail and return the handle for its flush; "" where the object takes none.
+
+        What is not flushed was never there, so a failure may be answered by beginning anew.
+        """
+        for again in (True, False):
+            try:
+                return await self._store.append(*self._place, tail)
+            except (Unsupported, NotFound) as error:
+                log.debug("%s cannot be appended to: %s", self._target.name, error)
+                return ""
+            except (IoFailure, TimedOut, Unreachable) as error:
+                if not again:
+                    raise
+                log.info("appending to %s begins anew: %s", self._target.name, error)
+        raise AssertionError
+
+    async def _flush(self, handle: str) -> bool:
+        """Make a tail visible, and tell whether the cluster says that it is."""
+        try:
+            await self._store.flush_append(*self._place, handle, self._staged.size)
+        except FsError as error:
+            log.warning("appending to %s: %s", self._target.name, error)
+            return False
+        return True
+
+    # -- storing the whole
+
+    async def _put(self) -> ObjectInfo:
+        staged, target = self._staged, self._target
+        checksum = await staged.complete()
+        await self._end_reads()
+        upload = Upload(staged.fd, staged.size, checksum, target.attributes)
+        stream = staged.stream
+        streamed = (
+            stream is not None
+            and stream.goes_to(*self._place)
+            and await stream.send_rest(staged.size)
+        )
+        ours = Identity(staged.size, checksum, "xxhash")
+        stored = await self._check_unchanged(ours)
+        if stored is None and streamed and stream is not None:
+            stored = await self._finish(stream, ours) or await self._check_unchanged(ours)
+        if stored is None:
+            info = await self._store.put(*self._place, upload)
+            stored = info.identity
+            if _comparable(stored) and not stored.same_content(ours):
+                raise Corrupt(
+                    f"storing {target.name}: the cluster holds other bytes than were sent"
+                )
+            if info.attributes == target.attributes:
+                return info
+        # AIS: a PUT of the bytes that are there already is a no-op that drops its headers.
+        staged.lands(stored)
+        await self._set_attributes()
+        return ObjectInfo(target.name, stored, target.attributes)
+
+    async def _finish(self, stream: StreamedUpload, ours: Identity) -> Identity | None:
+        """End a PUT that ran while the file was written; None if it did not store our bytes."""
+        info = await stream.finish()
+        if info is None:
+            return None
+        if not _comparable(info.identity) or not info.identity.same_content(ours):
+            log.warning("%s did not arrive as it was written: storing it again", self._target.name)
+            return None
+        # The target was chosen when the PUT began. If the cluster has changed since, the object
+        # lies where nobody looks.
+        now = await self._look(from_gateway=True)
+        if now is None or not now.same_content(ours):
+            log.warning("%s is not found where it was stored: storing it again", self._target.name)
+            return None
+        return now
+
+    # -- others (C6)
+
+    async def _look(self, *, from_gateway: bool = False) -> Identity | None:
+        """Return what the cluster holds now."""
+        head = self._store.head_now if from_gateway else self._store.head
+        try:
+            return (await head(*self._place)).identity
+        except NotFound:
+            return None
+
+    async def _check_unchanged(self, ours: Identity) -> Identity | None:
+        """Compare the object with what was opened; on a conflict store our bytes beside it.
+
+        Returns:
+            What the cluster holds if that is our content already: of a PUT whose answer was lost.
+        """
+        if self._expected is None:
+            return None
+        now = await self._look()
+        if now is not None and now.same_content(self._expected):
+            return None
+        if now is not None and now.same_content(ours):
+            return now
+        return await self._conflict(now)
+
+    async def _conflict(self, now: Identity | None) -> NoReturn:
+        """Store our bytes beside an object that others changed (C6).
+
+        Raises:
+            Stale: always; if the staged file is still dirty, our bytes could not be completed.
+        """
+        target, staged = self._target, self._staged
+        checksum = await staged.complete()
+        upload = Upload(staged.fd, staged.size, checksum, target.attributes)
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        name = f"{target.name}.aisfs-conflict-{stamp}-{uuid.uuid4().hex[:8]}"
+        await self._store.put(target.bucket, name, upload)
+        staged.reset(elsewhere=True)
+        what = "was deleted" if now is None else "was changed"
+        raise Stale(
+            f"{object_url(target.bucket, target.name)} {what} by another client after it was "
+            f"opened here; the bytes written here are stored as {name}"
+        )
+
+
+def _comparable(identity: Identity) -> bool:
+    """Tell whether a checksum is of the kind that we compute."""
+    return bool(identity.checksum) and identity.checksum_type in {"xxhash", "xxhash2"}

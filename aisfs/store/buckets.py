@@ -21,12 +21,16 @@ class Buckets:
 
     Attributes:
         range_checksums: those that answer a range with the range's own checksum.
+        checksum_types: what kind of checksum a bucket keeps, where that is known.
+        backed: those of the cluster's own that lie over a remote bucket.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._known: dict[BucketName, Bucket] = {}
         self.range_checksums: set[BucketName] = set()
+        self.checksum_types: dict[BucketName, str] = {}
+        self.backed: set[BucketName] = set()
 
     def of(self, name: BucketName) -> Bucket:
         """Return a bucket; sends nothing."""

@@ -17,6 +17,7 @@ from aisfs_sdk.checksums import Digest, new_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import IO
 
 __all__ = [
     "BodySink",
@@ -30,6 +31,7 @@ __all__ = [
     "ObjectInfo",
     "ObjectStore",
     "Piece",
+    "Tail",
     "Upload",
     "new_digest",
 ]
@@ -169,6 +171,15 @@ class Upload:
     attributes: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Bytes [start, end) of the open file `fd`, to go behind an object of `start` bytes."""
+
+    fd: int
+    start: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
     """Bytes of an object that are wanted, and the buffer where they go: the whole, or a range."""
@@ -296,6 +307,53 @@ class ObjectStore(ChunkSource, Protocol):
 
     async def put(self, bucket: BucketName, name: str, upload: Upload) -> ObjectInfo:
         """Store a whole object with its attributes and return it as stored."""
+
+    def compares(self, bucket: BucketName) -> bool:
+        """Tell whether the checksums that a bucket keeps are known to be XXH64, as ours."""
+
+    async def put_growing(
+        self,
+        bucket: BucketName,
+        name: str,
+        source: IO[bytes],
+        available: Callable[[int], int | None],
+    ) -> ObjectInfo:
+        """Store a whole object from a file that is still being written; sends no attributes.
+
+        Whether it lies where readers look, `head_now` tells: the cluster may have changed since.
+
+        Args:
+            bucket: where.
+            name: under which name.
+            source: the file, which is sent from its start.
+            available: called in the network thread with how many bytes went out; waits until there
+                are more, and returns how many there are from the start, or None if that was all.
+                What it raises ends the request, changes nothing, and comes out here.
+
+        Returns:
+            What the reply told.
+        """
+
+    def appends(self, bucket: BucketName) -> bool:
+        """Tell whether objects of a bucket can be appended to, as far as its kind decides."""
+
+    async def append(self, bucket: BucketName, name: str, tail: Tail) -> str:
+        """Send bytes that are to go behind an object, and return the handle to flush them with.
+
+        Nothing is visible before the flush. The handle is for one flush.
+
+        Raises:
+            Unsupported: the cluster would lose bytes of this object; nothing was sent.
+        """
+
+    async def flush_append(self, bucket: BucketName, name: str, handle: str, size: int) -> None:
+        """Make an appended object visible, of `size` bytes then; after a failure it may be so."""
+
+    async def head_now(self, bucket: BucketName, name: str) -> ObjectInfo:
+        """Return one object's facts from where the cluster looks for it now, as `head`.
+
+        Whose map of the cluster is old may be told of a former place by `head`.
+        """
 
     async def put_bytes(
         self, bucket: BucketName, name: str, body: bytes, attributes: str

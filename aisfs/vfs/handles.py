@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from aisfs.cache.room import CacheRoom
     from aisfs.staging.quota import Quota
     from aisfs.staging.state import StateDirectory
+    from aisfs.staging.streamed_upload import Streams
     from aisfs.staging.uploader import Uploader
     from aisfs.store.interface import BucketName
     from aisfs.vfs.directory import Cursor
@@ -151,6 +152,7 @@ class Workshop:
     state: StateDirectory
     quota: Quota
     window: int
+    streams: Streams
 
 
 class _Base:
@@ -356,6 +358,8 @@ class OpenFiles:
         async with node.lock:
             staged = self._stage(node)
             written = await staged.write(staged.size if handle.append else offset, data)
+            if not node.detached:
+                self._workshop.streams.follow(staged, node.bucket, node.name)
             node.attributes = node.attributes.but(size=staged.size, mtime_ns=time.time_ns())
             return written
 
@@ -421,6 +425,8 @@ class OpenFiles:
         node.epoch += 1
         node.changed_at = node.checked_at = trio.current_time()
         self._resolver.retire_reader(node)
+        if node.staged is not None and not node.staged.complete_here:
+            node.staged.rebase(_Base(self._reader(node), self._workshop.window))
         self._tell_parent(node, info)
 
     def _tell_parent(self, node: FileNode, info: ObjectInfo) -> None:

@@ -14,6 +14,7 @@ import os
 import re
 import stat
 import subprocess
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisfs_sdk import Client
+from aisfs_sdk.eras import Feature
 from tests.support.disk import taken
 from tests.support.memory import pss
 from tests.support.mount import Mount, run_aisfs
@@ -310,6 +312,112 @@ def test_c14_a_silent_cluster_is_an_errno(store: StoreProcess, action: str) -> N
 
 
 METHODS = ("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE")
+
+
+def test_c15_a_large_file_is_sent_while_it_is_written(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    body = os.urandom(24 << 20)
+    with Mount(store.endpoint, "ais://b") as mount:
+        fd = os.open(mount.path / "f", os.O_CREAT | os.O_WRONLY)
+        os.write(fd, body[: 16 << 20])
+        halfway = time.time()
+        os.write(fd, body[16 << 20 :])
+        os.close(fd)
+        (put,) = [r for r in store.requests() if r["method"] == "PUT" and r["status"] == 200]
+        assert put["t"] - put["ms"] / 1000 < halfway
+        assert put["received"] == len(body)
+    assert content(bucket, "f") == body
+
+
+@pytest.mark.parametrize("ending", ["as written", "seek back", "cut", "flushed before"])
+def test_c15_others_see_nothing_of_it_before_it_is_whole(
+    mount: Mount, bucket: Bucket, ending: str
+) -> None:
+    bucket.object("f").put_content(b"old")
+    body = bytearray(os.urandom(20 << 20))
+    fd = os.open(mount.path / "f", os.O_WRONLY | os.O_TRUNC)
+    for at in range(0, len(body), 1 << 20):
+        os.write(fd, body[at : at + (1 << 20)])
+        if ending == "flushed before" and at == 15 << 20:
+            os.close(os.dup(fd))
+            assert content(bucket, "f") == body[: 16 << 20]
+    if ending != "flushed before":
+        assert content(bucket, "f") == b"old"
+    if ending == "seek back":
+        os.pwrite(fd, b"header", 4)
+        body[4:10] = b"header"
+    elif ending == "cut":
+        os.ftruncate(fd, 5 << 20)
+        del body[5 << 20 :]
+    os.close(fd)
+    assert content(bucket, "f") == body
+    assert (mount.path / "f").read_bytes() == body
+    assert names(bucket) == {"f"}
+
+
+def test_c15_a_mount_that_dies_meanwhile_leaves_the_old_object(
+    mount: Mount, bucket: Bucket
+) -> None:
+    bucket.object("f").put_content(b"old")
+    fd = os.open(mount.path / "f", os.O_WRONLY | os.O_TRUNC)
+    os.write(fd, bytes(20 << 20))
+    mount.kill()
+    with contextlib.suppress(OSError):
+        os.close(fd)
+    assert content(bucket, "f") == b"old"
+
+
+def test_c16_an_append_brings_nothing_of_the_object_here(mount: Mount, bucket: Bucket) -> None:
+    """What is not fetched cannot be sent again either."""
+    body = os.urandom(12 << 20)
+    bucket.object("f").put_content(body)
+    fd = os.open(mount.path / "f", os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"1" * 1024)
+    os.fsync(fd)
+    os.write(fd, b"2" * 1024)
+    os.fsync(fd)
+    (staged,) = (mount.state / "staging").glob("*.data")
+    held = taken(staged)
+    os.close(fd)
+    assert content(bucket, "f") == body + b"1" * 1024 + b"2" * 1024
+    if appends(bucket):
+        assert held < 64 << 10
+        assert bucket.object("f").props.obj_version == "3"
+    after_ttl()
+    assert (mount.path / "f").stat().st_size == len(body) + 2048
+
+
+def appends(bucket: Bucket) -> bool:
+    """Tell whether the cluster keeps what an object holds that is appended to."""
+    return bucket.bound_client.era.has(Feature.APPEND_CONTINUES)
+
+
+def test_c16_a_kilobyte_behind_a_large_object_moves_less_than_64_kib(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    with tempfile.TemporaryFile() as file:
+        os.truncate(file.fileno(), 1 << 30)
+        bucket.object("f").get_writer().put(file, 1 << 30)
+    with Mount(store.endpoint, "ais://b") as mount:
+        store.clear_requests()
+        with (mount.path / "f").open("ab") as appended:
+            appended.write(b"x" * 1024)
+        moved = sum(request["sent"] + request["received"] for request in store.requests())
+    assert moved < 64 << 10
+    props = bucket.object("f").props
+    assert (props.size, props.obj_version) == ((1 << 30) + 1024, "2")
+    assert bucket.object("f").get(byte_range="bytes=-2000").read_all() == bytes(976) + b"x" * 1024
+
+
+def test_c16_an_append_keeps_what_others_wrote_meanwhile(mount: Mount, bucket: Bucket) -> None:
+    bucket.object("f").put_content(bytes(1 << 20))
+    fd = os.open(mount.path / "f", os.O_WRONLY | os.O_APPEND)
+    os.write(fd, b"a line")
+    bucket.object("f").put_content(b"theirs")
+    with pytest.raises(OSError, match=raises(errno.ESTALE)):
+        os.close(fd)
+    assert content(bucket, "f") == b"theirs"
+    (staged,) = (mount.state / "staging").glob("*.data")
+    assert staged.read_bytes().endswith(b"a line")
 
 
 def test_c17_sparse_files_truncation_and_shared_mappings(mount: Mount, bucket: Bucket) -> None:

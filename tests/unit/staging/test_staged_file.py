@@ -48,6 +48,13 @@ class Content:
         return self.data[offset : offset + size]
 
 
+def replaced(size: int) -> Content:
+    """Return a base whose object is another one now."""
+    made = Content(bytes(size))
+    made.failure = Stale("the object changed")
+    return made
+
+
 @pytest.fixture
 def quota() -> Quota:
     return Quota(64 * MIB)
@@ -63,6 +70,14 @@ def size_on_disk(path: Path) -> int:
 
 def dirty(staged: StagedFile) -> bool:
     return staged.dirty
+
+
+def appended_from(staged: StagedFile) -> int | None:
+    return staged.appended_from
+
+
+def in_order(staged: StagedFile) -> int:
+    return staged.in_order
 
 
 def checksum(data: bytes | bytearray) -> str:
@@ -325,3 +340,85 @@ async def test_a_disk_that_is_full_from_the_start_is_no_space(tmp_path: Path, qu
     with pytest.raises(NoSpace):
         StagedFile(tmp_path / "f", quota, Content(b"x" * 2_000_000))
     assert size_on_disk(tmp_path / "f") == -1
+
+
+# -- what may be appended, and what was written in order
+
+
+async def test_only_what_lies_behind_the_stored_content_is_an_append(tmp_path: Path) -> None:
+    base = Content(b"0123456789")
+    file = StagedFile(tmp_path / "f", Quota(1000), base)
+    assert appended_from(file) is None  # nothing was written
+    await file.write(12, b"ab")
+    assert appended_from(file) == 10
+    file.reset()
+    assert appended_from(file) is None
+    await file.truncate(20)
+    assert appended_from(file) == 14
+    await file.write(13, b"c")
+    assert appended_from(file) is None
+    file.reset()
+    await file.write(20, b"d")
+    assert appended_from(file) == 20
+    file.reset(elsewhere=True)
+    await file.write(21, b"e")
+    assert appended_from(file) is None
+    file.close()
+
+
+async def test_what_is_cut_and_written_again_is_no_append(tmp_path: Path) -> None:
+    file = StagedFile(tmp_path / "f", Quota(1000), Content(b"0123456789"))
+    await file.truncate(9)
+    await file.write(9, b"9ab")
+    assert appended_from(file) is None
+    file.close()
+
+
+async def test_a_new_file_is_no_append(tmp_path: Path) -> None:
+    file = StagedFile(tmp_path / "f", Quota(1000), None)
+    await file.write(0, b"a")
+    assert appended_from(file) is None
+    file.reset()
+    await file.write(1, b"b")
+    assert appended_from(file) == 1
+    file.close()
+
+
+async def test_in_order_counts_from_the_start_and_falls_back(tmp_path: Path) -> None:
+    file = StagedFile(tmp_path / "f", Quota(1000), None)
+    for offset in (0, 5, 10):
+        await file.write(offset, b"12345")
+    assert in_order(file) == 15
+    await file.write(20, b"12345")
+    assert in_order(file) == 15
+    await file.write(2, b"x")
+    assert in_order(file) == 0
+    file.close()
+
+
+async def test_reads_wait_for_what_the_base_becomes(tmp_path: Path, nursery: trio.Nursery) -> None:
+    file = StagedFile(tmp_path / "f", Quota(1000), replaced(10))
+    read: list[bytes] = []
+
+    async def reader() -> None:
+        read.append(await file.read(0, 10))
+
+    file.base_moves()
+    nursery.start_soon(reader)
+    await trio.testing.wait_all_tasks_blocked()
+    assert read == []
+    file.rebase(Content(b"0123456789"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert read == [b"0123456789"]
+    file.close()
+
+
+async def test_reads_fail_when_the_base_stays_another_one(tmp_path: Path) -> None:
+    file = StagedFile(tmp_path / "f", Quota(1000), replaced(10))
+    with pytest.raises(Stale):
+        await file.read(0, 10)
+    file.base_moves()
+    file.base_stays()
+    with pytest.raises(Stale):
+        await file.read(0, 10)
+    file.close()
