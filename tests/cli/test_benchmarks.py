@@ -19,11 +19,23 @@ if TYPE_CHECKING:
 
 def test_rows_give_figures_beside_the_references(tmp_path: Path) -> None:
     data, text = tmp_path / "runs.json", tmp_path / "table.md"
-    words = ["B5", "B6", "--quick", "--no-peers", "--json", str(data), "--markdown", str(text)]
+    words = [
+        "B5",
+        "B6",
+        "B8",
+        "B10",
+        "--quick",
+        "--no-peers",
+        "--json",
+        str(data),
+        "--markdown",
+        str(text),
+    ]
     assert main(words) == 0
     figures = json.loads(data.read_text())["figures"]
-    assert {figure["row"] for figure in figures} == {"B5", "B6"}
+    assert {figure["row"] for figure in figures} == {"B5", "B6", "B8", "B10"}
     assert all("null" in figure["ratios"] for figure in figures if figure["row"] == "B5")
+    assert all("curl -T" in figure["ratios"] for figure in figures if figure["row"] == "B8")
     assert "first byte" in text.read_text()
 
 

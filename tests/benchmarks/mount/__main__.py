@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.mount ROW…`: the mount's read path, each row by one command.
+"""`python -m tests.benchmarks.mount ROW…`: the mount's reads and writes, each row by one command.
 
 Every figure is a ratio of things measured in the same rounds on the same bytes: our mount, curl
 straight at the targets, a null mount, and whatever peers are installed. Everybody is mounted anew
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from tests.benchmarks.mount import listings, small_files, streams, table, warm
+from tests.benchmarks.mount import listings, small_files, streams, table, warm, writes
 from tests.benchmarks.mount.bench import Bench
 from tests.benchmarks.mount.place import place
 from tests.benchmarks.mount.wire import Wire
@@ -38,6 +38,10 @@ ROWS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "B6": listings.b6,
     "B6t": listings.b6t,
     "B6m": listings.b6m,
+    "B7": writes.b7,
+    "B8": writes.b8,
+    "B9": writes.b9,
+    "B10": writes.b10,
     "B13": streams.b13,
     "B16": warm.b16,
     "B18": streams.b18,

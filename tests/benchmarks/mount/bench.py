@@ -61,6 +61,11 @@ class Bench:
         """All that mount."""
         return [self.ours, self.null, *self.peers]
 
+    @property
+    def writers(self) -> list[Contestant]:
+        """All that mount and can be written to."""
+        return [self.ours, *filter(None, (peer.for_writing() for peer in self.peers))]
+
     def compare(
         self,
         figure: Figure,
@@ -102,7 +107,7 @@ class Bench:
 
     def measured(self, mounted: Mounted, work: Callable[[Path], Readings]) -> Run:
         """Do a piece of work on a mount and return what it took."""
-        wire = self._wire.received() if self._wire else 0
+        wire = self._wire.moved() if self._wire else None
         requests = self.place.requests()
         pids = measure.tree(mounted.pid)
         cpu = measure.cpu_seconds(*pids)
@@ -112,7 +117,9 @@ class Bench:
         pids = measure.tree(mounted.pid)
         run.daemon_cpu = measure.cpu_seconds(*pids) - cpu
         run.rss, run.pss, run.pss_before = measure.peak_rss(*pids), memory.peak, memory.before
-        run.wire = self._wire.received() - wire if self._wire else None
+        if self._wire and wire:
+            moved = self._wire.moved() - wire
+            run.wire, run.sent = moved.received, moved.sent
         run.requests = {
             kind: count - requests[kind] for kind, count in self.place.requests().items()
         }

@@ -15,6 +15,7 @@ from tests.benchmarks.mount.readers import Readings, command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 QUIET = ("curl", "-sf", "-o", "/dev/null")
 
@@ -58,6 +59,25 @@ def listed(
         file.flush()
         parallel = ["-Z", "--parallel-max", str(at_once)] if at_once > 1 else []
         return command(["curl", *parallel, "-K", file.name], len(urls), len(urls) * size)
+
+
+def stored(urls: Sequence[str], path: Path, *, at_once: int = 1) -> Readings:
+    """Store a file as objects, by one curl.
+
+    Args:
+        urls: of the objects, as `Place.put_url` tells them.
+        path: the file.
+        at_once: how many are in flight.
+    """
+    with tempfile.NamedTemporaryFile("w") as file:
+        for number, url in enumerate(urls):
+            if number:
+                file.write("next\n")
+            file.write(f'url = "{url}"\nupload-file = "{path}"\noutput = /dev/null\nsilent\nfail\n')
+        file.flush()
+        parallel = ["-Z", "--parallel-max", str(at_once)] if at_once > 1 else []
+        count = len(urls) * path.stat().st_size
+        return command(["curl", *parallel, "-K", file.name], len(urls), count)
 
 
 def first_byte(url: str) -> Readings:

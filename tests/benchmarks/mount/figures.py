@@ -23,6 +23,7 @@ class Run:
         daemon_cpu: CPU seconds of the mount's processes.
         rss, pss, pss_before: bytes of memory of the mount's processes: peaks, and before the run.
         wire: bytes received from the store, headers and all; None where that is not known.
+        sent: bytes sent to the store, likewise.
         requests: that the store answered, by kind.
         problem: why this run does not count; "" if it does.
     """
@@ -38,6 +39,7 @@ class Run:
     pss: int = 0
     pss_before: int = 0
     wire: int | None = None
+    sent: int | None = None
     requests: dict[str, int] = field(default_factory=dict)
     problem: str = ""
 

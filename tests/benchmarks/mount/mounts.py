@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -134,6 +134,12 @@ class Peer:
             words = [self.name, *(word.format(**places) for word in self.words)]
             with _served(words, path) as process:
                 yield Mounted(path, process.pid)
+
+    def for_writing(self) -> Peer | None:
+        """Return the peer mounted for writing, None if it cannot write there."""
+        if self.name != "rclone":
+            return None
+        return replace(self, words=tuple(word for word in self.words if word != "--read-only"))
 
 
 PEERS = (

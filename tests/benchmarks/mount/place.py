@@ -99,6 +99,10 @@ class Place:
         base = node.public_net.direct_url if self.direct else self.endpoint
         return self.reached.get(base, base) + path
 
+    def put_url(self, name: str) -> str:
+        """Return the URL to which an object is stored, with the marks of a gateway's redirect."""
+        return f"{self.url(name)}&pid={self._smap.proxy_si.daemon_id}&utm=1"
+
     def straight_status(self) -> int:
         """Return what a target answers who comes straight for an object that is not there."""
         node = owner(object_uname("ais", self.bucket.name, "none"), self._smap.tmap)

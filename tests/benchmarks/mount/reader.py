@@ -1,4 +1,4 @@
-"""One reading process, as cheap as Python allows: `python -I -S reader.py`; nothing of ours in it.
+"""One process that reads or writes, as cheap as Python allows: `python -I -S reader.py`.
 
 Prints `ready`, takes one line of JSON, does that, prints one line of JSON. Reads go into one buffer
 made before, by one system call each, so that a read costs little besides the kernel and the mount:
@@ -13,6 +13,10 @@ Works, as `[verb, argument…]`:
     ["loop", path]                                   stream over and over until killed
     ["stat", [path…], pause_s]                       stat each, with pauses
     ["head", [path…], pause_s]                       open, read 4 KiB, close each, with pauses
+    ["write", path, size, length]                    make a file in writes of `size`, fsync it
+    ["create", [path…], size]                        create, write `size` at once, close each
+    ["append", path, size]                           open, append `size` at once, close
+    ["rename", old, new]                             rename
 
 Answer: `end` (CLOCK_MONOTONIC, seconds), `cpu` (seconds of this process for the work), `bytes` and
 `ns`, the duration of each operation: a read, or a file.
@@ -120,6 +124,46 @@ class Reader:
             os.close(fd)
             self.ns.append(time.perf_counter_ns() - start)
             time.sleep(pause)
+
+    def write(self, path: str, size: int, length: int) -> None:
+        """Write a file in order, until it is stored: the last operation is fsync and close."""
+        clock = time.perf_counter_ns
+        data = os.urandom(size)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        while self.bytes < length:
+            start = clock()
+            self.bytes += os.write(fd, data)
+            self.ns.append(clock() - start)
+        start = clock()
+        os.fsync(fd)
+        os.close(fd)  # some peers store it here
+        self.ns.append(clock() - start)
+
+    def create(self, paths: list[str], size: int) -> None:
+        """Make small files."""
+        clock = time.perf_counter_ns
+        data = os.urandom(size)
+        for path in paths:
+            start = clock()
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            self.bytes += os.write(fd, data)
+            os.close(fd)
+            self.ns.append(clock() - start)
+
+    def append(self, path: str, size: int) -> None:
+        """Append to a file."""
+        data = os.urandom(size)
+        start = time.perf_counter_ns()
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self.bytes += os.write(fd, data)
+        os.close(fd)
+        self.ns.append(time.perf_counter_ns() - start)
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a file or directory."""
+        start = time.perf_counter_ns()
+        os.rename(old, new)  # noqa: PTH104 - as cheap as can be
+        self.ns.append(time.perf_counter_ns() - start)
 
 
 def main() -> None:

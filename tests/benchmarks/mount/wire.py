@@ -1,7 +1,7 @@
-"""What the connections to the store received, as the kernel counts it: no byte goes another way.
+"""What connections to the store sent and received, as the kernel counts it: no byte goes elsewhere.
 
-The kernel's socket diagnostics (sock_diag(7)) tell what each open TCP connection received, and
-announce each connection that goes, with its last count. Both together are exact, for connections
+The kernel's socket diagnostics (sock_diag(7)) tell what each open TCP connection has moved, and
+announce each connection that goes, with its last counts. Both together are exact, for connections
 of any length, and cost nothing per byte. The store's own counters would not do: an answer that a
 client gives up half-way is not counted there, and that is the waste that has to show.
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ SOCK_DIAG_BY_FAMILY = 20
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST_DUMP = 0x1 | 0x300
 INET_DIAG_INFO = 2
-BYTES_RECEIVED = 128  # offset of tcpi_bytes_received in struct tcp_info
+BYTES_ACKED = 120  # offset of tcpi_bytes_acked in struct tcp_info; tcpi_bytes_received follows
 HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 SOCKET_ID = struct.Struct(
     ">HH16s16s4xQ"
@@ -37,8 +38,22 @@ MESSAGE_SIZE = 72  # struct inet_diag_msg, whose id starts at 4
 SETTLE_S = 0.05  # the kernel announces connections that go a little later
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Bytes either way, as those see it who are measured."""
+
+    sent: int = 0
+    received: int = 0
+
+    def __add__(self, other: Moved) -> Moved:
+        return Moved(self.sent + other.sent, self.received + other.received)
+
+    def __sub__(self, other: Moved) -> Moved:
+        return Moved(self.sent - other.sent, self.received - other.received)
+
+
 class Wire:
-    """Bytes that connections to some ports received: `before = wire.received() … received()`.
+    """Bytes that connections to some ports moved: `before = wire.moved() … wire.moved() - before`.
 
     Args:
         ports: where the nodes of the store listen.
@@ -46,8 +61,7 @@ class Wire:
 
     def __init__(self, ports: set[int]) -> None:
         self._ports = ports
-        self._gone = 0
-
+        self._gone = Moved()
         self._events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG)
         self._events.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         self._events.bind((0, TCP_CONNECTIONS_THAT_GO))
@@ -64,8 +78,8 @@ class Wire:
     ) -> None:
         self._events.close()
 
-    def received(self) -> int:
-        """Return the bytes received so far by connections to the ports, open or gone."""
+    def moved(self) -> Moved:
+        """Return what connections to the ports, open or gone, have moved so far."""
         time.sleep(SETTLE_S)
         open_now = dict(self._open())
         while True:
@@ -76,9 +90,9 @@ class Wire:
             for name, count in self._connections(batch):
                 self._gone += count
                 open_now.pop(name, None)
-        return self._gone + sum(open_now.values())
+        return sum(open_now.values(), self._gone)
 
-    def _open(self) -> Iterator[tuple[int, int]]:
+    def _open(self) -> Iterator[tuple[int, Moved]]:
         """Ask for the connections that are open."""
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as asked:
             extensions = 1 << (INET_DIAG_INFO - 1)
@@ -93,15 +107,15 @@ class Wire:
                 if any(kind in {NLMSG_DONE, NLMSG_ERROR} for kind, _ in _messages(batch)):
                     return
 
-    def _connections(self, batch: bytes) -> Iterator[tuple[int, int]]:
-        """Yield the cookie of each connection to the ports, and what it received."""
+    def _connections(self, batch: bytes) -> Iterator[tuple[int, Moved]]:
+        """Yield the cookie of each connection to the ports, and what it has moved."""
         for kind, body in _messages(batch):
             if kind != SOCK_DIAG_BY_FAMILY:
                 continue
             _, port, _, _, cookie = SOCKET_ID.unpack_from(body, 4)
             info = _attribute(body[MESSAGE_SIZE:], INET_DIAG_INFO)
-            if port in self._ports and len(info) >= BYTES_RECEIVED + 8:
-                yield cookie, struct.unpack_from("=Q", info, BYTES_RECEIVED)[0]
+            if port in self._ports and len(info) >= BYTES_ACKED + 16:
+                yield cookie, Moved(*struct.unpack_from("=QQ", info, BYTES_ACKED))
 
 
 def _messages(batch: bytes) -> Iterator[tuple[int, bytes]]:
