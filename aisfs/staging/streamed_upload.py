@@ -156,7 +156,7 @@ class StreamedUpload:
         self.given_up = True
         self._feed.give_up(why)
 
-    def goes_to(self, bucket: BucketName, name: str) -> bool:
+    def goes_to(self, bucket: BucketName | None, name: str) -> bool:
         """Tell whether this is the object that is stored: a file may have been renamed."""
         return self._bucket == bucket and self._name == name
 
@@ -188,7 +188,15 @@ class Streams:
         self._running = 0
 
     def follow(self, staged: StagedFile, bucket: BucketName | None, name: str) -> None:
-        """Take note of a write: start sending the file when it is worth it."""
+        """Take note of a write: start sending the file when it is worth it.
+
+        Args:
+            staged: the file.
+            bucket: where it belongs.
+            name: under which name.
+        """
+        if staged.stream is not None and not staged.stream.goes_to(bucket, name):
+            staged.end_stream()
         if staged.stream is not None or not 0 < self._after <= staged.in_order:
             return
         if bucket is None or staged.streams == STARTS or self._running == LIMIT:

@@ -358,7 +358,9 @@ class OpenFiles:
         async with node.lock:
             staged = self._stage(node)
             written = await staged.write(staged.size if handle.append else offset, data)
-            if not node.detached:
+            if node.detached:
+                staged.end_stream()  # it has no name any more under which it could be stored
+            else:
                 self._workshop.streams.follow(staged, node.bucket, node.name)
             node.attributes = node.attributes.but(size=staged.size, mtime_ns=time.time_ns())
             return written

@@ -131,13 +131,14 @@ class Machine(RuleBasedStateMachine):
             self.mkdir(path)
         for path, data in (("a", b""), ("d/a", b"ours"), ("d/d/a", b"o" * 50_000)):
             self.write_whole(path, data)
-        for path, data in (("b", b"theirs"), ("d/b", b"t" * 50_000), ("e/d/b", b"deep")):
+        for path, data in (("b", b"theirs"), ("d/b", b"t" * 70_000), ("e/d/b", b"deep")):
             self.other_puts(path, data)
 
     def mount(self) -> None:
         bucket = BucketName(self.other.name)
         self.hosted = self.portal.enter(
-            filesystem(self.store.endpoint, bucket, self.state, ttl_s=0)
+            # Small enough that files of some KB are sent while they are written.
+            filesystem(self.store.endpoint, bucket, self.state, ttl_s=0, stream_after=1000)
         )
 
     def unmount(self) -> None:

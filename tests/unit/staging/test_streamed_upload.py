@@ -137,6 +137,21 @@ async def test_not_too_many_run_at_once(
         file.close()
 
 
+async def test_a_renamed_file_is_begun_anew(
+    streams: Streams, staged: StagedFile, bucket: BucketName, other: Bucket
+) -> None:
+    await staged.write(0, bytes(AFTER))
+    streams.follow(staged, bucket, "o")
+    first = staged.stream
+    assert first is not None
+    streams.follow(staged, bucket, "p")
+    assert first.given_up
+    assert staged.stream is not None
+    assert await staged.stream.send_rest(AFTER)
+    assert await staged.stream.finish() is not None
+    assert [entry.name for entry in other.list_all_objects()] == ["p"]
+
+
 async def test_a_missing_bucket_ends_it(
     streams: Streams, staged: StagedFile, bucket: BucketName, other: Bucket
 ) -> None:
