@@ -228,6 +228,22 @@ def test_a_connection_that_breaks_costs_another_put(
     assert [r["received"] for r in puts(store) if r["status"] == 200] == [len(body)]
 
 
+def test_a_target_that_stalls_keeps_nobody_but_the_end_waiting(
+    store: StoreProcess, mount: Mount, bucket: Bucket
+) -> None:
+    rule = {"action": "delay", "method": "PUT", "role": "target", "times": 1, "seconds": 4}
+    store.faults([rule])
+    body = os.urandom(24 * MIB)
+    fd = create(mount.path / "f")
+    write(fd, body)
+    assert store.struck() == 1
+    assert puts(store) == []
+    os.close(fd)
+    (put,) = puts(store)
+    assert put["received"] == len(body)
+    assert content(bucket) == body
+
+
 def test_a_lost_answer_is_no_conflict(store: StoreProcess, mount: Mount, bucket: Bucket) -> None:
     """The object is stored, and the mount is not told: it finds its own bytes there."""
     bucket.object("f").put_content(b"old")
