@@ -236,10 +236,14 @@ class StagingConfig:
     Attributes:
         state_dir: "" chooses the platform's state directory.
         quota: 0 means the smaller of 10 GiB and half of the free space.
+        write_back: a close returns when the content is durable here, and it is sent afterwards.
+        drain_timeout_s: longest that the end of a mount sends what is left.
     """
 
     state_dir: str = ""
     quota: int = 0
+    write_back: bool = False
+    drain_timeout_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,11 @@ class StagedFile:
         """Whether the cluster lacks the present content."""
         return self.generation != self.committed
 
+    @property
+    def whole(self) -> bool:
+        """Whether the local file has all bytes: none of the base's are missing."""
+        return not any(self.present.missing(0, min(self.size, self._base_limit)))
+
     async def write(self, offset: int, data: bytes | memoryview) -> int:
         """Put bytes at an offset and return how many.
 

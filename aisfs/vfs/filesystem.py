@@ -446,19 +446,17 @@ class Filesystem:
         node = await self._resolver.child(directory, basename)
         if not isinstance(node, FileNode):
             raise IsADirectory(f"{node.name} is a directory")
-        place = (node.bucket, node.name)
         async with node.lock:
             if node.identity is not None and node.bucket is not None:
                 if node.opens:
-                    node.doomed = True
-                    self._resolver.doomed[place] = node
+                    await self.files.doom(node)
                 else:
                     await self.files.release_streams(node)
                     await self._store.delete(node.bucket, node.name)
             node.detached = True
             self._table.detach_location(node)
         directory.note_absent(basename)
-        self.files.discard(node)
+        await self.files.discard(node)
         await self._keep_directory(directory)
 
     async def rename(
@@ -518,13 +516,13 @@ class Filesystem:
         """Store what was written: close(2) returns the error. Kernel: FUSE_FLUSH. C9."""
         handle = self.handles.stream(Fh(fh))
         if isinstance(handle, FileHandle) and handle.writable:
-            await self.files.commit(handle.node)
+            await self.files.flush(handle)
 
     async def fsync(self, fh: int) -> None:
         """Return when the cluster has the present content. Kernel: FUSE_FSYNC. C8."""
         handle = self.handles.stream(Fh(fh))
         if isinstance(handle, FileHandle):
-            await self.files.commit(handle.node)
+            await self.files.fsync(handle)
 
     async def release(self, fh: int) -> None:
         """Close a file; never raises. Kernel: FUSE_RELEASE."""
@@ -570,8 +568,7 @@ class Filesystem:
         try:
             if isinstance(node, FileNode):
                 node.attributes_dirty = True
-                if node.staged is None or not node.staged.dirty:
-                    await self.files.commit(node)
+                await self.files.attributes_changed(node)
             elif isinstance(node, DirectoryNode) and node.bucket is not None:
                 await self._store_directory(node)
         except FsError:
@@ -676,16 +673,10 @@ class Filesystem:
         return [n for n in self._table if isinstance(n, FileNode) and n.dirty and not n.detached]
 
     async def drain(self) -> int:
-        """Store and delete what is left after the last request; return how much failed."""
+        """Store and delete what is left after the last request; return how much is left then."""
         for handle in self.handles.open_files():
             handle.node.opens = 0
             if handle.node.doomed:
                 await self.files.close(handle)
-        failed = 0
-        for node in self.dirty_files():
-            try:
-                await self.files.commit(node)
-            except FsError as error:
-                failed += 1
-                log.error("%s is not stored: %s", node.name, error)  # noqa: TRY400
-        return failed
+        await self.files.drain(self.dirty_files())
+        return await self._workshop.state.journal.unfinished()

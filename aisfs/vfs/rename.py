@@ -99,14 +99,20 @@ class Renamer:
     async def _rename_file(self, node: FileNode, target: Node | None, name: str) -> None:
         if isinstance(target, DirectoryNode):
             raise IsADirectory(f"{name} is a directory")
-        if isinstance(target, FileNode):
-            await self._files.preserve(target)
-            await self._files.release_streams(target)
+        if not isinstance(target, FileNode):
+            await self._move_file(node, target, name)
+            return
+        await self._files.preserve(target)
+        await self._files.release_streams(target)
+        async with target.lock:  # what is being stored of it must not come after the copy
+            await self._move_file(node, target, name)
+
+    async def _move_file(self, node: FileNode, target: Node | None, name: str) -> None:
         async with node.lock:
             await self._files.commit_locked(node)
             if node.identity is not None and node.bucket is not None:
                 await self._move_object(node, name)
-            self._replace(node, target, name)
+            await self._replace(node, target, name)
 
     async def _move_object(self, node: FileNode, name: str) -> None:
         """Copy, verify, delete; the node's identity becomes the copy's."""
@@ -148,14 +154,14 @@ class Renamer:
         except NotFound:
             return  # somebody else was quicker: it is gone, as it should be
 
-    def _replace(self, node: Node, target: Node | None, name: str) -> None:
+    async def _replace(self, node: Node, target: Node | None, name: str) -> None:
         """Let the node have the name; what had it lives on for open descriptors."""
         if target is not None:
             self._resolver.table.detach_location(target)
-            if isinstance(target, FileNode):
-                target.detached = True
-                self._files.discard(target)
         self._resolver.table.relocate(node, name)
+        if isinstance(target, FileNode):
+            target.detached = True
+            await self._files.discard(target)
 
     # -- directories
 
@@ -171,7 +177,7 @@ class Renamer:
         if isinstance(target, DirectoryNode):
             await self.require_empty(target)
         for below in self._resolver.table.below(node):
-            if isinstance(below, FileNode) and below.dirty and below.identity is not None:
+            if isinstance(below, FileNode) and self._files.must_be_stored(below):
                 await self._files.commit(below)
         members = await self._members(bucket, node.name)
 
@@ -191,7 +197,7 @@ class Renamer:
             if isinstance(below, DirectoryNode):
                 below.contents = below.first = None  # they tell the objects' old names
             self._resolver.table.relocate(below, prefix + below.name[len(old) :])
-        self._replace(node, target, prefix)
+        await self._replace(node, target, prefix)
         node.changed_at = trio.current_time()
         node.contents = node.first = None
 
