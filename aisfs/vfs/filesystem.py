@@ -599,6 +599,8 @@ class Filesystem:
         if not text.startswith(xattrs.USER):
             raise NoAttribute(text)  # asked for every file by ls -l: no work, no network
         node = self.node(ino)
+        if text == xattrs.STATE and isinstance(node, FileNode):
+            return self.files.state_of(node).encode()
         await self._resolver.refresh(node)
         if xattrs.is_fact(text) and node.bucket is not None:
             identity = node.identity if isinstance(node, FileNode) else None
@@ -664,6 +666,7 @@ class Filesystem:
             "handles.open": len(self.handles),
             "inodes.known": len(self._table),
             "streams.open": self._workshop.room.streams,
+            **self._workshop.outbox.figures(),
         }
 
     # -- the end

@@ -423,10 +423,13 @@ class OpenFiles:
         """
         staged = self._stage(node)
         if keeps and self.is_queued(node):
+            failures = node.failures
             try:
                 await self.commit_locked(node)
             except FsError as error:
                 log.warning("%s is changed before it is stored: %s", node.name, error)
+            if self.is_queued(node):
+                node.failures = failures  # nobody asked, and nothing is worse than before
         if not self.is_queued(node):
             return staged
         path = self._workshop.state.new_staged_path()

@@ -222,6 +222,7 @@ async def filesystem(
     store: StoreConfig | None = None,
     memory: int = 16 << 20,
     quota: int = 64 << 20,
+    write_back: bool = False,
 ) -> AsyncIterator[Shell]:
     """Run a filesystem on a bucket; what is dirty at the end of the block is stored.
 
@@ -234,6 +235,7 @@ async def filesystem(
         store: connection with other limits.
         memory: bytes of the page cache.
         quota: bytes of staging.
+        write_back: whether a close returns before the cluster has the content.
     """
     mount = mount or MountConfig(attribute_ttl_s=ttl_s, negative_ttl_s=ttl_s, listing_ttl_s=ttl_s)
     config = Config(
@@ -242,7 +244,7 @@ async def filesystem(
         store=store or StoreConfig(endpoint=endpoint),
         cache=CacheConfig(memory),
         readahead=ReadaheadConfig(4 << 20),
-        staging=StagingConfig(str(state), quota),
+        staging=StagingConfig(str(state), quota, write_back, drain_timeout_s=20.0),
         mount=mount,
     )
     cluster = connect(config.store)
