@@ -15,6 +15,7 @@ is done again after a crash is done to the object that was meant, or not at all.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -291,6 +292,46 @@ class Journal:
 
     def _failure(self, error: sqlite3.Error) -> IoFailure:
         return IoFailure(f"the journal {self._path}: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """How much a journal names.
+
+    Attributes:
+        queued: staged files that only wait.
+        failed: staged files that could not be stored.
+        size: bytes of both.
+        reason: why the oldest of the failed ones could not; "" if none failed.
+        other: deletions and renames that are not finished.
+    """
+
+    queued: int = 0
+    failed: int = 0
+    size: int = 0
+    reason: str = ""
+    other: int = 0
+
+
+def unsent(path: Path) -> Unsent:
+    """Return how much a journal names that another process may be using.
+
+    Raises:
+        IoFailure: it cannot be read.
+    """
+    if not path.exists():
+        return Unsent()
+    try:
+        with closing(sqlite3.connect(path)) as db:
+            row = db.execute(
+                "SELECT COALESCE(SUM(reason = ''), 0), COALESCE(SUM(reason <> ''), 0),"
+                " COALESCE(SUM(size), 0), COALESCE((SELECT reason FROM uploads"
+                " WHERE reason <> '' ORDER BY since LIMIT 1), ''),"
+                " (SELECT COUNT(*) FROM deletions) + (SELECT COUNT(*) FROM moves) FROM uploads"
+            ).fetchone()
+    except sqlite3.Error as error:
+        raise IoFailure(f"the journal {path}: {error}") from error
+    return Unsent(*row)
 
 
 def _text(value: BucketName | Identity | None) -> str:

@@ -36,6 +36,7 @@ from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable, Open
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
 from aisfs.vfs.paths import MARKER, bucket_directory, check_new, to_bytes, to_text
 from aisfs.vfs.rename import Renamer
+from aisfs.vfs.syncing import Syncing
 from aisfs.vfs.warming import Warming
 
 if TYPE_CHECKING:
@@ -97,11 +98,13 @@ class Filesystem:
         self._workshop = workshop
         orders = self.files.scans.orders
         warming = Warming(resolver, workshop.fetch_ahead)
+        syncing = Syncing(resolver, self.files)
         self._control = ControlTree(
             resolver.presentation,
             [
                 ControlFile("order", orders.shown, orders.announce),
                 ControlFile("stats", lambda: table(self.figures())),
+                ControlFile("sync", syncing.shown, syncing.begin),
                 ControlFile("warm", warming.shown, warming.begin),
             ],
         )

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from aisfs.cache.fetch_ahead import FetchAhead
     from aisfs.cache.room import CacheRoom
+    from aisfs.staging.journal import Owed
     from aisfs.staging.outbox import Outbox
     from aisfs.staging.quota import Quota
     from aisfs.staging.state import StateDirectory
@@ -605,6 +606,20 @@ class OpenFiles:
             await self.commit(node)
         elif self.is_queued(node):
             await self._promise(node)
+
+    async def owed(self) -> list[Owed]:
+        """Return what the journal names, of this mount and of earlier ones, oldest first."""
+        return await self._workshop.state.journal.owed()
+
+    async def send_owed(self, data: str) -> None:
+        """Send a staged file that the journal names, now.
+
+        Raises:
+            FsError: it is not stored.
+        """
+        failure = await self._workshop.outbox.send_now(data)
+        if failure is not None:
+            raise type(failure)(str(failure))
 
     def _is_owed(self, staged: StagedFile) -> bool:
         """Tell whether the journal names the present content of a staged file."""
