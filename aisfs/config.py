@@ -238,11 +238,15 @@ class StagingConfig:
         quota: 0 means the smaller of 10 GiB and half of the free space.
         stream_after: bytes written in order after which a file is sent while it is written; 0:
             never.
+        write_back: a close returns when the content is durable here, and it is sent afterwards.
+        drain_timeout_s: longest that the end of a mount sends what is left.
     """
 
     state_dir: str = ""
     quota: int = 0
     stream_after: int = 8 << 20
+    write_back: bool = False
+    drain_timeout_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ import hashlib
 import logging
 import os
 import signal
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +31,9 @@ from aisfs.errors import FsError, NotFound
 from aisfs.fuse import request_loop
 from aisfs.fuse.operations import Operations
 from aisfs.fuse.session import Session, invalidate_entry
+from aisfs.staging.outbox import Outbox
 from aisfs.staging.quota import Quota
+from aisfs.staging.replay import Replay
 from aisfs.staging.state import StateDirectory, default_quota
 from aisfs.staging.streamed_upload import Streams
 from aisfs.staging.uploader import Uploader
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aisfs.config import MountConfig
+    from aisfs.staging.journal import Owed
+    from aisfs.store.aistore import AISStore
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +64,15 @@ _DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # <malloc.h>
 
 
+def _nobody(progress: str) -> None:
+    """Show nobody how far the start is; the log has it."""
+
+
 def run(
     config: Config,
     ready: Callable[[], None],
     filesystem: type[Filesystem] = Filesystem,
+    shown: Callable[[str], None] = _nobody,
 ) -> int:
     """Mount, serve until unmounted or told to stop, and return the exit code.
 
@@ -69,6 +80,7 @@ def run(
         config: everything there is to know.
         ready: called once, when the kernel has initialised the mount.
         filesystem: the class of the namespace; another one is for tests.
+        shown: is told how far the start is, while earlier mounts' files are sent.
 
     Raises:
         ConfigError, FsError: the mount cannot be made; the text says why and what to do.
@@ -77,7 +89,7 @@ def run(
     _bound_heap()
     instruments = request_loop.install()
     try:
-        return trio.run(_serve, config, ready, filesystem, instruments=instruments)
+        return trio.run(_serve, config, ready, filesystem, shown, instruments=instruments)
     except BaseExceptionGroup as group:
         raise _first(group) from group
 
@@ -109,20 +121,51 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return next((e for e in leaves if isinstance(e, (FsError, ConfigError))), leaves[0])
 
 
-async def _serve(config: Config, ready: Callable[[], None], filesystem: type[Filesystem]) -> int:
+async def _serve(
+    config: Config,
+    ready: Callable[[], None],
+    filesystem: type[Filesystem],
+    shown: Callable[[str], None],
+) -> int:
     store = connect(config.store)
-    state = disk = None
+    state = None
+    try:
+        uuid = await store.cluster_uuid()
+        place = _place(config, uuid)
+        state = StateDirectory(_state_path(config, place))
+        await state.journal.claim(uuid)
+        return await _mounted(config, place, store, state, _Start(ready, filesystem, shown))
+    finally:
+        if state is not None:
+            state.close()
+        await store.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What a mount's caller wants of its start; as in `run`."""
+
+    ready: Callable[[], None]
+    filesystem: type[Filesystem]
+    shown: Callable[[str], None]
+
+
+async def _mounted(
+    config: Config, place: str, store: AISStore, state: StateDirectory, start: _Start
+) -> int:
+    """Mount, serve, and store what is left; return the exit code."""
+    disk = None
     async with trio.open_nursery() as nursery:
         try:
-            place = _place(config, await store.cluster_uuid())
-            state = StateDirectory(_state_path(config, place))
             pages = PageCache(config.cache.memory)
             disk = await trio.to_thread.run_sync(_open_disk, config, place, pages)
             room = CacheRoom(store, pages, nursery, disk)
-            fs = await _build(config, room, state, filesystem)
+            fs = await _build(config, room, state, start.filesystem, start.shown)
             if disk is not None:
                 nursery.start_soon(disk.run)
-            session = Session(Operations(fs, ready), config.mountpoint, _mount_options(config))
+            session = Session(
+                Operations(fs, start.ready), config.mountpoint, _mount_options(config)
+            )
             nursery.start_soon(_stop_on_signal, session)
             nursery.start_soon(trio.to_thread.run_sync, session.tune)
             nursery.start_soon(store.prepare)
@@ -134,13 +177,10 @@ async def _serve(config: Config, ready: Callable[[], None], filesystem: type[Fil
                     await disk.drain()
         finally:
             nursery.cancel_scope.cancel()
-            if state is not None:
-                state.close()
             if disk is not None:
                 disk.close()
-            await store.close()
     if unsent:
-        log.error("%d files are not stored; their bytes are in %s", unsent, state.staging)
+        log.error("%d changes are not on the cluster; %s keeps them", unsent, state.path)
     return 1 if unsent else 0
 
 
@@ -149,49 +189,63 @@ async def _build(
     room: CacheRoom,
     state: StateDirectory,
     filesystem: type[Filesystem],
+    shown: Callable[[str], None] = _nobody,
 ) -> Filesystem:
-    """Make the parts and learn what a mount has to know of its cluster."""
-    for unsent in state.unsent():
-        log.error(
-            "an earlier mount could not store %s (%s): %d bytes wait in %s",
-            unsent.url,
-            unsent.reason,
-            unsent.size,
-            unsent.data,
-        )
+    """Make the parts, do what earlier mounts owe, and learn what a mount has to know."""
     store = room.store
     if not config.mount.read_only:
         for move in await moves.resume(store, state.journal):
             room.nursery.start_soon(moves.settle_in_time, store, state.journal, move)
     presentation = _presentation(config.mount)
     bucket = config.source.bucket
-    shown = presentation.of_directory("", 0)
-    root = DirectoryNode(ROOT, bucket, config.source.prefix, shown)
+    root = DirectoryNode(ROOT, bucket, config.source.prefix, presentation.of_directory("", 0))
     lifetimes = Lifetimes(
         config.mount.attribute_ttl_s, config.mount.negative_ttl_s, config.mount.listing_ttl_s
     )
     resolver = Resolver(store, InodeTable(root), presentation, lifetimes, room.nursery)
     resolver.invalidate = invalidate_entry
     room.renewed = resolver.renew
+    workshop = await _workshop(config, room, state, shown)
     try:
         await resolver.load_root(root)
     except NotFound as error:
         raise NotFound(f"there is no bucket {config.source}: {error}") from error
-    quota = Quota(config.staging.quota or default_quota(state.staging))
-    fetch_ahead = FetchAhead(room)
-    workshop = Workshop(
-        room,
-        fetch_ahead,
-        Uploader(store, state),
-        state,
-        quota,
-        config.readahead.window,
-        Streams(store, room.nursery, config.staging.stream_after),
-    )
+    room.nursery.start_soon(workshop.outbox.run)
     rules = await store.name_rules()
     mount = config.mount
     guards = Guards(mount.bucket_ops, mount.no_delete, mount.no_overwrite)
     return filesystem(resolver, workshop, rules, guards)
+
+
+async def _workshop(
+    config: Config, room: CacheRoom, state: StateDirectory, shown: Callable[[str], None]
+) -> Workshop:
+    """Make what open files are made with, after what earlier mounts owe was sent (C11)."""
+    staging = config.staging
+    owed = await state.sweep()
+    waiting = sum(state.size_of(each) for each in owed)
+    quota = Quota(staging.quota or default_quota(state.staging), waiting)
+    outbox, uploader = Outbox(), Uploader(room.store, state)
+    replay = Replay(room.store, state, quota.release)
+    if config.mount.read_only and owed:
+        log.warning("%d files of earlier mounts wait to be stored by one that may write", len(owed))
+    elif not config.mount.read_only:
+        for each in await replay.run(owed, shown):
+            lock = uploader.earlier.setdefault((each.bucket, each.name), trio.Lock())
+            send = partial(_send_earlier, replay, each, lock)
+            outbox.add(each.data, each.size, send, replay.failure_of(each))
+    window = config.readahead.window
+    fetch_ahead = FetchAhead(room)
+    streams = Streams(room.store, room.nursery, staging.stream_after)
+    return Workshop(
+        room, fetch_ahead, uploader, outbox, state, quota, window, streams,
+        staging.write_back, staging.drain_timeout_s,
+    )  # fmt: skip
+
+
+async def _send_earlier(replay: Replay, owed: Owed, lock: trio.Lock) -> None:
+    async with lock:
+        await replay.send(owed)
 
 
 def _presentation(mount: MountConfig) -> Presentation:

@@ -17,7 +17,8 @@ say what was attempted, on which name, and what the cluster answered.
     ├── BadHandle         EBADF         ├── TimedOut     ETIMEDOUT
     └── IoFailure         EIO           └── ResultTooBig ERANGE
         ├── Corrupt       EIO           Unreachable
-        └── Torn          EIO           └── Incomplete   EHOSTUNREACH
+        ├── Torn          EIO           └── Incomplete   EHOSTUNREACH
+        └── Unsendable    EIO
 """
 
 import errno
@@ -187,6 +188,10 @@ class Corrupt(IoFailure):
 
 class Torn(IoFailure):
     """A body broke off after it had begun: what came is right, and the rest can be asked for."""
+
+
+class Unsendable(IoFailure):
+    """A staged file of an earlier mount is not what was written down: it must not be stored."""
 
 
 class BadHandle(FsError):

@@ -20,6 +20,8 @@ _COMMANDS = {
     "mount": "Mount a bucket, a prefix, or all buckets of a cluster.",
     "umount": "Unmount, and wait until everything is stored.",
     "warm": "Fill the cache with files before they are read.",
+    "sync": "Wait until files are on the cluster.",
+    "recover": "Show, send, save or drop what mounts left unsent.",
     "status": "List the mounts of this machine.",
     "purge-markers": "Remove from a bucket what keeps its empty directories.",
     "demo": "Mount sample data from a store of its own and show it.",

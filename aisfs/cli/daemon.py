@@ -1,8 +1,9 @@
 """`aisfs daemon`: the process that serves one mount. Hidden: only `aisfs mount` starts it.
 
-Its configuration comes through standard input. In the background it reports once, on descriptor
-`REPORT_FD`: "ready", or "error" and one line for the user. It leaves the caller's session only
-then: an automounter lets nobody but the caller's process group reach the mount point before.
+Its configuration comes through standard input. In the background it reports on descriptor
+`REPORT_FD`, in lines: "progress" and how far the start is, any number of times, then "ready", or
+"error" and one line for the user. It leaves the caller's session only then: an automounter lets
+nobody but the caller's process group reach the mount point before.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def _serve_behind(config: Config) -> int:
 def _serve(config: Config, report: _Report) -> int:
     from aisfs.daemon import run  # noqa: PLC0415 - late: loads pyfuse3 and trio
 
-    return run(config, report.ready)
+    return run(config, report.ready, shown=report.progress)
 
 
 def _with_advice(error: ConfigError | FsError, config: Config) -> str:
@@ -83,7 +84,7 @@ def _with_advice(error: ConfigError | FsError, config: Config) -> str:
 
 
 class _Report:
-    """What the process that waits for the mount gets to know, once; -1 when nobody waits."""
+    """What the process that waits for the mount gets to know; -1 when nobody waits."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -99,13 +100,23 @@ class _Report:
             os.chdir("/")
             self.send("ready")
 
+    def progress(self, text: str) -> None:
+        """Send how far the start is."""
+        self._write(f"progress {text}")
+
     def send(self, line: str) -> None:
-        """Send a line if none was sent; a caller that has gone does not matter."""
+        """Send the last line, if it was not sent yet."""
+        self._write(line)
         if self._descriptor >= 0:
-            text = " ".join(line.split()) + "\n"
-            descriptor, self._descriptor = self._descriptor, -1
-            try:
-                os.write(descriptor, text.encode("utf-8", "replace"))
-            except BrokenPipeError:
-                _log.warning("the process that asked for the mount has gone")
-            os.close(descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _write(self, line: str) -> None:
+        """Write a line; a caller that has gone does not matter."""
+        if self._descriptor < 0:
+            return
+        text = " ".join(line.split()) + "\n"
+        try:
+            os.write(self._descriptor, text.encode("utf-8", "replace"))
+        except BrokenPipeError:
+            _log.warning("the process that asked for the mount has gone")

@@ -3,7 +3,8 @@
 Serves users and mount(8). The daemon is a fresh process (never a fork: a copy would keep /dev/fuse
 open) in the caller's process group, the only one that an automounter lets pass. It gets its
 configuration through standard input, since arguments and environment can be read by others, and
-reports on descriptor 3: "ready", or "error" and one line for the user.
+reports on descriptor 3: "progress" while it sends what earlier mounts owe, then "ready", or "error"
+and one line for the user.
 """
 
 from __future__ import annotations
@@ -212,17 +213,30 @@ def _report_limit_s(config: Config) -> float:
 
 
 def _read_report(reader: int, limit_s: float) -> str:
-    """Read one line; "" when the writer has gone, "late" when nothing came in time."""
+    """Return the last line of a report, and show the others on standard error.
+
+    Returns:
+        "" when the writer has gone, "late" when nothing more came in time.
+    """
     deadline = time.monotonic() + limit_s
-    report = b""
-    while not report.endswith(b"\n"):
+    report, shown = b"", b""
+    while True:
+        line, ended, rest = report.partition(b"\n")
+        if ended and not line.startswith(b"progress "):
+            return line.decode("utf-8", "replace").strip()
+        if ended:
+            report, deadline = rest, time.monotonic() + limit_s
+            if line != shown:
+                shown = line
+                text = line.removeprefix(b"progress ").decode("utf-8", "replace")
+                print("aisfs:", text, file=sys.stderr, flush=True)
+            continue
         if not select.select([reader], [], [], max(0, deadline - time.monotonic()))[0]:
             return "late"
         part = os.read(reader, 4096)
         if not part:
-            break
+            return report.decode("utf-8", "replace").strip()
         report += part
-    return report.decode("utf-8", "replace").strip()
 
 
 def _end(pid: int) -> int:

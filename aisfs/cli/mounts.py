@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,6 +121,20 @@ def daemons(mountpoint: Path) -> list[int]:
             if ours and arguments[-1] == os.fsencode(mountpoint):
                 found.append((started, int(entry.name)))
     return [pid for _, pid in sorted(found)]
+
+
+def state_directory(pid: int) -> Path | None:
+    """Return where a daemon keeps what is unsent: the directory whose journal it has open.
+
+    None if this user may not look at the process, or it has just ended.
+    """
+    with suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                path = link.readlink()
+                if path.name == "journal" and path.is_absolute():
+                    return path.parent
+    return None
 
 
 def fuse_problem() -> str:

@@ -7,9 +7,12 @@ import sys
 
 import click
 
-from aisfs.cli import mounts
+from aisfs.cli import Failure, mounts
+from aisfs.errors import FsError
+from aisfs.staging.journal import unsent
+from aisfs.staging.state import JOURNAL
 
-_COLUMNS = ("source", "mountpoint", "pid", "state")
+_COLUMNS = ("source", "mountpoint", "pid", "state", "queued", "failed", "bytes")
 
 
 @click.command()
@@ -18,7 +21,8 @@ def status(as_json: bool) -> None:
     """List the mounts of aisfs on this machine.
 
     STATE is "ok", "stale" (the daemon has died), "no answer" (within 2 s) or an error's number. The
-    daemon's PID is shown where this user may look at it.
+    daemon's PID is shown where this user may look at it, and with it what the cluster does not have
+    yet: files that wait (QUEUED), files that could not be stored (FAILED), and the BYTES of both.
     """
     rows = [_row(mount) for mount in mounts.mounted()]
     if as_json:
@@ -33,12 +37,25 @@ def status(as_json: bool) -> None:
 def _row(mount: mounts.MountedSource) -> dict[str, str | int | None]:
     code = mounts.probe(mount.path)
     state = {0: "ok", mounts.NO_ANSWER: "no answer"}.get(code, f"errno {code}")
+    pid = next(reversed(mounts.daemons(mount.path)), None)
     return {
         "source": mount.source,
         "mountpoint": str(mount.path),
-        "pid": next(reversed(mounts.daemons(mount.path)), None),
+        "pid": pid,
         "state": "stale" if mounts.is_stale(code) else state,
+        **_unsent(pid),
     }
+
+
+def _unsent(pid: int | None) -> dict[str, int | None]:
+    directory = None if pid is None else mounts.state_directory(pid)
+    if directory is None:
+        return dict.fromkeys(("queued", "failed", "bytes"))
+    try:
+        found = unsent(directory / JOURNAL)
+    except FsError as error:
+        raise Failure(str(error)) from None
+    return {"queued": found.queued, "failed": found.failed, "bytes": found.size}
 
 
 def _print_table(rows: list[dict[str, str | int | None]]) -> None:
@@ -52,5 +69,6 @@ def _print_table(rows: list[dict[str, str | int | None]]) -> None:
         return
     table = Table(*(name.upper() for name in _COLUMNS), box=SIMPLE)
     for row in rows:
-        table.add_row(*(escape(str(row[name] or "-")) for name in _COLUMNS))
+        texts = ("-" if row[name] in {None, ""} else str(row[name]) for name in _COLUMNS)
+        table.add_row(*map(escape, texts))
     show(table)

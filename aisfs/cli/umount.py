@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import click
 
 from aisfs.cli import Failure, mounts
+from aisfs.cli.sizes import in_words
+from aisfs.errors import FsError
 from aisfs.settings import parse_duration
+from aisfs.staging.journal import unsent
+from aisfs.staging.state import JOURNAL
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_SHOWN_S = 0.5
 
 
 @click.command()
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
 def umount(mountpoint: str, lazy: bool, wait: str) -> None:
     """Unmount MOUNTPOINT and wait until everything written to it is stored.
 
-    Exit code 0 only when the mount is down and its daemon has ended.
+    Exit code 0 only when the mount is down, its daemon has ended, and nothing is unsent.
     """
     try:
         limit_s = parse_duration(wait)
@@ -36,7 +43,7 @@ def umount(mountpoint: str, lazy: bool, wait: str) -> None:
         raise Failure(f"{mountpoint}: {error}") from None
     if mounts.mounted_at(path) is None:
         raise Failure(f"{path} is not a mount of aisfs: 'aisfs status' lists them")
-    serving = mounts.daemons(path)
+    serving = {pid: mounts.state_directory(pid) for pid in mounts.daemons(path)}
     if problem := mounts.unmount(path, lazy=lazy):
         raise Failure(_advice(path, problem))
     _wait_for(path, serving, limit_s)
@@ -53,14 +60,46 @@ def _advice(path: Path, problem: str) -> str:
     return f"{path}: {problem}"
 
 
-def _wait_for(path: Path, serving: list[int], limit_s: float) -> None:
+def _wait_for(path: Path, serving: dict[int, Path | None], limit_s: float) -> None:
+    """Wait for the daemons, and tell what they left unsent.
+
+    Raises:
+        Failure: one has not ended, or something is not on the cluster.
+    """
     deadline = time.monotonic() + limit_s
-    for pid in serving:
-        if not mounts.wait_for_exit(pid, max(0.0, deadline - time.monotonic())):
+    for pid, state in serving.items():
+        shown = ""
+        while not mounts.wait_for_exit(pid, min(_SHOWN_S, max(0.0, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline:
+                raise Failure(
+                    f"{path} is unmounted, but its daemon (pid {pid}) still stores data after "
+                    f"{limit_s:g} s: leave it running, and look at its log if it does not end"
+                )
+            text = _left(state)
+            if text not in {"", shown} and sys.stderr.isatty():
+                print(f"aisfs: still to be stored: {text}", file=sys.stderr)
+                shown = text
+        if left := _left(state):
             raise Failure(
-                f"{path} is unmounted, but its daemon (pid {pid}) still stores data after "
-                f"{limit_s:g} s: leave it running, and look at its log if it does not end"
+                f"{path} is unmounted, but not everything is stored: {left}; {state} keeps it, the "
+                "next mount of the same source sends it, 'aisfs recover' shows it"
             )
+
+
+def _left(state: Path | None) -> str:
+    """Return in words what a state directory holds, "" if nothing."""
+    if state is None:
+        return ""
+    try:
+        found = unsent(state / JOURNAL)
+    except FsError as error:
+        return str(error)
+    texts = []
+    if found.queued or found.failed:
+        texts.append(f"{found.queued + found.failed} files ({in_words(found.size)})")
+    if found.other:
+        texts.append(f"{found.other} deletions or renames")
+    return " and ".join(texts) + (f" ({found.reason})" if found.reason else "")
 
 
 def end_quietly(path: Path, limit_s: float) -> bool:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 import click
 
-from aisfs.cli import Failure, mounts
+from aisfs.cli import Failure
+from aisfs.cli.control_handle import ControlHandle, by_mount
+from aisfs.cli.sizes import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 CONTROL = Path(".aisfs") / "warm"
 
 _ASK_S = 0.1
-_PIECE = 64 << 10
 _MOST_SHOWN = 20
 _FITTING = (("files", ""), ("bytes", "_bytes"))
 _FIGURES = (
@@ -103,32 +102,15 @@ class DaemonJob:
 
     def __init__(self, root: Path, paths: Iterable[str]) -> None:
         self._root = root
-        self._descriptor = os.open(root / CONTROL, os.O_RDWR | os.O_CLOEXEC)
-        text = b"".join(os.fsencode(path) + b"\n" for path in paths)
-        for start in range(0, len(text), _PIECE):
-            self._write(text[start : start + _PIECE])
-
-    def _write(self, piece: bytes) -> None:
-        """Hand paths over; a daemon that has enough of them for now gets them later."""
-        while piece:
-            try:
-                piece = piece[os.write(self._descriptor, piece) :]
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                time.sleep(_ASK_S)
+        self._control = ControlHandle(root / CONTROL, paths)
 
     def report(self) -> Report:
         """Return how far it is."""
-        text = b""
-        while part := os.pread(self._descriptor, 1 << 20, len(text)):
-            text += part
-        return Report.read(os.fsdecode(text), self._root)
+        return Report.read(self._control.told(), self._root)
 
     def close(self) -> None:
         """End it."""
-        with suppress(OSError):  # the daemon has died
-            os.close(self._descriptor)
+        self._control.close()
 
 
 @click.command()
@@ -142,7 +124,7 @@ def warm(paths: tuple[str, ...], as_json: bool) -> int:
 
     Exit code 0 only if everything was brought.
     """
-    named = _by_mount(paths)
+    named = by_mount(paths)
     jobs: list[Job] = []
     try:
         for root, relative in named.items():
@@ -159,58 +141,6 @@ def warm(paths: tuple[str, ...], as_json: bool) -> int:
 
 
 # -- which mounts
-
-
-def _by_mount(paths: Sequence[str]) -> dict[Path, list[str]]:
-    """Return mount point → what to bring there, relative to it; nothing is named twice."""
-    roots = sorted({each.path for each in mounts.mounted()}, key=lambda p: -len(p.parts))
-    found: dict[Path, list[str]] = {}
-    answering: set[Path] = set()
-    for text in paths:
-        lexical = Path(text).absolute()
-        above = {root for root in roots if lexical.is_relative_to(root)}
-        _check_answers(above - answering)
-        answering |= above
-        try:
-            path = Path(text).resolve(strict=True)
-        except (OSError, RuntimeError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise Failure(f"{text}: {why}") from None
-        root = next((root for root in roots if path.is_relative_to(root)), None)
-        if root is None:
-            raise Failure(f"{text} is not in a mount of aisfs: 'aisfs status' lists them")
-        relative = str(path.relative_to(root))
-        if "\n" in relative:
-            raise Failure(f"{text!r}: name the directory that it is in, for its name has two lines")
-        found.setdefault(root, []).append("" if relative == "." else relative)
-    return {root: _outermost(relative) for root, relative in found.items()}
-
-
-def _check_answers(roots: Iterable[Path]) -> None:
-    """Make sure that a mount answers before anything waits for it.
-
-    Raises:
-        Failure: it does not.
-    """
-    for root in roots:
-        code = mounts.probe(root)
-        if mounts.is_stale(code):
-            raise Failure(
-                f"{root} is a stale mount, its daemon has died: 'aisfs umount {root}', then mount "
-                "it again"
-            )
-        if code == mounts.NO_ANSWER:
-            raise Failure(f"{root} does not answer: 'fusermount3 -uz {root}' takes it down")
-
-
-def _outermost(paths: list[str]) -> list[str]:
-    """Return paths without those that are named twice, or lie below another one."""
-    kept: dict[str, None] = {}
-    for path in sorted(set(paths), key=len):
-        above = [path[:end] for end, sign in enumerate(path) if sign == "/"]
-        if "" not in kept and not any(each in kept for each in above):
-            kept[path] = None
-    return [path for path in dict.fromkeys(paths) if path in kept]
 
 
 def _begin(root: Path, paths: list[str]) -> Job:
@@ -337,7 +267,7 @@ def _say(report: Report) -> None:
         print(f"aisfs: and {unnamed} more could not be brought", file=sys.stderr)
     if figures["does_not_fit"]:
         print("aisfs: does not fit:", _overflow(figures), file=sys.stderr)
-    print(f"{figures['files_done']} files, {_size(figures['bytes_done'])} in the cache")
+    print(f"{figures['files_done']} files, {in_words(figures['bytes_done'])} in the cache")
 
 
 def _overflow(figures: Mapping[str, int]) -> str:
@@ -346,15 +276,6 @@ def _overflow(figures: Mapping[str, int]) -> str:
     if files >= figures["capacity_files"]:
         limit = "fit: the cache remembers no more files, name fewer or pack them into larger ones"
     else:
-        limit = f"fit the cache of {_size(figures['capacity_bytes'])}: raise cache-size"
-    return (
-        f"{_size(size)} of {_size(figures['bytes'])} ({files} of {figures['files']} files) {limit}"
-    )
-
-
-def _size(count: int) -> str:
-    """Return bytes as people write them."""
-    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if count >= 1 << power:
-            return f"{count / (1 << power):.1f} {unit}"
-    return f"{count} bytes"
+        limit = f"fit the cache of {in_words(figures['capacity_bytes'])}: raise cache-size"
+    share = f"{in_words(size)} of {in_words(figures['bytes'])}"
+    return f"{share} ({files} of {figures['files']} files) {limit}"

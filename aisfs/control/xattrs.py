@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 USER = "user."
 FACTS = "user.ais."
+STATE = FACTS + "state"
+"""Whether the cluster has a file's content: the one fact that only the mount knows."""
+
 MAX_NAME = 255
 MAX_VALUE = 64 << 10
 

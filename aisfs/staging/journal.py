@@ -15,6 +15,7 @@ is done again after a crash is done to the object that was meant, or not at all.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,11 +24,11 @@ import msgspec
 import trio
 
 from aisfs.config import BucketName
-from aisfs.errors import IoFailure
+from aisfs.errors import Invalid, IoFailure
 from aisfs.store.interface import Identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ FORMAT = 1
 """Version of the tables; a later aisfs may read an earlier one, never the other way."""
 
 _TABLES = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE uploads (
     data TEXT PRIMARY KEY, bucket TEXT NOT NULL, name TEXT NOT NULL, expected TEXT NOT NULL,
     attributes TEXT NOT NULL, size INTEGER NOT NULL, checksum TEXT NOT NULL,
@@ -141,22 +143,60 @@ class Journal:
         """Let go of the database."""
         self._db.close()
 
+    async def claim(self, cluster: str) -> None:
+        """Make sure that what is written down here is owed to this cluster.
+
+        Args:
+            cluster: its uuid; "" if it would not tell, and is trusted.
+
+        Raises:
+            Invalid: it is owed to another one. Where nothing is owed, the journal changes hands.
+        """
+        rows = await self._read("SELECT value FROM facts WHERE name = 'cluster'")
+        before = rows[0][0] if rows else cluster
+        if not cluster or (rows and before == cluster):
+            return
+        if before != cluster and await self.unfinished():
+            raise Invalid(
+                f"{self._path} holds what is owed to another cluster ({before}, this is {cluster}):"
+                " mount that one to send it, or give this mount another state-dir"
+            )
+        await self._write("INSERT OR REPLACE INTO facts VALUES ('cluster', ?)", (cluster,))
+
+    async def unfinished(self) -> int:
+        """Return how many rows there are of all kinds."""
+        ((count,),) = await self._read(
+            "SELECT (SELECT COUNT(*) FROM uploads) + (SELECT COUNT(*) FROM deletions)"
+            " + (SELECT COUNT(*) FROM moves)"
+        )
+        return int(count)
+
     # -- uploads
 
-    async def owe(self, owed: Owed) -> None:
+    async def owe(self, owed: Owed, instead_of: str = "") -> None:
         """Write down a staged file that is to be stored, in place of what was known of it.
 
         Its bytes have to be durable before.
+
+        Args:
+            owed: what is to be stored.
+            instead_of: a staged file that is forgotten in the same moment: this one holds a later
+                content of the same object.
         """
         row = (
             owed.data, _text(owed.bucket), owed.name, _text(owed.expected), owed.attributes,
             owed.size, owed.checksum, owed.reason, owed.since,
         )  # fmt: skip
-        await self._write("INSERT OR REPLACE INTO uploads VALUES (?,?,?,?,?,?,?,?,?)", [row])
+
+        def work() -> None:
+            self._db.execute("DELETE FROM uploads WHERE data = ?", (instead_of,))
+            self._db.execute("INSERT OR REPLACE INTO uploads VALUES (?,?,?,?,?,?,?,?,?)", row)
+
+        await self._transaction(work)
 
     async def settle(self, data: str) -> None:
         """Forget a staged file: it is stored, or given up."""
-        await self._write("DELETE FROM uploads WHERE data = ?", [(data,)])
+        await self._write("DELETE FROM uploads WHERE data = ?", (data,))
 
     async def owed(self) -> list[Owed]:
         """Return what is to be stored, oldest first."""
@@ -172,11 +212,11 @@ class Journal:
         """Write down an object that goes with its last handle; return the row's number."""
         row = (_text(bucket), name, _text(identity))
         sql = "INSERT INTO deletions (bucket, name, identity) VALUES (?,?,?)"
-        return await self._write(sql, [row])
+        return await self._write(sql, row)
 
     async def bury(self, number: int) -> None:
         """Forget a deletion: it is done, or must not be done any more."""
-        await self._write("DELETE FROM deletions WHERE id = ?", [(number,)])
+        await self._write("DELETE FROM deletions WHERE id = ?", (number,))
 
     async def deletions(self) -> list[Deletion]:
         """Return what is to be deleted, in the order of the removals."""
@@ -189,22 +229,23 @@ class Journal:
         """Write down a directory's rename before anything is copied; its members are to follow."""
         row = (_text(bucket), old, new, Phase.COPYING)
         sql = "INSERT INTO moves (bucket, old, new, phase) VALUES (?,?,?,?)"
-        return Move(await self._write(sql, [row]), bucket, old, new, Phase.COPYING)
+        return Move(await self._write(sql, row), bucket, old, new, Phase.COPYING)
 
     async def add_members(self, number: int, members: Iterable[tuple[str, Identity]]) -> None:
         """Write down members of a rename, each before it is copied."""
         rows = [(number, name, _text(identity)) for name, identity in members]
-        await self._write("INSERT OR REPLACE INTO members VALUES (?,?,?)", rows)
+        sql = "INSERT OR REPLACE INTO members VALUES (?,?,?)"
+        await self._transaction(lambda: self._db.executemany(sql, rows))
 
     async def all_copied(self, move: Move) -> Move:
         """Take note that every member has its verified copy: from now on the rename is finished."""
         sql = "UPDATE moves SET phase = ? WHERE id = ?"
-        await self._write(sql, [(Phase.DELETING, move.number)])
+        await self._write(sql, (Phase.DELETING, move.number))
         return replace(move, phase=Phase.DELETING)
 
     async def end_move(self, number: int) -> None:
         """Forget a rename: it is complete, or undone."""
-        await self._write("DELETE FROM moves WHERE id = ?", [(number,)])
+        await self._write("DELETE FROM moves WHERE id = ?", (number,))
 
     async def moves(self) -> list[Move]:
         """Return the renames that are under way."""
@@ -221,14 +262,9 @@ class Journal:
 
     # -- the database
 
-    async def _write(self, sql: str, rows: Sequence[tuple[object, ...]]) -> int:
-        def work() -> int:
-            last = 0
-            for row in rows:
-                last = int(self._db.execute(sql, row).lastrowid or 0)
-            return last
-
-        return await self._transaction(work)
+    async def _write(self, sql: str, row: tuple[object, ...]) -> int:
+        """Change the tables; return the number of the row that was inserted, if one was."""
+        return await self._transaction(lambda: int(self._db.execute(sql, row).lastrowid or 0))
 
     async def _transaction(self, work: Callable[[], T]) -> T:
         def run() -> T:
@@ -258,6 +294,46 @@ class Journal:
 
     def _failure(self, error: sqlite3.Error) -> IoFailure:
         return IoFailure(f"the journal {self._path}: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """How much a journal names.
+
+    Attributes:
+        queued: staged files that only wait.
+        failed: staged files that could not be stored.
+        size: bytes of both.
+        reason: why the oldest of the failed ones could not; "" if none failed.
+        other: deletions and renames that are not finished.
+    """
+
+    queued: int = 0
+    failed: int = 0
+    size: int = 0
+    reason: str = ""
+    other: int = 0
+
+
+def unsent(path: Path) -> Unsent:
+    """Return how much a journal names that another process may be using.
+
+    Raises:
+        IoFailure: it cannot be read.
+    """
+    if not path.exists():
+        return Unsent()
+    try:
+        with closing(sqlite3.connect(path)) as db:
+            row = db.execute(
+                "SELECT COALESCE(SUM(reason = ''), 0), COALESCE(SUM(reason <> ''), 0),"
+                " COALESCE(SUM(size), 0), COALESCE((SELECT reason FROM uploads"
+                " WHERE reason <> '' ORDER BY since LIMIT 1), ''),"
+                " (SELECT COUNT(*) FROM deletions) + (SELECT COUNT(*) FROM moves) FROM uploads"
+            ).fetchone()
+    except sqlite3.Error as error:
+        raise IoFailure(f"the journal {path}: {error}") from error
+    return Unsent(*row)
 
 
 def _text(value: BucketName | Identity | None) -> str:

@@ -12,11 +12,16 @@ deadline at which a kernel with `fs.fuse.max_request_timeout` would abort the co
 
 
 class Quota:
-    """Counts reserved bytes; a writer above the limit waits, then gets ENOSPC."""
+    """Counts reserved bytes; a writer above the limit waits, then gets ENOSPC.
 
-    def __init__(self, limit: int) -> None:
+    Args:
+        limit: bytes that may wait.
+        used: bytes that wait already, from earlier mounts; may be above the limit.
+    """
+
+    def __init__(self, limit: int, used: int = 0) -> None:
         self.limit = limit
-        self.used = 0
+        self.used = used
         self._freed = trio.Event()
 
     async def reserve(self, size: int) -> None:

@@ -110,9 +110,9 @@ class StagedFile:
         return self._stored_size if only_behind else None
 
     @property
-    def complete_here(self) -> bool:
-        """Whether the base is not needed any more."""
-        return self._base is None or not any(self.present.missing(0, self._base_limit))
+    def whole(self) -> bool:
+        """Whether the local file has all bytes: none of the base's are missing."""
+        return not any(self.present.missing(0, min(self.size, self._base_limit)))
 
     async def write(self, offset: int, data: bytes | memoryview) -> int:
         """Put bytes at an offset and return how many.

@@ -1,52 +1,45 @@
-"""The state directory of one mount: its lock, the staged files, and records of what is unsent.
+"""The state directory of one mount: its lock, its journal and the staged files.
 
-Serves `daemon` and `uploader`. One directory per (cluster, source); a second process on it is
-refused (C11). A staged file without a record was never acknowledged and is swept at start; one with
-a record holds bytes that could not be stored and is never removed by aisfs (C10).
+Serves `daemon`, `uploader` and `aisfs recover`. One directory per (cluster, source); a second
+process on it is refused (C11). A staged file without a row in the journal was never acknowledged
+and is swept at start; one with a row holds bytes that the cluster lacks and is never removed by
+aisfs before it is stored (C10).
 """
 
 from __future__ import annotations
 
 import fcntl
 import itertools
+import logging
 import os
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from aisfs.errors import Busy
+from aisfs.errors import Busy, FsError
 from aisfs.staging.journal import Journal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aisfs.config import BucketName
+    from aisfs.staging.journal import Owed
+
+log = logging.getLogger(__name__)
 
 DATA = ".data"
-RECORD = ".json"
-DRAFT = ".new"
-
-
-@dataclass(frozen=True, slots=True)
-class Unsent:
-    """A staged file that the cluster does not have, as its record on disk tells it.
-
-    Attributes:
-        data: path of the bytes.
-        url: the object that they are meant for.
-        reason: why storing them failed.
-        when: UTC, ISO 8601.
-    """
-
-    data: str
-    url: str
-    size: int
-    reason: str
-    when: str
+JOURNAL = "journal"
 
 
 class StateDirectory:
-    """A locked directory that holds what a mount must not lose."""
+    """A locked directory that holds what a mount must not lose.
+
+    Attributes:
+        staging: where the staged files lie.
+        journal: which of them the cluster lacks, and what else is owed to it.
+
+    Raises:
+        Busy: another process uses it.
+        IoFailure: its journal cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,13 +49,15 @@ class StateDirectory:
         self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.journal = Journal(path / JOURNAL)
         except BlockingIOError:
             os.close(self._lock)
             raise Busy(
                 f"another aisfs mount uses {path}: unmount it, or give this one --state-dir"
             ) from None
-        self._sweep()
-        self.journal = Journal(path / "journal")
+        except FsError:
+            os.close(self._lock)
+            raise
 
     def new_staged_path(self) -> Path:
         """Return a path for a staged file that no other has or had in this directory."""
@@ -71,60 +66,49 @@ class StateDirectory:
             if not path.exists():
                 return path
 
-    def record(self, unsent: Unsent) -> None:
-        """Write down durably that a staged file could not be stored.
+    def path_of(self, owed: Owed) -> Path:
+        """Return where the bytes are that a row of the journal names."""
+        return self.staging / owed.data
 
-        Its bytes are made durable first, so this may take as long as the disk needs for them.
+    def size_of(self, owed: Owed) -> int:
+        """Return how large a row's staged file is; 0 if it is gone."""
+        try:
+            return self.path_of(owed).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def sync(self, data: Path) -> None:
+        """Make a staged file and its name durable; takes as long as the disk needs.
+
+        Raises:
+            OSError: the disk fails, or is full.
         """
-        data = Path(unsent.data)
-        _sync(data)
-        draft = data.with_suffix(DRAFT)
-        with draft.open("wb") as file:
-            file.write(msgspec.json.encode(unsent))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(data.with_suffix(RECORD))
-        _sync(self.staging)
+        for path in (data, self.staging):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
-    def forget(self, data: Path) -> None:
-        """Remove the record of a staged file that is stored now."""
-        data.with_suffix(RECORD).unlink(missing_ok=True)
+    async def sweep(self) -> list[Owed]:
+        """Remove the staged files that nobody was promised; return what earlier mounts owe.
 
-    def unsent(self) -> list[Unsent]:
-        """Return what could not be stored, oldest first."""
-        records = sorted(self.staging.glob(f"*{RECORD}"), key=lambda p: p.stat().st_mtime_ns)
-        return [_read_record(path) for path in records]
-
-    def _sweep(self) -> None:
+        Raises:
+            IoFailure: the journal cannot be read; then nothing is removed.
+        """
+        owed = await self.journal.owed()
+        named = {each.data for each in owed}
         for data in self.staging.glob(f"*{DATA}"):
-            if not data.with_suffix(RECORD).exists():
+            if data.with_suffix(".json").exists():  # how releases before the journal kept them
+                log.error("%s was not stored by an earlier release: its .json says what", data)
+            elif data.name not in named:
                 data.unlink()
-        for draft in self.staging.glob(f"*{DRAFT}"):
-            draft.unlink()
+        return owed
 
     def close(self) -> None:
         """Close the journal and release the lock."""
         self.journal.close()
         os.close(self._lock)
-
-
-def _sync(path: Path) -> None:
-    """Make a file, or the names in a directory, durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _read_record(path: Path) -> Unsent:
-    """Return a record; a damaged one still tells where the bytes are."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Unsent)
-    except msgspec.DecodeError as error:
-        data = path.with_suffix(DATA)
-        size = data.stat().st_size if data.exists() else 0
-        return Unsent(str(data), "an object whose name is lost", size, f"its record: {error}", "")
 
 
 def default_quota(path: Path) -> int:

@@ -1,23 +1,28 @@
-"""What becomes of a staged file: stored by `transfer`, or kept with a record on disk (C10).
+"""What becomes of a staged file: stored by `transfer`, or written down in the journal (C10).
 
-Serves `vfs`.
+Serves `vfs`. A commit that succeeds writes nothing down. A row is made when one failed, and when
+bytes are promised that the cluster does not have yet (write-back); it goes when they are stored.
 """
 
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.errors import FsError
-from aisfs.staging.state import StateDirectory, Unsent, object_url
+from aisfs.errors import FsError, IoFailure
+from aisfs.staging.journal import Owed
+from aisfs.staging.state import StateDirectory, object_url
 from aisfs.staging.transfer import transfer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from aisfs.config import BucketName
     from aisfs.staging.staged_file import StagedFile
     from aisfs.staging.transfer import Target
     from aisfs.store.interface import ObjectInfo, ObjectStore
@@ -25,18 +30,39 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What the journal knows of a staged file of this mount.
+
+    Attributes:
+        promised: a close returned 0 for these bytes.
+    """
+
+    generation: int
+    target: Target
+    promised: bool
+
+
 class Uploader:
-    """Stores staged files and keeps what could not be stored."""
+    """Stores staged files and keeps what could not be stored, or need not be yet.
+
+    Attributes:
+        earlier: objects for which earlier mounts left bytes that are still to be sent: one PUT at
+            a time, for each looks at what is there before it.
+    """
 
     def __init__(self, store: ObjectStore, state: StateDirectory) -> None:
         self._store = store
         self._state = state
+        self._rows: dict[str, _Row] = {}
+        self.earlier: dict[tuple[BucketName, str], trio.Lock] = {}
 
     async def commit(
         self,
         staged: StagedFile,
         target: Target,
         release: Callable[[], Awaitable[None]] | None = None,
+        instead_of: StagedFile | None = None,
     ) -> ObjectInfo:
         """Store the present content and return the object as stored.
 
@@ -45,32 +71,107 @@ class Uploader:
             target: where.
             release: ends our own reads of the object, which would block its writer on AIS; called
                 when the content is complete.
+            instead_of: an earlier content that need not be stored any more once this one is kept.
 
         Raises:
             Stale: the object changed since it was opened. Our bytes are in a conflict copy, and
                 the staged file is clean; if it is still dirty, they could not even be completed.
-            FsError: the content is not stored; it stays in staging, with a record.
+            FsError: the content is not stored; it stays in staging, with a row in the journal.
         """
         try:
-            info = await transfer(self._store, staged, target, release)
+            async with self.earlier.get((target.bucket, target.name), nullcontext()):
+                info = await transfer(self._store, staged, target, release)
         except FsError as error:
             if staged.dirty:
-                await self._keep(staged, target, error)
+                await self.keep(staged, target, str(error), instead_of)
             else:  # stored, though under another name
-                self._state.forget(staged.path)
+                await self.settle(staged)
             raise
         staged.reset()
-        self._state.forget(staged.path)
+        await self.settle(staged)
         return info
 
-    async def _keep(self, staged: StagedFile, target: Target, error: FsError) -> None:
-        """Write down that the content is not stored, even when the caller was cancelled."""
+    async def keep(
+        self,
+        staged: StagedFile,
+        target: Target,
+        reason: str,
+        instead_of: StagedFile | None = None,
+    ) -> None:
+        """Write down that the content is not stored, even when the caller was cancelled.
+
+        What lacks bytes of its base is kept without a checksum: nobody can send it as it is.
+        """
         url = object_url(target.bucket, target.name)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        unsent = Unsent(str(staged.path), url, staged.size, str(error), now)
-        log.error("%s is not stored, its bytes wait in %s: %s", url, staged.path, error)
+        log.error("%s is not stored, its bytes wait in %s: %s", url, staged.path, reason)
         try:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._state.record, unsent)
-        except OSError as failure:
+                if staged.whole:
+                    checksum = await staged.complete()
+                    await self._write_down(staged, target, checksum, reason, instead_of)
+                else:
+                    await self._write_down(staged, target, "", reason)
+        except (OSError, FsError) as failure:
             log.error("and this could not be written down: %s", failure)  # noqa: TRY400
+
+    async def promise(
+        self, staged: StagedFile, target: Target, instead_of: StagedFile | None = None
+    ) -> None:
+        """Make the present content durable here, so that it may be stored later (C9, write-back).
+
+        Args:
+            staged: what is to be stored; nobody changes it meanwhile.
+            target: where.
+            instead_of: an earlier content of the same object, which need not be stored any more.
+
+        Raises:
+            FsError: the content cannot be completed, or the local disk does not take it; nothing
+                is promised.
+        """
+        checksum = await staged.complete()
+        try:
+            await self._write_down(staged, target, checksum, "", instead_of)
+        except OSError as error:
+            raise IoFailure(f"syncing {staged.path}: {error.strerror}") from error
+
+    async def _write_down(
+        self,
+        staged: StagedFile,
+        target: Target,
+        checksum: str,
+        reason: str,
+        instead_of: StagedFile | None = None,
+    ) -> None:
+        generation, name = staged.generation, staged.path.name
+        promised = not reason or self.has_promised(staged)
+        await trio.to_thread.run_sync(self._state.sync, staged.path)
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        owed = Owed(
+            name, target.bucket, target.name, target.expected, target.attributes, staged.size,
+            checksum, reason, now,
+        )  # fmt: skip
+        await self._state.journal.owe(owed, instead_of.path.name if instead_of else "")
+        self._rows[name] = _Row(generation, target, promised)
+        if instead_of is not None:
+            self._rows.pop(instead_of.path.name, None)
+
+    async def settle(self, staged: StagedFile) -> None:
+        """Forget a staged file that is stored, or given up.
+
+        Where that fails, the next mount sees by the checksum that the cluster has the bytes.
+        """
+        if self._rows.pop(staged.path.name, None) is not None:
+            try:
+                await self._state.journal.settle(staged.path.name)
+            except FsError as error:
+                log.error("%s is stored, but its row stays: %s", staged.path, error)  # noqa: TRY400
+
+    def target_of(self, staged: StagedFile) -> Target | None:
+        """Return where the present content is to go, if the journal names it, else None."""
+        row = self._rows.get(staged.path.name)
+        return row.target if row is not None and row.generation == staged.generation else None
+
+    def has_promised(self, staged: StagedFile) -> bool:
+        """Tell whether a close returned 0 for the present content, which is not stored yet."""
+        row = self._rows.get(staged.path.name)
+        return row is not None and row.promised and row.generation == staged.generation

@@ -36,6 +36,7 @@ from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable, Open
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
 from aisfs.vfs.paths import MARKER, bucket_directory, check_new, to_bytes, to_text
 from aisfs.vfs.rename import Renamer
+from aisfs.vfs.syncing import Syncing
 from aisfs.vfs.warming import Warming
 
 if TYPE_CHECKING:
@@ -98,11 +99,13 @@ class Filesystem:
         self._workshop = workshop
         orders = self.files.scans.orders
         warming = Warming(resolver, workshop.fetch_ahead)
+        syncing = Syncing(resolver, self.files)
         self._control = ControlTree(
             resolver.presentation,
             [
                 ControlFile("order", orders.shown, orders.announce),
                 ControlFile("stats", lambda: table(self.figures())),
+                ControlFile("sync", syncing.shown, syncing.begin),
                 ControlFile("warm", warming.shown, warming.begin),
             ],
         )
@@ -462,7 +465,7 @@ class Filesystem:
                 raise IsADirectory(f"{node.name} is a directory")
             await self._remove(node)
             directory.note_absent(basename)
-            self.files.discard(node)
+            await self.files.discard(node)
             await self._keep_directory(directory)
 
     async def _remove(self, node: FileNode) -> None:
@@ -470,8 +473,7 @@ class Filesystem:
         async with node.lock:
             if node.identity is not None and node.bucket is not None:
                 if node.opens:
-                    node.doomed = True
-                    self._resolver.doomed[node.bucket, node.name] = node
+                    await self.files.doom(node)
                 else:
                     await self.files.release_streams(node)
                     await self._store.delete(node.bucket, node.name)
@@ -539,13 +541,13 @@ class Filesystem:
         """Store what was written: close(2) returns the error. Kernel: FUSE_FLUSH. C9."""
         handle = self.handles.stream(Fh(fh))
         if isinstance(handle, FileHandle) and handle.writable:
-            await self.files.commit(handle.node)
+            await self.files.flush(handle)
 
     async def fsync(self, fh: int) -> None:
         """Return when the cluster has the present content. Kernel: FUSE_FSYNC. C8."""
         handle = self.handles.stream(Fh(fh))
         if isinstance(handle, FileHandle):
-            await self.files.commit(handle.node)
+            await self.files.fsync(handle)
 
     async def release(self, fh: int) -> None:
         """Close a file; never raises. Kernel: FUSE_RELEASE."""
@@ -593,8 +595,7 @@ class Filesystem:
         try:
             if isinstance(node, FileNode):
                 node.attributes_dirty = True
-                if node.staged is None or not node.staged.dirty:
-                    await self.files.commit(node)
+                await self.files.attributes_changed(node)
             elif isinstance(node, DirectoryNode) and node.bucket is not None:
                 async with self._resolver.changes.of(node):
                     await self._store_directory(node)
@@ -626,6 +627,8 @@ class Filesystem:
         if not text.startswith(xattrs.USER):
             raise NoAttribute(text)  # asked for every file by ls -l: no work, no network
         node = self.node(ino)
+        if text == xattrs.STATE and isinstance(node, FileNode):
+            return self.files.state_of(node).encode()
         await self._resolver.refresh(node)
         if xattrs.is_fact(text) and node.bucket is not None:
             identity = node.identity if isinstance(node, FileNode) else None
@@ -691,6 +694,7 @@ class Filesystem:
             "handles.open": len(self.handles),
             "inodes.known": len(self._table),
             "streams.open": self._workshop.room.streams,
+            **self._workshop.outbox.figures(),
         }
 
     # -- the end
@@ -700,16 +704,10 @@ class Filesystem:
         return [n for n in self._table if isinstance(n, FileNode) and n.dirty and not n.detached]
 
     async def drain(self) -> int:
-        """Store and delete what is left after the last request; return how much failed."""
+        """Store and delete what is left after the last request; return how much is left then."""
         for handle in self.handles.open_files():
             handle.node.opens = 0
             if handle.node.doomed:
                 await self.files.close(handle)
-        failed = 0
-        for node in self.dirty_files():
-            try:
-                await self.files.commit(node)
-            except FsError as error:
-                failed += 1
-                log.error("%s is not stored: %s", node.name, error)  # noqa: TRY400
-        return failed
+        await self.files.drain(self.dirty_files())
+        return await self._workshop.state.journal.unfinished()

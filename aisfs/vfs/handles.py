@@ -7,15 +7,19 @@ change content or store it, so a commit sees one state of the file (C7, C18).
     open for reading ── pins the content (C4) ─▶ cache
     open for writing ── staged file over the pinned content ─▶ write, truncate ─▶ dirty
     flush, fsync ── dirty? ─▶ commit ─▶ clean
+                              │ failed ─▶ written down, sent later
+    flush (write-back) ── dirty? ─▶ promised: durable here, sent later
     last close ── the staged file goes, unless it is dirty
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NewType, TypeVar
 
 import trio
@@ -24,6 +28,7 @@ from aisfs.cache.pages import PAGE_SIZE
 from aisfs.cache.readahead import AccessPattern, OpeningGuess
 from aisfs.cache.reader import ContentReader
 from aisfs.errors import BadHandle, FsError, IoFailure, NotFound, Stale, TooLarge
+from aisfs.staging.outbox import WORKERS
 from aisfs.staging.staged_file import StagedFile
 from aisfs.staging.transfer import Target
 from aisfs.store.interface import ObjectInfo
@@ -34,8 +39,12 @@ from aisfs.vfs.paths import split
 from aisfs.vfs.scans import Scans
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aisfs.cache.fetch_ahead import FetchAhead
     from aisfs.cache.room import CacheRoom
+    from aisfs.staging.journal import Owed
+    from aisfs.staging.outbox import Outbox
     from aisfs.staging.quota import Quota
     from aisfs.staging.state import StateDirectory
     from aisfs.staging.streamed_upload import Streams
@@ -61,6 +70,7 @@ class FileHandle:
         reader: the content that the handle pinned; None while there is none on the cluster.
         epoch: the node's at pinning; when this mount stores a new content, the handle follows.
         begun: whether anything was read.
+        told: the node's failures that whoever has the handle knows of.
         lineage: the node's at opening; once others stored another content, the handle is left with
             what it pinned: what the node holds since then is no later state of that content.
     """
@@ -73,6 +83,7 @@ class FileHandle:
     reader: ContentReader | None
     epoch: int
     lineage: int
+    told: int = 0
     begun: bool = False
 
 
@@ -144,15 +155,24 @@ class HandleTable:
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """Where open files get their parts from."""
+    """Where open files get their parts from, and leave what is to be stored.
+
+    Attributes:
+        window: bytes that a sequential reader is read ahead.
+        write_back: a close returns when the content is durable here (C9).
+        drain_s: longest that the end of the mount sends what is left.
+    """
 
     room: CacheRoom
     fetch_ahead: FetchAhead
     uploader: Uploader
+    outbox: Outbox
     state: StateDirectory
     quota: Quota
     window: int
     streams: Streams
+    write_back: bool = False
+    drain_s: float = 60.0
 
 
 class _Base:
@@ -168,6 +188,18 @@ class _Base:
         return await self._reader.read(offset, size, self._pattern)
 
 
+class _Promised:
+    """The content below a staged file that waits here to be stored, and must not change."""
+
+    def __init__(self, staged: StagedFile) -> None:
+        self._staged = staged
+        self.size = staged.size
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Return bytes of the promised content."""
+        return await self._staged.read(offset, size)
+
+
 class OpenFiles:
     """Opens, reads, writes and stores files."""
 
@@ -176,6 +208,7 @@ class OpenFiles:
         self._workshop = workshop
         self.scans = Scans(resolver, workshop.fetch_ahead, guessing=workshop.window > 0)
         self._opening = OpeningGuess()
+        self._uploading: set[FileNode] = set()
 
     # -- opening and closing
 
@@ -185,12 +218,12 @@ class OpenFiles:
         Kernel: FUSE_OPEN, with O_TRUNC in `flags` instead of a setattr.
         """
         writable = flags & os.O_ACCMODE != os.O_RDONLY
-        if writable or node.locked:
+        if writable or (node.locked and not self.is_queued(node)):
             async with node.lock:  # waits for a commit in flight (C7)
                 if writable:
                     staged = self._stage(node)
                     if flags & os.O_TRUNC and staged.size:
-                        await self._truncate(node, staged, 0)
+                        await self._truncate(node, 0)
                     node.writers += 1
         reader = self._pin(node)
         if reader is not None and not writable and self._workshop.window and self._opening.likely:
@@ -205,6 +238,7 @@ class OpenFiles:
             reader=reader,
             epoch=node.epoch,
             lineage=node.lineage,
+            told=node.failures,
         )
 
     async def close(self, handle: FileHandle) -> None:
@@ -215,9 +249,11 @@ class OpenFiles:
         self._unpin(node, handle.reader)
         if handle.writable:
             node.writers -= 1
-        if node.writers == 0 and node.staged is not None and not node.detached:
+        staged = node.staged
+        if node.writers == 0 and staged is not None and not node.detached:
             try:
-                await self.commit(node)
+                if not self._is_owed(staged):  # else it is sent in the background
+                    await self._store(node)
             except FsError as error:
                 log.error("closing %s: %s", node.name, error)  # noqa: TRY400
         self._drop_staged(node)
@@ -244,17 +280,24 @@ class OpenFiles:
         if staged is None or node.writers or (node.opens and node.detached):
             return
         if not staged.dirty or node.detached:
-            if node.detached:
-                self._workshop.state.forget(staged.path)
             staged.close()
             node.staged = None
+            if node.behind is not None:
+                node.behind.close()
+                node.behind = None
 
-    async def _bury(self, node: FileNode) -> None:
-        """Delete the object of a file unlinked while open, if it is still the same (C19)."""
+    async def _bury(self, node: FileNode, *, last: bool = False) -> None:
+        """Delete the object of a file unlinked while open, if it is still the same (C19).
+
+        Where the cluster does not, the name stays hidden here and the next mount deletes it.
+
+        Args:
+            node: the file.
+            last: the name is used again: what cannot be deleted now is given up.
+        """
         self._resolver.retire_reader(node)
         if not node.doomed or node.bucket is None:
             return
-        node.doomed = False
         store = self._resolver.store
         try:
             now = await store.head(node.bucket, node.name)
@@ -266,10 +309,13 @@ class OpenFiles:
             pass
         except FsError as error:
             log.error("%s was unlinked but could not be deleted: %s", node.name, error)  # noqa: TRY400
-        finally:
-            place = (node.bucket, node.name)
-            if self._resolver.doomed.get(place) is node:
-                del self._resolver.doomed[place]
+            if not last:
+                return
+        row, node.doomed = node.doomed, 0
+        place = (node.bucket, node.name)
+        if self._resolver.doomed.get(place) is node:
+            del self._resolver.doomed[place]
+        await self._workshop.state.journal.bury(row)
 
     # -- readers of stored content
 
@@ -356,7 +402,7 @@ class OpenFiles:
         if not handle.writable:
             raise BadHandle(f"{node.name} is not open for writing")
         async with node.lock:
-            staged = self._stage(node)
+            staged = await self._changeable(node)
             written = await staged.write(staged.size if handle.append else offset, data)
             if node.detached:
                 staged.end_stream()  # it has no name any more under which it could be stored
@@ -368,17 +414,67 @@ class OpenFiles:
     async def truncate(self, node: FileNode, size: int, *, store: bool) -> None:
         """Set a file's length; `store` it at once where no close will follow."""
         async with node.lock:
-            await self._truncate(node, self._stage(node), size)
+            await self._truncate(node, size)
         if store:
-            await self.commit(node)
+            await self._store(node)
             self._drop_staged(node)
 
-    @staticmethod
-    async def _truncate(node: FileNode, staged: StagedFile, size: int) -> None:
+    async def _truncate(self, node: FileNode, size: int) -> None:
+        staged = await self._changeable(node, keeps=size > 0)
         await staged.truncate(size)
         node.attributes = node.attributes.but(size=size, mtime_ns=time.time_ns())
 
+    async def _changeable(self, node: FileNode, *, keeps: bool = True) -> StagedFile:
+        """Return the staged file that may be changed; the caller holds the lock.
+
+        Bytes that a close was promised stay as they are until they are stored. They are sent now;
+        where that fails, or nothing of them is kept, changes go to a file over them.
+        """
+        staged = self._stage(node)
+        if keeps and self.is_queued(node):
+            failures = node.failures
+            try:
+                await self.commit_locked(node)
+            except FsError as error:
+                log.warning("%s is changed before it is stored: %s", node.name, error)
+            if self.is_queued(node):
+                node.failures = failures  # nobody asked, and nothing is worse than before
+        if not self.is_queued(node):
+            return staged
+        path = self._workshop.state.new_staged_path()
+        node.staged = StagedFile(path, self._workshop.quota, _Promised(staged))
+        node.behind = staged
+        return node.staged
+
     # -- storing
+
+    async def flush(self, handle: FileHandle) -> None:
+        """Store what was written, or promise it under write-back (C9). Kernel: FUSE_FLUSH."""
+        await self._told(handle, self._store)
+
+    async def fsync(self, handle: FileHandle) -> None:
+        """Return when the cluster has the present content (C8). Kernel: FUSE_FSYNC."""
+        await self._told(handle, self.commit)
+
+    async def _told(self, handle: FileHandle, store: Callable[[FileNode], Awaitable[None]]) -> None:
+        """Store a file, and tell each handle once of what failed meanwhile (C10).
+
+        What failed in the background and is stored now needs no telling.
+        """
+        node = handle.node
+        try:
+            await store(node)
+        finally:
+            seen, handle.told = handle.told, node.failures
+        if seen != handle.told and node.failure is not None:
+            raise type(node.failure)(str(node.failure))
+
+    async def _store(self, node: FileNode) -> None:
+        """Do what a close has to do with the content."""
+        if self._workshop.write_back and node.staged is not None and node.staged.dirty:
+            await self._promise(node)
+        else:
+            await self.commit(node)
 
     async def commit(self, node: FileNode) -> None:
         """Store what the cluster lacks of a file (C2, C8, C9).
@@ -398,24 +494,186 @@ class OpenFiles:
             return
         bucket, staged = node.bucket, node.staged
         assert bucket is not None
-        stored = encode(node.attributes)
         if staged is None or not staged.dirty:
+            stored = encode(node.attributes)
             await self._resolver.store.set_attributes(bucket, node.name, stored)
             node.attributes_dirty = False
             node.changed_at = node.checked_at = trio.current_time()
             if node.identity is not None:
                 self._tell_parent(node, ObjectInfo(node.name, node.identity, stored))
             return
+        info = await self._upload(node, staged, self._target(node))
+        await self._supersede(node)
+        self.stored(node, info)
+
+    async def _supersede(self, node: FileNode) -> None:
+        """Forget the content below the present one, which is safe now."""
+        behind, node.behind = node.behind, None
+        if behind is not None:
+            await self._give_up(behind)
+            behind.close()
+
+    def _target(self, node: FileNode) -> Target:
+        assert node.bucket is not None
+        return Target(node.bucket, node.name, node.identity, encode(node.attributes))
+
+    async def _upload(self, node: FileNode, staged: StagedFile, target: Target) -> ObjectInfo:
+        """Store a staged file of a node, and take note of what failed."""
+        outbox = self._workshop.outbox
         release = node.reader.close_streams if node.reader is not None else None
-        target = Target(bucket, node.name, node.identity, stored)
+        behind = node.behind if staged is node.staged else None
+        self._uploading.add(node)
         try:
-            info = await self._workshop.uploader.commit(staged, target, release)
-        except Stale:
-            node.attributes_dirty &= staged.dirty  # clean: they went with the conflict copy
+            info = await self._workshop.uploader.commit(staged, target, release, behind)
+        except FsError as error:
+            node.failure = error
+            node.failures += 1
+            if staged.dirty:
+                self._send_later(node, staged, error)
+                if staged.whole and behind is not None and not self._is_owed(behind):
+                    await self._supersede(node)
+            else:  # a conflict copy has the bytes and the attributes
+                outbox.remove(staged.path.name)
+                node.attributes_dirty = False
+                if behind is not None:
+                    await self._supersede(node)
             raise
         finally:
+            self._uploading.discard(node)
             node.checked_at = float("-inf")
-        self.stored(node, info)
+        outbox.remove(staged.path.name)
+        return info
+
+    # -- storing later
+
+    async def _promise(self, node: FileNode) -> None:
+        """Make the content durable here and have it sent in the background (write-back)."""
+        async with self._resolver.changes.of(node), node.lock:
+            staged, uploader = node.staged, self._workshop.uploader
+            if node.detached or staged is None or not staged.dirty:
+                return
+            target = self._target(node)
+            if not uploader.has_promised(staged) or uploader.target_of(staged) != target:
+                try:
+                    await uploader.promise(staged, target, node.behind)
+                except FsError as error:
+                    log.warning("%s has to be stored at once: %s", node.name, error)
+                    await self.commit_locked(node)
+                    return
+                await self._supersede(node)
+            self._send_later(node, staged, node.failure)
+
+    def _send_later(self, node: FileNode, staged: StagedFile, failure: FsError | None) -> None:
+        self._workshop.outbox.add(
+            staged.path.name, staged.size, partial(self._send, node, staged), failure
+        )
+
+    async def _send(self, node: FileNode, staged: StagedFile) -> None:
+        """Store what the journal names of a file; what was written since is not ours to store."""
+        try:
+            async with self._resolver.changes.of(node), node.lock:
+                await self._send_locked(node, staged)
+        finally:
+            self._drop_staged(node)
+            self._let_go(node)
+
+    async def _send_locked(self, node: FileNode, staged: StagedFile) -> None:
+        target = self._workshop.uploader.target_of(staged)
+        if node.detached or not staged.dirty or target is None:
+            return
+        if staged is node.staged:
+            await self.commit_locked(node)
+        elif staged is node.behind:
+            target = Target(target.bucket, node.name, node.identity, target.attributes)
+            dirty = node.attributes_dirty
+            self.stored(node, await self._upload(node, staged, target))
+            node.attributes_dirty = dirty
+
+    def _let_go(self, node: FileNode) -> None:
+        """Forget a node that only its bytes kept."""
+        if self._resolver.table.forget_if_unused(node) and node.reader is not None:
+            node.reader.rest()
+
+    async def _give_up(self, staged: StagedFile) -> None:
+        """Forget that a staged file is to be stored."""
+        self._workshop.outbox.remove(staged.path.name)
+        await self._workshop.uploader.settle(staged)
+
+    def is_queued(self, node: FileNode) -> bool:
+        """Tell whether a close was promised the present content, which is not stored yet."""
+        staged = node.staged
+        return staged is not None and staged.dirty and self._workshop.uploader.has_promised(staged)
+
+    def must_be_stored(self, node: FileNode) -> bool:
+        """Tell whether the cluster has to get what it lacks before the name changes."""
+        return node.dirty and (node.identity is not None or self.is_queued(node))
+
+    async def attributes_changed(self, node: FileNode) -> None:
+        """Make attributes persist: with the content if that is still to be stored."""
+        if node.staged is None or not node.staged.dirty:
+            await self.commit(node)
+        elif self.is_queued(node):
+            await self._promise(node)
+
+    async def owed(self) -> list[Owed]:
+        """Return what the journal names, of this mount and of earlier ones, oldest first."""
+        return await self._workshop.state.journal.owed()
+
+    async def send_owed(self, data: str) -> None:
+        """Send a staged file that the journal names, now.
+
+        Raises:
+            FsError: it is not stored.
+        """
+        failure = await self._workshop.outbox.send_now(data)
+        if failure is not None:
+            raise type(failure)(str(failure))
+
+    def _is_owed(self, staged: StagedFile) -> bool:
+        """Tell whether the journal names the present content of a staged file."""
+        return self._workshop.uploader.target_of(staged) is not None
+
+    def state_of(self, node: FileNode) -> str:
+        """Return what `user.ais.state` tells of a file."""
+        if node in self._uploading:
+            return "uploading"
+        if not node.dirty or node.detached:
+            return "clean"
+        if node.failure is not None and node.staged is not None and self._is_owed(node.staged):
+            return f"failed:{errno.errorcode[node.failure.errno]}"
+        return "queued" if self.is_queued(node) else "dirty"
+
+    async def drain(self, nodes: list[FileNode]) -> None:
+        """Store what is left when the mount ends, within its limit; the rest goes to the journal.
+
+        Args:
+            nodes: all files that the cluster lacks something of.
+        """
+        queue = iter(nodes)
+
+        async def worker() -> None:
+            for node in queue:
+                try:
+                    await self.commit(node)
+                except FsError as error:
+                    log.error("%s is not stored: %s", node.name, error)  # noqa: TRY400
+
+        with trio.move_on_after(self._workshop.drain_s):
+            async with trio.open_nursery() as nursery:
+                for _ in range(WORKERS):
+                    nursery.start_soon(worker)
+            await self._workshop.outbox.send_all()
+        self._workshop.outbox.stop()
+        reason = f"the end of the mount waited {self._workshop.drain_s:g} s for it"
+        for node in nodes:
+            staged = node.staged
+            if staged is not None and staged.dirty and not node.detached:
+                async with node.lock:
+                    if not self._is_owed(staged):
+                        if node.behind is not None:
+                            await staged.complete()  # from a file that is here
+                        target = self._target(node)
+                        await self._workshop.uploader.keep(staged, target, reason, node.behind)
 
     def stored(self, node: FileNode, info: ObjectInfo) -> None:
         """Take note of the content that this mount gave a file."""
@@ -424,10 +682,11 @@ class OpenFiles:
         if kernel_knows:
             node.kernel_identity = info.identity
         node.attributes_dirty = False
+        node.failure = None
         node.epoch += 1
         node.changed_at = node.checked_at = trio.current_time()
         self._resolver.retire_reader(node)
-        if node.staged is not None and not node.staged.complete_here:
+        if node.staged is not None and not node.staged.whole:
             node.staged.rebase(_Base(self._reader(node), self._workshop.window))
         self._tell_parent(node, info)
 
@@ -465,15 +724,26 @@ class OpenFiles:
         node = self._resolver.doomed.get((bucket, name))
         if node is not None:
             await self.preserve(node)
-            await self._bury(node)
+            await self._bury(node, last=True)
 
     async def release_streams(self, node: FileNode) -> None:
         """End our own reads of an object: on AIS they block its writers."""
         if node.reader is not None:
             await node.reader.close_streams()
 
-    def discard(self, node: FileNode) -> None:
+    async def doom(self, node: FileNode) -> None:
+        """Take note durably that an open file's object goes with its last handle (C19)."""
+        assert node.bucket is not None
+        assert node.identity is not None
+        journal = self._workshop.state.journal
+        node.doomed = await journal.doom(node.bucket, node.name, node.identity)
+        self._resolver.doomed[node.bucket, node.name] = node
+
+    async def discard(self, node: FileNode) -> None:
         """Forget what a removed file had that was never stored."""
+        for staged in (node.staged, node.behind):
+            if staged is not None:
+                await self._give_up(staged)
         if node.opens == 0:
             self._drop_staged(node)
             self._resolver.retire_reader(node)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from aisfs.cache.reader import ContentReader
+    from aisfs.errors import FsError
     from aisfs.staging.staged_file import StagedFile
     from aisfs.store.interface import BucketName, Identity, ObjectInfo
     from aisfs.vfs.directory import Cursor, DirectoryStream, Entry
@@ -146,6 +147,11 @@ class DirectoryNode(Node):
         self.readers: list[Cursor] = []
 
     @property
+    def removable(self) -> bool:
+        """Whether nothing refers to the node, nor shows in it that the cluster does not have."""
+        return super().removable and not self.pending
+
+    @property
     def marker(self) -> str:
         """Name of the object that keeps the directory and its attributes (C26)."""
         return self.name + MARKER
@@ -185,7 +191,12 @@ class FileNode(Node):
         detached: unlinked or replaced; the name is not this node's any more.
         target: a symbolic link's, once it was read.
         attributes_dirty: attributes that the cluster lacks and the next commit carries.
-        doomed: unlinked while open; the object is deleted with the last close.
+        doomed: unlinked while open; the object is deleted with the last close. The number of the
+            journal's row that says so, else 0.
+        behind: below `staged`, an earlier content that a close was promised and the cluster may
+            lack; it is never changed any more.
+        failure: why the present content could not be stored, or went into a conflict copy.
+        failures: counts these; a handle that has not seen the last one has to be told (C10).
         epoch: counts the contents that this mount stored; a handle of an older one follows.
         lineage: counts the contents that others stored; a handle of an older one stays (C4).
     """
@@ -193,9 +204,12 @@ class FileNode(Node):
     __slots__ = (
         "_lock",
         "attributes_dirty",
+        "behind",
         "detached",
         "doomed",
         "epoch",
+        "failure",
+        "failures",
         "identity",
         "kernel_identity",
         "lineage",
@@ -216,7 +230,10 @@ class FileNode(Node):
         self._lock: trio.Lock | None = None
         self.writers = 0
         self.detached = False
-        self.doomed = False
+        self.doomed = 0
+        self.behind: StagedFile | None = None
+        self.failure: FsError | None = None
+        self.failures = 0
         self.epoch = 0
         self.lineage = 0
         self.target: bytes | None = None

@@ -91,8 +91,9 @@ class Renamer:
             return
         assert isinstance(node, DirectoryNode)
         prefix = f"{new_parent.name}{new}/"
-        await self._commit_below(node, target, prefix)
+        await self._check_directories(node, target, prefix)
         async with self._resolver.changes.halted(old_parent.bucket, node.name, prefix):
+            await self._commit_below(node)
             move = await self._copy_directory(node, target, prefix)
             self._switch(node, target, prefix)
             self._note(node, old_parent, old, new_parent, new)
@@ -128,14 +129,20 @@ class Renamer:
     async def _rename_file(self, node: FileNode, target: Node | None, name: str) -> None:
         if isinstance(target, DirectoryNode):
             raise IsADirectory(f"{name} is a directory")
-        if isinstance(target, FileNode):
-            await self._files.preserve(target)
-            await self._files.release_streams(target)
+        if not isinstance(target, FileNode):
+            await self._move_file(node, None, name)
+            return
+        await self._files.preserve(target)
+        await self._files.release_streams(target)
+        async with target.lock:  # what is being stored of it must not come after the copy
+            await self._move_file(node, target, name)
+
+    async def _move_file(self, node: FileNode, target: FileNode | None, name: str) -> None:
         async with node.lock:
             await self._files.commit_locked(node)
             if node.identity is not None and node.bucket is not None:
                 await self._move_object(node, name)
-            self._replace(node, target, name)
+            await self._replace(node, target, name)
 
     async def _move_object(self, node: FileNode, name: str) -> None:
         """Copy, verify, delete; the node's identity becomes the copy's."""
@@ -174,27 +181,32 @@ class Renamer:
         except NotFound:
             return  # somebody else was quicker: it is gone, as it should be
 
-    def _replace(self, node: Node, target: Node | None, name: str) -> None:
+    async def _replace(self, node: FileNode, target: FileNode | None, name: str) -> None:
         """Let the node have the name; what had it lives on for open descriptors."""
         if target is not None:
             self._resolver.table.detach_location(target)
-            if isinstance(target, FileNode):
-                target.detached = True
-                self._files.discard(target)
         self._resolver.table.relocate(node, name)
+        if target is not None:
+            target.detached = True
+            await self._files.discard(target)
 
     # -- directories
 
-    async def _commit_below(self, node: DirectoryNode, target: Node | None, prefix: str) -> None:
-        """Store what is being written below a directory, if the directory may be renamed at all."""
+    async def _check_directories(
+        self, node: DirectoryNode, target: Node | None, prefix: str
+    ) -> None:
+        """Raise if a directory cannot be renamed at all."""
         if prefix.startswith(node.name):
             raise Invalid(f"{node.name} cannot be moved into itself")
         if isinstance(target, FileNode):
             raise NotADirectory(f"{prefix} is a file")
         if isinstance(target, DirectoryNode):
             await self.require_empty(target)
+
+    async def _commit_below(self, node: DirectoryNode) -> None:
+        """Store what is being written below a directory, or waits to be sent."""
         for below in self._resolver.table.below(node):
-            if isinstance(below, FileNode) and below.dirty and below.identity is not None:
+            if isinstance(below, FileNode) and self._files.must_be_stored(below):
                 await self._files.commit(below)
 
     async def _copy_directory(self, node: DirectoryNode, target: Node | None, prefix: str) -> Move:
@@ -252,7 +264,9 @@ class Renamer:
             if isinstance(below, DirectoryNode):
                 below.contents = below.first = None  # they tell the objects' old names
             self._resolver.table.relocate(below, prefix + below.name[len(old) :])
-        self._replace(node, target, prefix)
+        if target is not None:
+            self._resolver.table.detach_location(target)
+        self._resolver.table.relocate(node, prefix)
         node.changed_at = trio.current_time()
         node.contents = node.first = None
 

@@ -28,6 +28,9 @@ def test_mount_that_answers_is_ok(store: StoreProcess) -> None:
             "mountpoint": str(mount.path),
             "pid": mount.daemon_pid,
             "state": "ok",
+            "queued": 0,
+            "failed": 0,
+            "bytes": 0,
         }
         assert row_of(mount) == expected
         lines = run_aisfs("status").stdout.splitlines()
@@ -41,6 +44,20 @@ def test_mount_whose_daemon_died_is_stale(store: StoreProcess) -> None:
         mount.kill()
         row = row_of(mount)
         assert (row["pid"], row["state"]) == (None, "stale")
+        assert (row["queued"], row["failed"], row["bytes"]) == (None, None, None)
+
+
+@pytest.mark.fuse
+def test_what_is_unsent_is_counted(store: StoreProcess) -> None:
+    store.create_bucket("b")
+    with Mount(store.endpoint, "ais://b") as mount:
+        store.faults([{"method": "PUT", "role": "target", "action": "error"}])
+        for name in ("f", "g"):
+            with pytest.raises(OSError, match="Input/output"):
+                (mount.path / name).write_bytes(b"12345")
+        row = row_of(mount)
+        assert (row["queued"], row["failed"], row["bytes"]) == (0, 2, 10)
+        store.clear_faults()
 
 
 @pytest.mark.fuse

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from aisfs.cli import mounts
+from aisfs_sdk import Client
 from tests.support.mount import Mount, run_aisfs
 from tests.support.store import StoreProcess
 
@@ -66,6 +67,51 @@ def test_lazy_takes_the_name_away_and_waits_for_the_last_close(store: StoreProce
         assert mounts.wait_for_exit(mount.daemon_pid, 30)
         mount.mount()
         assert (mount.path / "f").read_bytes() == b"late"
+
+
+@pytest.mark.fuse
+def test_what_is_unsent_is_told_and_stored_by_the_next_mount(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    with Mount(store.endpoint, "ais://b", options=["write-back"]) as mount:
+        store.faults([{"method": "PUT", "role": "target", "action": "error"}])
+        (mount.path / "f").write_bytes(b"12345")
+        pid = mount.daemon_pid
+        ended = run_aisfs("umount", mount.path)
+        assert ended.returncode == 1
+        assert len(ended.stderr.splitlines()) == 1
+        assert "not everything is stored: 1 files (5 bytes) (storing b/f" in ended.stderr
+        assert str(mount.state) in ended.stderr
+        assert not mount.mounted
+        assert mounts.wait_for_exit(pid, 0)
+        store.clear_faults()
+        mount.mount()
+        assert bucket.object("f").get().read_all() == b"12345"
+        assert run_aisfs("umount", mount.path).returncode == 0
+
+
+@pytest.mark.fuse
+def test_what_waits_is_sent_before_the_command_returns(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    with Mount(store.endpoint, "ais://b", options=["write-back"]) as mount:
+        store.faults([{"method": "PUT", "role": "target", "action": "delay", "seconds": 0.3}])
+        for number in range(8):
+            (mount.path / f"f{number}").write_bytes(b"12345")
+        ended = run_aisfs("umount", mount.path)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+        assert len(list(bucket.list_all_objects())) == 8
+
+
+@pytest.mark.fuse
+def test_the_limit_of_the_drain_leaves_the_rest_to_the_next_mount(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    options = ["write-back", "drain-timeout=500ms"]
+    with Mount(store.endpoint, "ais://b", options=options) as mount:
+        store.faults([{"method": "PUT", "role": "target", "action": "delay", "seconds": 15}])
+        (mount.path / "f").write_bytes(b"12345")
+        assert run_aisfs("umount", mount.path).returncode == 1
+        store.clear_faults()
+        mount.mount()
+        assert bucket.object("f").get().read_all() == b"12345"
 
 
 @pytest.mark.fuse

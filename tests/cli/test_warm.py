@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aisfs.cli.warm import Report, _outermost, _overflow
+from aisfs.cli.control_handle import outermost
+from aisfs.cli.warm import Report, _overflow
 from aisfs_sdk import Client
 from tests.support.mount import Mount, clean_environment, run_aisfs
 
@@ -57,7 +58,7 @@ def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_nothing_is_named_twice(paths: list[str], kept: list[str]) -> None:
-    assert _outermost(paths) == kept
+    assert outermost(paths) == kept
 
 
 def test_a_report_takes_figures_it_does_not_know() -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aisfs.cli import mounts
 from aisfs_sdk import Client
 from aisfs_sdk.eras import Feature
 from tests.support.disk import taken
@@ -209,6 +210,116 @@ def test_c10_what_could_not_be_stored_is_told_kept_and_tried_again(store: StoreP
         os.close(fd)
 
 
+def test_c09_close_under_write_back_promises_and_fsync_still_waits(
+    endpoint: str, bucket: Bucket
+) -> None:
+    with Mount(endpoint, f"ais://{bucket.name}", options=["write-back"]) as mount:
+        with (mount.path / "f").open("wb", buffering=0) as file:
+            file.write(b"synced")
+            os.fsync(file.fileno())
+            assert content(bucket, "f") == b"synced"
+        for number in range(20):
+            (mount.path / f"g{number}").write_bytes(b"%d" % number)
+            assert (mount.path / f"g{number}").read_bytes() == b"%d" % number
+        ended = run_aisfs("sync", mount.path)
+        assert ended.returncode == 0, ended.stderr
+        assert {f"g{number}" for number in range(20)} <= names(bucket)
+
+
+def test_c10_each_descriptor_is_told_of_a_failed_upload_and_it_is_stored_later(
+    store: StoreProcess,
+) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    with Mount(store.endpoint, "ais://b", options=["write-back"]) as mount:
+        path = mount.path / "f"
+        first, second = (os.open(path, os.O_CREAT | os.O_WRONLY) for _ in range(2))
+        store.faults([{"method": "PUT", "role": "target", "action": "error", "status": 500}])
+        os.write(first, b"precious")
+        os.close(os.dup(first))
+        wait_for_state(path, "failed:EIO")
+        for fd in (first, second):
+            with pytest.raises(OSError, match=raises(errno.EIO)):
+                os.close(os.dup(fd))
+            os.close(fd)  # told once
+        assert path.read_bytes() == b"precious"
+        store.clear_faults()
+        wait_for_state(path, "clean")
+        assert content(bucket, "f") == b"precious"
+
+
+def wait_for_state(path: Path, wanted: str) -> None:
+    """Wait until a file is in a state of `user.ais.state`."""
+    end = time.monotonic() + 30
+    while (now := os.getxattr(path, "user.ais.state").decode()) != wanted:
+        assert time.monotonic() < end, f"{path} is {now}, not {wanted}"
+        time.sleep(0.05)
+
+
+def test_c11_what_close_promised_survives_the_daemon(endpoint: str, bucket: Bucket) -> None:
+    """The daemon is killed at once: some is stored already, the rest by the next mount."""
+    with Mount(endpoint, f"ais://{bucket.name}", options=["write-back"]) as mount:
+        for number in range(30):
+            (mount.path / f"f{number}").write_bytes(b"%d" % number * 10_000)
+        mount.kill()
+        mount.remount()
+        for number in range(30):
+            assert content(bucket, f"f{number}") == b"%d" % number * 10_000
+            assert (mount.path / f"f{number}").read_bytes() == b"%d" % number * 10_000
+        assert {f"f{number}" for number in range(30)} == names(bucket)  # and no conflict copies
+
+
+def test_c11_what_others_wrote_after_the_crash_stays(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    with Mount(store.endpoint, "ais://b", options=["write-back"]) as mount:
+        store.faults([{"method": "PUT", "role": "target", "action": "error", "status": 500}])
+        (mount.path / "f").write_bytes(b"ours")
+        mount.kill()
+        store.clear_faults()
+        bucket.object("f").put_content(b"theirs")
+        mount.remount()
+        (copy,) = names(bucket) - {"f"}
+        assert copy.startswith("f.aisfs-conflict-")
+        assert (content(bucket, "f"), content(bucket, copy)) == (b"theirs", b"ours")
+
+
+def test_c11_what_the_cluster_refuses_is_tried_again_and_the_mount_serves(
+    store: StoreProcess,
+) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    with Mount(store.endpoint, "ais://b", options=["write-back"]) as mount:
+        store.faults([{"method": "PUT", "role": "target", "action": "error", "status": 500}])
+        (mount.path / "f").write_bytes(b"ours")
+        mount.kill()
+        assert not mounts.unmount(mount.path, lazy=True)
+        ended = mount.try_mount()
+        assert ended.returncode == 0
+        assert "aisfs: sending 1 files (4 bytes) of an earlier mount" in ended.stderr
+        assert list(mount.path.iterdir()) == []
+        store.clear_faults()
+        assert run_aisfs("sync", mount.path).returncode == 0
+        assert content(bucket, "f") == b"ours"
+        after_ttl()
+        assert (mount.path / "f").read_bytes() == b"ours"
+
+
+def test_c11_bytes_that_changed_in_the_state_directory_are_kept_and_not_sent(
+    store: StoreProcess,
+) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    with Mount(store.endpoint, "ais://b", options=["write-back"]) as mount:
+        store.faults([{"method": "PUT", "role": "target", "action": "error", "status": 500}])
+        (mount.path / "f").write_bytes(b"ours")
+        mount.kill()
+        store.clear_faults()
+        (data,) = (mount.state / "staging").iterdir()
+        data.write_bytes(b"our")
+        mount.remount()
+        assert names(bucket) == set()
+        assert data.read_bytes() == b"our"
+        assert "has 3 bytes instead of 4" in mount.log
+        assert run_aisfs("umount", mount.path).returncode == 1
+
+
 def test_c11_a_second_process_on_the_state_is_refused(mount: Mount, tmp_path: Path) -> None:
     other = Mount(mount.endpoint, mount.source)
     other.state = mount.state
@@ -232,6 +343,27 @@ def test_c12_unmounting_stores_what_is_open(mount: Mount, bucket: Bucket) -> Non
         os.close(fd)
     except OSError as error:
         assert error.errno == errno.ENOTCONN  # noqa: PT017 - either is right: stored, or told so
+
+
+def test_c12_umount_waits_for_the_queue_and_tells_what_is_unsent(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    with Mount(store.endpoint, "ais://b", options=["write-back"]) as mount:
+        put = {"method": "PUT", "role": "target", "path": "^/v1/objects"}
+        store.faults(
+            [
+                {**put, "path": "/bad$", "action": "error", "status": 500},
+                {**put, "action": "delay", "seconds": 0.5},
+            ]
+        )
+        for name in ("good1", "good2", "bad"):
+            (mount.path / name).write_bytes(b"x")
+        ended = run_aisfs("umount", mount.path)
+        assert ended.returncode == 1
+        assert "not everything is stored: 1 files" in ended.stderr
+        assert names(bucket) == {"good1", "good2"}
+        store.clear_faults()
+        mount.mount()
+        assert names(bucket) == {"good1", "good2", "bad"}
 
 
 def test_c13_a_damaged_body_is_eio_and_never_data(store: StoreProcess) -> None:
@@ -488,6 +620,25 @@ def test_c19_an_unlinked_file_goes_at_last_close_unless_it_was_replaced(
     while "gone" in names(bucket):
         assert time.monotonic() < end
         time.sleep(0.05)
+    assert content(bucket, "replaced") == b"by somebody else"
+
+
+def test_c19_a_file_unlinked_while_open_goes_although_the_daemon_dies(
+    mount: Mount, bucket: Bucket
+) -> None:
+    for name in ("gone", "replaced"):
+        (mount.path / name).write_bytes(b"x")
+    descriptors = [os.open(mount.path / name, os.O_RDONLY) for name in ("gone", "replaced")]
+    for name in ("gone", "replaced"):
+        (mount.path / name).unlink()
+    mount.kill()
+    for fd in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    bucket.object("replaced").put_content(b"by somebody else")
+    assert "gone" in names(bucket)
+    mount.remount()
+    assert names(bucket) == {"replaced"}
     assert content(bucket, "replaced") == b"by somebody else"
 
 

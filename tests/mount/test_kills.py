@@ -109,21 +109,23 @@ def wait_until_staged(mount: Mount, size: int) -> None:
     raise AssertionError("the copy was never staged")
 
 
-def test_bytes_that_could_not_be_stored_are_kept_and_told(store: StoreProcess) -> None:
-    """A failed close leaves the bytes with a record; the next mount says where they are (C10)."""
-    Client(store.endpoint).bucket("b").create()
+def test_bytes_that_could_not_be_stored_are_stored_by_the_next_mount(store: StoreProcess) -> None:
+    """A failed close leaves the bytes with a row, and a mount sends them before it serves (C11)."""
+    bucket = Client(store.endpoint).bucket("b").create()
     with Mount(store.endpoint, "ais://b") as mount:
         store.faults([{"method": "PUT", "role": "target", "action": "error", "status": 500}])
         with pytest.raises(OSError, match="Input/output"):
             (mount.path / "precious").write_bytes(b"do not lose me")
         assert (mount.path / "precious").read_bytes() == b"do not lose me"
         mount.kill()
-        (record,) = (mount.state / "staging").glob("*.json")
-        assert "ais://b/precious" in record.read_text()
-        assert record.with_suffix(".data").read_bytes() == b"do not lose me"
+        (data,) = (mount.state / "staging").glob("*.data")
+        assert data.read_bytes() == b"do not lose me"
         store.faults([])
         mount.remount()
-        assert "could not store ais://b/precious" in mount.log
+        assert bucket.object("precious").get().read_all() == b"do not lose me"
+        assert (mount.path / "precious").read_bytes() == b"do not lose me"
+        assert not data.exists()
+        assert "ais://b/precious of an earlier mount is stored now" in mount.log
 
 
 def test_kill_of_the_daemon_loses_nothing_that_close_acknowledged(mount: Mount) -> None:

@@ -223,6 +223,7 @@ async def filesystem(
     memory: int = 16 << 20,
     quota: int = 64 << 20,
     stream_after: int = 8 << 20,
+    write_back: bool = False,
 ) -> AsyncIterator[Shell]:
     """Run a filesystem on a bucket; what is dirty at the end of the block is stored.
 
@@ -236,6 +237,7 @@ async def filesystem(
         memory: bytes of the page cache.
         quota: bytes of staging.
         stream_after: bytes after which a file is sent while it is written.
+        write_back: whether a close returns before the cluster has the content.
     """
     mount = mount or MountConfig(attribute_ttl_s=ttl_s, negative_ttl_s=ttl_s, listing_ttl_s=ttl_s)
     config = Config(
@@ -244,7 +246,9 @@ async def filesystem(
         store=store or StoreConfig(endpoint=endpoint),
         cache=CacheConfig(memory),
         readahead=ReadaheadConfig(4 << 20),
-        staging=StagingConfig(str(state), quota, stream_after),
+        staging=StagingConfig(
+            str(state), quota, stream_after, write_back=write_back, drain_timeout_s=20.0
+        ),
         mount=mount,
     )
     cluster = connect(config.store)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
 
 from aisfs.config import BucketName
-from aisfs.errors import Busy
-from aisfs.staging.state import StateDirectory, Unsent, default_quota, object_url
+from aisfs.errors import Busy, IoFailure
+from aisfs.staging.journal import Owed
+from aisfs.staging.state import StateDirectory, default_quota, object_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +20,8 @@ def staged(state: StateDirectory, data: bytes = b"bytes") -> Path:
     return path
 
 
-def unsent(path: Path, name: str = "o") -> Unsent:
-    return Unsent(str(path), f"ais://b/{name}", 5, "the cluster is away", "2026-01-01T00:00:00Z")
+def owed(path: Path, name: str = "o") -> Owed:
+    return Owed(path.name, BucketName("b"), name, None, "", 5, "aa", "away", "2026-01-01T00:00:00Z")
 
 
 def test_a_second_mount_of_the_same_directory_is_refused(tmp_path: Path) -> None:
@@ -39,62 +41,80 @@ def test_a_refused_mount_sweeps_nothing(tmp_path: Path) -> None:
     state.close()
 
 
-def test_what_was_never_acknowledged_is_swept(tmp_path: Path) -> None:
+async def test_what_was_never_acknowledged_is_swept(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path)
     path = staged(state)
-    (state.staging / "half.new").write_bytes(b"{")
-    state.close()
-    StateDirectory(tmp_path).close()
+    assert await state.sweep() == []
     assert not path.exists()
-    assert list((tmp_path / "staging").iterdir()) == []
+    state.close()
 
 
-def test_what_has_a_record_is_kept(tmp_path: Path) -> None:
+async def test_what_has_a_row_is_kept(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path)
     first, second = staged(state, b"one"), staged(state, b"two")
-    state.record(unsent(first, "1"))
-    state.record(unsent(second, "2"))
+    await state.journal.owe(owed(first, "1"))
+    await state.journal.owe(owed(second, "2"))
     state.close()
     again = StateDirectory(tmp_path)
-    assert [entry.url for entry in again.unsent()] == ["ais://b/1", "ais://b/2"]
+    assert [row.name for row in await again.sweep()] == ["1", "2"]
     assert [first.read_bytes(), second.read_bytes()] == [b"one", b"two"]
     again.close()
 
 
-def test_recording_again_replaces_the_record(tmp_path: Path) -> None:
+def test_a_damaged_journal_refuses_the_mount_and_frees_the_lock(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path)
     path = staged(state)
-    state.record(unsent(path, "1"))
-    state.record(unsent(path, "2"))
-    assert [entry.url for entry in state.unsent()] == ["ais://b/2"]
-    state.forget(path)
-    assert state.unsent() == []
-    state.forget(path)
     state.close()
-
-
-def test_a_damaged_record_keeps_its_bytes_and_lets_the_mount_start(tmp_path: Path) -> None:
-    state = StateDirectory(tmp_path)
-    path = staged(state)
-    state.record(unsent(path))
-    path.with_suffix(".json").write_bytes(b"\0\0")
-    state.close()
-    again = StateDirectory(tmp_path)
-    (entry,) = again.unsent()
-    assert entry.data == str(path)
+    (tmp_path / "journal").write_bytes(b"no database" * 500)
+    for _ in range(2):
+        with pytest.raises(IoFailure, match=r"the journal .*journal"):
+            StateDirectory(tmp_path)
     assert path.exists()
-    again.close()
 
 
-def test_paths_are_never_given_twice(tmp_path: Path) -> None:
+async def test_a_journal_that_cannot_be_read_sweeps_nothing(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    path = staged(state)
+    db = sqlite3.connect(tmp_path / "journal")
+    db.execute("DROP TABLE uploads")
+    db.close()
+    with pytest.raises(IoFailure):
+        await state.sweep()
+    assert path.exists()
+    state.close()
+
+
+async def test_what_an_earlier_release_kept_is_not_swept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = StateDirectory(tmp_path)
+    path = staged(state)
+    path.with_suffix(".json").write_text("{}")
+    assert await state.sweep() == []
+    assert path.exists()
+    assert str(path) in caplog.text
+    state.close()
+
+
+async def test_paths_are_never_given_twice(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path)
     paths = {staged(state) for _ in range(20)}
     kept = next(iter(paths))
-    state.record(unsent(kept))
+    await state.journal.owe(owed(kept))
     state.close()
     again = StateDirectory(tmp_path)
+    await again.sweep()
     assert kept not in {staged(again) for _ in range(40)}
     again.close()
+
+
+async def test_sizes_of_staged_files_and_of_those_that_are_gone(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    path = staged(state, b"123")
+    assert state.size_of(owed(path)) == 3
+    path.unlink()
+    assert state.size_of(owed(path)) == 0
+    state.close()
 
 
 def test_the_default_quota_leaves_half_of_the_disk(tmp_path: Path) -> None:

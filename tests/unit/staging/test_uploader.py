@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import json
 import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+import xxhash
 
 from aisfs.errors import FsError, IoFailure, NotFound, Stale
 from aisfs.staging.quota import Quota
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from aisfs.store.aistore import AISStore
     from aisfs_sdk import Bucket
     from tests.support.store import StoreProcess
+
+
+def xxh64(body: bytes) -> str:
+    return xxhash.xxh64(body).hexdigest()
 
 
 class Torn:
@@ -131,10 +135,10 @@ async def test_a_lost_update_is_found_and_our_bytes_are_beside_it(
     if theirs is not None:
         assert other.object("d/o").get().read_all() == theirs
     assert not staged.dirty
-    assert bench.state.unsent() == []
+    assert await bench.state.journal.owed() == []
 
 
-async def test_what_cannot_be_stored_stays_with_a_record(
+async def test_what_cannot_be_stored_stays_with_a_row(
     cluster: StoreProcess, bench: Bench, other: Bucket
 ) -> None:
     staged = await bench.staged(b"precious")
@@ -142,21 +146,20 @@ async def test_what_cannot_be_stored_stays_with_a_record(
     with pytest.raises(IoFailure):
         await bench.uploader.commit(staged, bench.target())
     assert staged.dirty
-    (record,) = bench.state.unsent()
-    assert record.url == f"ais://{bench.bucket.name}/d/o"
-    assert record.data == str(staged.path)
-    assert record.size == 8
+    (row,) = await bench.state.journal.owed()
+    assert (row.bucket, row.name, row.expected) == (bench.bucket, "d/o", None)
+    assert bench.state.path_of(row) == staged.path
+    assert (row.size, row.checksum, row.attributes) == (8, xxh64(b"precious"), "1.new")
     assert staged.path.read_bytes() == b"precious"
-    on_disk = json.loads(staged.path.with_suffix(".json").read_bytes())
-    assert "injected" in on_disk["reason"]
+    assert "injected" in row.reason
 
     cluster.clear_faults()
     await bench.uploader.commit(staged, bench.target())
-    assert bench.state.unsent() == []
+    assert await bench.state.journal.owed() == []
     assert other.object("d/o").get().read_all() == b"precious"
 
 
-async def test_a_conflict_copy_that_cannot_be_stored_stays_with_a_record(
+async def test_a_conflict_copy_that_cannot_be_stored_stays_with_a_row(
     cluster: StoreProcess, bench: Bench, other: Bucket
 ) -> None:
     other.object("d/o").put_content(b"old")
@@ -167,7 +170,7 @@ async def test_a_conflict_copy_that_cannot_be_stored_stays_with_a_record(
     with pytest.raises(FsError):
         await bench.uploader.commit(staged, bench.target(expected))
     assert staged.dirty
-    assert len(bench.state.unsent()) == 1
+    assert len(await bench.state.journal.owed()) == 1
 
 
 async def test_bytes_over_a_base_that_changed_are_not_given_up(bench: Bench) -> None:
@@ -177,8 +180,8 @@ async def test_bytes_over_a_base_that_changed_are_not_given_up(bench: Bench) -> 
     with pytest.raises(Stale):
         await bench.uploader.commit(staged, bench.target(Identity(1000, "aa", "xxhash2")))
     assert staged.dirty
-    (record,) = bench.state.unsent()
-    assert record.data == str(staged.path)
+    (row,) = await bench.state.journal.owed()
+    assert (row.data, row.checksum) == (staged.path.name, "")
     assert staged.path.read_bytes()[:4] == b"ours"
 
 
@@ -194,16 +197,63 @@ async def test_a_lost_answer_is_no_lost_file(
     assert info.attributes == "1.new"
 
 
-async def test_a_full_state_directory_does_not_hide_the_failure(
-    cluster: StoreProcess, bench: Bench
+async def test_a_journal_that_fails_does_not_hide_the_failure(
+    cluster: StoreProcess, bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     staged = await bench.staged(b"precious")
     cluster.faults([{"action": "error", "status": 500, "method": "PUT", "path": "^/v1/objects"}])
-    staged.path.with_suffix(".new").mkdir()  # the record cannot be written
+    bench.state.journal.close()
     with pytest.raises(IoFailure, match="injected"):
         await bench.uploader.commit(staged, bench.target())
     assert staged.dirty
-    staged.path.with_suffix(".new").rmdir()
+    assert "could not be written down" in caplog.text
+
+
+async def test_a_commit_that_succeeds_writes_nothing_down(bench: Bench) -> None:
+    bench.state.journal.close()  # whatever would be written now fails
+    await bench.uploader.commit(await bench.staged(b"x"), bench.target())
+
+
+async def test_a_promise_is_written_down_and_kept_by_a_commit(bench: Bench, other: Bucket) -> None:
+    staged = await bench.staged(b"promised")
+    await bench.uploader.promise(staged, bench.target())
+    assert staged.dirty
+    assert bench.uploader.has_promised(staged)
+    (row,) = await bench.state.journal.owed()
+    assert (row.name, row.checksum, row.reason) == ("d/o", xxh64(b"promised"), "")
+    await bench.uploader.commit(staged, bench.target())
+    assert other.object("d/o").get().read_all() == b"promised"
+    assert not bench.uploader.has_promised(staged)
+    assert await bench.state.journal.owed() == []
+
+
+async def test_a_failure_does_not_turn_a_promise_into_less(
+    cluster: StoreProcess, bench: Bench
+) -> None:
+    staged = await bench.staged(b"promised")
+    await bench.uploader.promise(staged, bench.target())
+    cluster.faults([{"action": "error", "status": 500, "method": "PUT", "path": "^/v1/objects"}])
+    with pytest.raises(IoFailure):
+        await bench.uploader.commit(staged, bench.target())
+    assert bench.uploader.has_promised(staged)
+    (row,) = await bench.state.journal.owed()
+    assert "injected" in row.reason
+
+
+async def test_what_was_changed_since_is_not_what_was_promised(bench: Bench) -> None:
+    staged = await bench.staged(b"promised")
+    await bench.uploader.promise(staged, bench.target())
+    await staged.write(0, b"changed")
+    assert not bench.uploader.has_promised(staged)
+    assert bench.uploader.target_of(staged) is None
+
+
+async def test_a_later_content_takes_the_place_of_an_earlier_one(bench: Bench) -> None:
+    earlier, later = await bench.staged(b"earlier"), await bench.staged(b"later")
+    await bench.uploader.promise(earlier, bench.target())
+    await bench.uploader.promise(later, bench.target(), earlier)
+    assert [row.data for row in await bench.state.journal.owed()] == [later.path.name]
+    assert bench.uploader.target_of(earlier) is None
 
 
 async def test_own_reads_end_before_the_object_is_touched(
@@ -223,4 +273,4 @@ async def test_a_missing_bucket_is_told(bench: Bench, other: Bucket) -> None:
     other.delete()
     with pytest.raises(NotFound):
         await bench.uploader.commit(staged, bench.target())
-    assert len(bench.state.unsent()) == 1
+    assert len(await bench.state.journal.owed()) == 1

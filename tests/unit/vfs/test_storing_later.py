@@ -1,0 +1,540 @@
+"""What a close leaves to be stored: promised under write-back, or failed and tried again."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+import trio.testing
+
+from aisfs.errors import FsError, IoFailure, Stale
+from aisfs.vfs.filesystem import Change
+from aisfs.vfs.inodes import FileNode
+from tests.support.filesystem import filesystem
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from aisfs.config import BucketName
+    from aisfs.staging.journal import Owed
+    from aisfs_sdk import Bucket
+    from tests.support.filesystem import Shell
+    from tests.support.store import StoreProcess
+
+PUT: dict[str, Any] = {"method": "PUT", "role": "target", "path": "^/v1/objects"}
+FAILS = {**PUT, "action": "error", "status": 500}
+WAIT_S = 10.0
+
+
+@pytest.fixture
+async def lazy(cluster: StoreProcess, bucket: BucketName, tmp_path: Path) -> AsyncIterator[Shell]:
+    """Return a program on a filesystem with write-back."""
+    async with filesystem(cluster.endpoint, bucket, tmp_path / "lazy", write_back=True) as made:
+        yield made
+        cluster.clear_faults()  # what is left is stored at the end
+
+
+def stored(other: Bucket, name: str = "f") -> bytes:
+    return other.object(name).get().read_all()
+
+
+def names(other: Bucket) -> set[str]:
+    return {entry.name for entry in other.list_all_objects()}
+
+
+async def state(shell: Shell, path: str = "f") -> str:
+    return (await shell.fs.getxattr((await shell.node(path)).ino, b"user.ais.state")).decode()
+
+
+async def rows(shell: Shell) -> list[Owed]:
+    return await shell.fs.files._workshop.state.journal.owed()
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what another process and the background bring about."""
+    with trio.fail_after(WAIT_S):
+        while not await condition():  # noqa: ASYNC110 - nothing tells of it
+            await trio.sleep(0.01)
+
+
+async def until_sent(shell: Shell) -> None:
+    async def sent() -> bool:
+        return not len(shell.fs.files._workshop.outbox)
+
+    await until(sent)
+
+
+async def until_failed(shell: Shell, path: str = "f") -> None:
+    async def failed() -> bool:
+        return (await state(shell, path)).startswith("failed")
+
+    await until(failed)
+
+
+# -- write-back
+
+
+async def test_close_returns_before_the_cluster_has_it_and_it_gets_there(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    cluster.faults([{**PUT, "action": "delay", "seconds": 0.5, "times": 1}])
+    await lazy.replace("f", b"bytes")
+    assert names(other) == set()
+    (row,) = await rows(lazy)
+    assert (row.name, row.size, row.reason) == ("f", 5, "")
+    assert await lazy.read("f") == b"bytes"
+    assert (await lazy.node("f")).attributes.size == 5
+    assert await lazy.names() == ["f"]
+    await until_sent(lazy)
+    assert stored(other) == b"bytes"
+    assert await rows(lazy) == []
+    assert list(lazy.fs.files._workshop.state.staging.iterdir()) == []
+    assert lazy.fs.files._workshop.quota.used == 0
+
+
+async def test_states_of_a_file(cluster: StoreProcess, lazy: Shell, other: Bucket) -> None:
+    other.object("f").put_content(b"old")
+    assert await state(lazy) == "clean"
+    fh = await lazy.open("f", os.O_RDWR)
+    assert await state(lazy) == "clean"
+    await lazy.fs.write(fh, 0, b"new")
+    assert await state(lazy) == "dirty"
+    cluster.faults([{**PUT, "action": "delay", "seconds": 0.4, "times": 1}])
+    await lazy.fs.flush(fh)
+    assert await state(lazy) == "queued"
+    await trio.sleep(0.1)
+    assert await state(lazy) == "uploading"
+    await until_sent(lazy)
+    assert await state(lazy) == "clean"
+    cluster.faults([FAILS])
+    await lazy.fs.write(fh, 0, b"NEW")
+    await lazy.fs.flush(fh)
+    await until_failed(lazy)
+    assert await state(lazy) == "failed:EIO"
+    await lazy.fs.release(fh)
+
+
+async def test_fsync_waits_for_the_cluster(lazy: Shell, other: Bucket) -> None:
+    fh = await lazy.open("f", os.O_WRONLY | os.O_CREAT)
+    await lazy.fs.write(fh, 0, b"bytes")
+    await lazy.fs.fsync(fh)
+    assert stored(other) == b"bytes"
+    await lazy.close(fh)
+
+
+async def test_fsync_of_what_is_queued_stores_it(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    fh = await lazy.open("f", os.O_WRONLY | os.O_CREAT)
+    await lazy.fs.write(fh, 0, b"bytes")
+    cluster.faults([{**FAILS, "times": 1}])
+    await lazy.fs.flush(fh)
+    await until_failed(lazy)
+    cluster.clear_faults()
+    await lazy.fs.fsync(fh)
+    assert stored(other) == b"bytes"
+    assert await rows(lazy) == []
+    await lazy.close(fh)
+
+
+async def test_each_descriptor_is_told_once_of_what_failed_in_the_background(
+    cluster: StoreProcess, lazy: Shell
+) -> None:
+    handles = [await lazy.open("f", os.O_WRONLY | os.O_CREAT) for _ in range(2)]
+    cluster.faults([FAILS])
+    await lazy.fs.write(handles[0], 0, b"bytes")
+    await lazy.fs.flush(handles[0])
+    await until_failed(lazy)
+    for fh in handles:
+        with pytest.raises(IoFailure, match="injected"):
+            await lazy.fs.flush(fh)
+        await lazy.fs.flush(fh)
+    late = await lazy.open("f", os.O_WRONLY)
+    await lazy.fs.flush(late)
+    for fh in handles:
+        with pytest.raises(IoFailure):
+            await lazy.fs.fsync(fh)
+    for fh in (*handles, late):
+        await lazy.fs.release(fh)
+
+
+async def test_what_failed_and_is_stored_since_is_not_told(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    fh = await lazy.open("f", os.O_WRONLY | os.O_CREAT)
+    cluster.faults([FAILS])
+    await lazy.fs.write(fh, 0, b"bytes")
+    await lazy.fs.flush(fh)
+    await until_failed(lazy)
+    cluster.clear_faults()
+    await until_sent(lazy)
+    assert stored(other) == b"bytes"
+    await lazy.close(fh)
+
+
+async def test_a_conflict_in_the_background_is_told_once(lazy: Shell, other: Bucket) -> None:
+    other.object("f").put_content(b"old")
+    fh = await lazy.open("f", os.O_RDWR)
+    await lazy.fs.write(fh, 0, b"our")
+    other.object("f").put_content(b"theirs")
+    await lazy.fs.flush(fh)
+    await until_sent(lazy)
+    with pytest.raises(Stale, match="aisfs-conflict"):
+        await lazy.fs.fsync(fh)
+    await lazy.fs.fsync(fh)
+    await lazy.fs.release(fh)
+    (copy,) = names(other) - {"f"}
+    assert (stored(other), stored(other, copy)) == (b"theirs", b"our")
+
+
+async def test_a_file_that_is_queued_is_sent_before_it_is_changed(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    cluster.faults([{**PUT, "action": "delay", "seconds": 0.2, "times": 1}])
+    await lazy.replace("f", b"first")
+    fh = await lazy.open("f", os.O_RDWR)
+    await lazy.fs.write(fh, 0, b"F")
+    assert stored(other) == b"first"
+    assert await rows(lazy) == []
+    await lazy.close(fh)
+    await until_sent(lazy)
+    assert stored(other) == b"First"
+
+
+async def test_what_was_promised_stays_as_it_is_when_it_cannot_be_sent(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    """Changes go to a file over it, and take its place when they are promised themselves."""
+    staging = lazy.fs.files._workshop.state.staging
+    cluster.faults([FAILS])
+    await lazy.replace("f", b"promised")
+    (first,) = await rows(lazy)
+    fh = await lazy.open("f", os.O_RDWR)
+    await lazy.fs.write(fh, 0, b"CHANGED")
+    assert (staging / first.data).read_bytes() == b"promised"
+    assert [row.data for row in await rows(lazy)] == [first.data]
+    assert await lazy.read_open(fh) == b"CHANGEDd"
+    await lazy.close(fh)
+    (second,) = await rows(lazy)
+    assert second.data != first.data
+    assert [path.name for path in staging.iterdir()] == [second.data]
+    assert (staging / second.data).read_bytes() == b"CHANGEDd"
+    cluster.clear_faults()
+    await until_sent(lazy)
+    assert (stored(other), names(other)) == (b"CHANGEDd", {"f"})
+    assert lazy.fs.files._workshop.quota.used == 0
+
+
+async def test_what_was_promised_is_sent_while_changes_over_it_go_on(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    other.object("f").put_content(b"stored before")
+    cluster.faults([FAILS])
+    await lazy.replace("f", b"promised")
+    fh = await lazy.open("f", os.O_RDWR)
+    await lazy.fs.write(fh, 8, b" and more")
+    cluster.clear_faults()
+    await until_sent(lazy)
+    assert stored(other) == b"promised"
+    assert await lazy.read_open(fh) == b"promised and more"
+    await lazy.fs.fsync(fh)
+    assert (stored(other), names(other)) == (b"promised and more", {"f"})
+    await lazy.close(fh)
+    assert list(lazy.fs.files._workshop.state.staging.iterdir()) == []
+
+
+async def test_replacing_what_is_queued_does_not_wait_for_it(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    cluster.faults([FAILS])
+    await lazy.replace("f", b"first")
+    await until_failed(lazy)
+    before = cluster.struck()
+    await lazy.replace("f", b"second")
+    assert cluster.struck() - before < 6  # tries of the background, none of the open
+    assert await lazy.read("f") == b"second"
+    cluster.clear_faults()
+    await until_sent(lazy)
+    assert (stored(other), names(other)) == (b"second", {"f"})
+
+
+async def test_a_queued_file_that_is_unlinked_is_not_sent(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    other.object("old").put_content(b"stored")
+    cluster.faults([FAILS])
+    await lazy.replace("new", b"bytes")
+    await lazy.replace("old", b"changed")
+    for name in ("new", "old"):
+        await lazy.unlink(name)
+        assert not await lazy.exists(name)
+    assert await rows(lazy) == []
+    assert len(lazy.fs.files._workshop.outbox) == 0
+    assert names(other) == set()
+    assert list(lazy.fs.files._workshop.state.staging.iterdir()) == []
+
+
+async def test_a_queued_file_is_stored_before_it_is_renamed(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    cluster.faults([{**PUT, "action": "delay", "seconds": 0.2, "times": 1}])
+    await lazy.replace("f", b"bytes")
+    await lazy.rename("f", "g")
+    assert (names(other), stored(other, "g")) == ({"g"}, b"bytes")
+    assert await rows(lazy) == []
+
+
+async def test_a_queued_file_that_is_renamed_over_is_not_sent(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    """Nor does what is being sent of it come after the file that replaced it."""
+    await lazy.replace("tmp", b"the new one")
+    await until_sent(lazy)
+    cluster.faults([{**PUT, "path": "/f$", "action": "delay", "seconds": 0.3, "times": 1}])
+    await lazy.replace("f", b"the old one")
+    await trio.sleep(0.05)
+    await lazy.rename("tmp", "f")
+    await until_sent(lazy)
+    assert (names(other), stored(other)) == ({"f"}, b"the new one")
+    assert await lazy.read("f") == b"the new one"
+
+
+async def test_a_directory_with_queued_files_is_renamed(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    await lazy.mkdir("d")
+    cluster.faults([{**PUT, "action": "delay", "seconds": 0.2, "times": 1}])
+    await lazy.replace("d/f", b"bytes")
+    await lazy.rename("d", "e")
+    await until_sent(lazy)
+    assert stored(other, "e/f") == b"bytes"
+    assert not [name for name in names(other) if name.startswith("d/")]
+
+
+async def test_attributes_of_a_queued_file_are_promised_too(
+    cluster: StoreProcess, lazy: Shell
+) -> None:
+    cluster.faults([FAILS])
+    await lazy.replace("f", b"bytes")
+    (before,) = await rows(lazy)
+    await lazy.chmod("f", 0o600)
+    (row,) = await rows(lazy)
+    assert (row.data, row.attributes) != (before.data, before.attributes)
+    assert row.data == before.data
+
+
+async def test_a_queued_file_stays_although_the_kernel_forgets_it(
+    cluster: StoreProcess, lazy: Shell
+) -> None:
+    await lazy.mkdir("d")
+    cluster.faults([FAILS])
+    await lazy.replace("d/f", b"bytes")
+    for node in list(lazy.fs._table):
+        if node.ino != 1:
+            lazy.fs.forget(node.ino, node.lookups)
+    assert await lazy.names("d") == ["f"]
+    assert await lazy.read("d/f") == b"bytes"
+
+
+async def test_a_node_goes_when_its_bytes_are_stored(lazy: Shell, other: Bucket) -> None:
+    await lazy.replace("f", b"bytes")
+    node = await lazy.node("f")
+    lazy.fs.forget(node.ino, node.lookups)
+    await until_sent(lazy)
+    assert node not in list(lazy.fs._table)
+    assert await lazy.read("f") == b"bytes"
+
+
+async def test_a_disk_that_takes_no_promise_has_the_content_stored_at_once(
+    lazy: Shell, other: Bucket
+) -> None:
+    journal = lazy.fs.files._workshop.state.journal
+    journal._db.execute("PRAGMA query_only=ON")
+    await lazy.replace("f", b"bytes")
+    journal._db.execute("PRAGMA query_only=OFF")
+    assert stored(other) == b"bytes"
+
+
+async def test_figures_of_what_is_unsent(cluster: StoreProcess, lazy: Shell) -> None:
+    cluster.faults([FAILS])
+    await lazy.replace("f", b"12345")
+    await lazy.replace("g", b"123")
+    figures = lazy.fs.figures()
+    assert figures["unsent.queued"] + figures["unsent.failed"] == 2
+    assert figures["unsent.bytes"] == 8
+
+
+# -- what failed without write-back
+
+
+async def test_a_file_that_failed_is_stored_in_the_background(
+    cluster: StoreProcess, shell: Shell, other: Bucket
+) -> None:
+    cluster.faults([FAILS])
+    with pytest.raises(IoFailure):
+        await shell.replace("f", b"bytes")
+    assert await state(shell) == "failed:EIO"
+    assert shell.fs.figures()["unsent.failed"] == 1
+    assert await shell.read("f") == b"bytes"
+    cluster.clear_faults()
+    await until_sent(shell)
+    assert stored(other) == b"bytes"
+    assert await state(shell) == "clean"
+    assert list(shell.fs.files._workshop.state.staging.iterdir()) == []
+
+
+async def test_what_is_written_after_a_failure_is_not_stored_unasked(
+    cluster: StoreProcess, shell: Shell, other: Bucket
+) -> None:
+    fh = await shell.open("f", os.O_WRONLY | os.O_CREAT)
+    await shell.fs.write(fh, 0, b"whole")
+    cluster.faults([FAILS])
+    with pytest.raises(IoFailure):
+        await shell.fs.fsync(fh)
+    await shell.fs.write(fh, 0, b"half")
+    cluster.clear_faults()
+    await until_sent(shell)
+    assert names(other) == set()
+    assert await state(shell) == "dirty"
+    await shell.fs.write(fh, 0, b"again")
+    await shell.close(fh)
+    assert stored(other) == b"again"
+    assert await rows(shell) == []
+
+
+# -- from one mount to the next
+
+
+async def test_the_next_mount_serves_what_this_one_promised(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
+) -> None:
+    place = tmp_path / "state"
+    async with filesystem(cluster.endpoint, bucket, place, write_back=True) as shell:
+        cluster.faults([FAILS])
+        await shell.replace("f", b"promised")
+    assert names(other) == set()
+    cluster.clear_faults()
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        assert stored(other) == b"promised"
+        assert await shell.read("f") == b"promised"
+        assert await rows(shell) == []
+
+
+async def test_what_the_next_mount_cannot_send_takes_room_and_is_sent_later(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
+) -> None:
+    place = tmp_path / "state"
+    cluster.faults([FAILS])
+    async with filesystem(cluster.endpoint, bucket, place, write_back=True) as shell:
+        await shell.replace("f", b"promised")
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        figures = shell.fs.figures()
+        assert (figures["unsent.failed"], figures["unsent.bytes"]) == (1, 8)
+        assert shell.fs.files._workshop.quota.used == 8
+        cluster.clear_faults()
+        await until_sent(shell)
+        assert stored(other) == b"promised"
+        assert shell.fs.files._workshop.quota.used == 0
+
+
+async def test_a_newer_content_and_one_of_an_earlier_mount_do_not_mix(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
+) -> None:
+    """The name was made again here meanwhile: what the earlier mount had goes beside it."""
+    place = tmp_path / "state"
+    cluster.faults([FAILS])
+    async with filesystem(cluster.endpoint, bucket, place, write_back=True) as shell:
+        await shell.replace("f", b"earlier")
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        cluster.faults([{**PUT, "action": "delay", "seconds": 0.3, "path": "/f$", "times": 2}])
+        await shell.replace("f", b"newer")
+        await until_sent(shell)
+    (copy,) = names(other) - {"f"}
+    assert {stored(other), stored(other, copy)} == {b"earlier", b"newer"}
+
+
+async def test_an_unlinked_file_is_deleted_by_the_next_mount(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
+) -> None:
+    place = tmp_path / "state"
+    other.object("f").put_content(b"old")
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        fh = await shell.open("f")
+        await shell.unlink("f")
+        cluster.faults([{"action": "error", "status": 500, "method": "DELETE"}])
+        await shell.fs.release(fh)
+        assert not await shell.exists("f")
+    assert names(other) == {"f"}
+    cluster.clear_faults()
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        assert names(other) == set()
+        assert not await shell.exists("f")
+
+
+async def test_a_deletion_that_was_done_leaves_no_row(shell: Shell, other: Bucket) -> None:
+    other.object("f").put_content(b"old")
+    fh = await shell.open("f")
+    await shell.unlink("f")
+    journal = shell.fs.files._workshop.state.journal
+    assert len(await journal.deletions()) == 1
+    await shell.fs.release(fh)
+    assert await journal.deletions() == []
+    assert names(other) == set()
+
+
+async def test_the_end_of_a_mount_waits_no_longer_than_its_limit(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
+) -> None:
+    place = tmp_path / "state"
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        workshop = shell.fs.files._workshop
+        object.__setattr__(workshop, "drain_s", 0.2)
+        fh = await shell.open("f", os.O_WRONLY | os.O_CREAT)
+        await shell.fs.write(fh, 0, b"open at the end")
+        cluster.faults([{**PUT, "action": "delay", "seconds": 5}])
+        assert await shell.fs.drain() == 1
+        (row,) = await rows(shell)
+        assert "waited 0.2 s" in row.reason
+    cluster.clear_faults()
+    async with filesystem(cluster.endpoint, bucket, place):
+        assert stored(other) == b"open at the end"
+
+
+async def test_truncating_by_name_stores_at_once(lazy: Shell, other: Bucket) -> None:
+    other.object("f").put_content(b"0123456789")
+    await lazy.fs.setattr((await lazy.node("f")).ino, Change(size=3), None)
+    await until_sent(lazy)
+    assert stored(other) == b"012"
+    node = await lazy.node("f")
+    assert isinstance(node, FileNode)
+    assert node.staged is None
+
+
+async def test_a_reader_of_a_queued_file_does_not_wait_for_its_upload(
+    cluster: StoreProcess, lazy: Shell
+) -> None:
+    cluster.faults([{**PUT, "action": "delay", "seconds": 0.6, "times": 1}])
+    await lazy.replace("f", b"bytes")
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    assert await state(lazy) == "uploading"
+    assert await lazy.read("f") == b"bytes"
+    assert await state(lazy) == "uploading"
+    fh = await lazy.open("f")
+    await until_sent(lazy)
+    assert await lazy.read_open(fh) == b"bytes"
+    await lazy.close(fh)
+
+
+async def test_a_failing_write_back_close_never_hides_the_reason(
+    cluster: StoreProcess, lazy: Shell
+) -> None:
+    """Neither here nor on the cluster: then the close fails."""
+    journal = lazy.fs.files._workshop.state.journal
+    journal._db.execute("PRAGMA query_only=ON")
+    cluster.faults([FAILS])
+    with pytest.raises(FsError, match="injected"):
+        await lazy.replace("f", b"bytes")
+    journal._db.execute("PRAGMA query_only=OFF")
