@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyfuse3
 
 from aisfs.vfs.attributes import Kind
+from aisfs.vfs.inodes import FileNode
 
 if TYPE_CHECKING:
     from aisfs.store.interface import Capacity
@@ -34,7 +35,8 @@ _TYPE = {
 def entry_of(node: Node, lifetime_s: float) -> pyfuse3.EntryAttributes:
     """Return what LOOKUP, GETATTR and READDIRPLUS answer for a node.
 
-    Directories have one link and no size (find and du take that as "unknown").
+    Directories have one link and no size (find and du take that as "unknown"); an open file whose
+    name is gone has none.
     """
     a = node.attributes
     entry = pyfuse3.EntryAttributes()
@@ -43,7 +45,7 @@ def entry_of(node: Node, lifetime_s: float) -> pyfuse3.EntryAttributes:
     entry.entry_timeout = lifetime_s
     entry.attr_timeout = lifetime_s
     entry.st_mode = _TYPE[a.kind] | a.mode
-    entry.st_nlink = 1
+    entry.st_nlink = 0 if isinstance(node, FileNode) and node.detached else 1
     entry.st_uid = a.uid
     entry.st_gid = a.gid
     entry.st_rdev = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from aisfs.errors import NoSpace
+from aisfs.errors import NoSpace, TooLarge
 
 WAIT_S = 10.0
 """Seconds that a writer waits for room: longer than a commit of a usual file, far below the
@@ -29,14 +29,19 @@ class Quota:
 
         Raises:
             NoSpace: no room within `WAIT_S`.
+            TooLarge: there never can be.
         """
+        if size > self.limit:
+            raise TooLarge(
+                f"{size} bytes are more than the whole staging area: raise staging-quota to more"
+            )
         if self.used + size > self.limit:
             await self._wait_for(size)
         self.used += size
 
     async def _wait_for(self, size: int) -> None:
         with trio.move_on_after(WAIT_S):
-            while size <= self.limit and self.used + size > self.limit:
+            while self.used + size > self.limit:
                 await self._freed.wait()
         if self.used + size > self.limit:
             raise NoSpace(

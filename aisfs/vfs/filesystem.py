@@ -34,7 +34,7 @@ from aisfs.vfs.attributes import Attributes, Kind, encode
 from aisfs.vfs.control_tree import ControlHandle, ControlNode, ControlTree
 from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable, OpenFiles
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
-from aisfs.vfs.paths import MARKER, bucket_directory, check_new, to_bytes, to_text
+from aisfs.vfs.paths import MARKER, bucket_directory, check_length, check_new, to_bytes, to_text
 from aisfs.vfs.rename import Renamer
 from aisfs.vfs.syncing import Syncing
 from aisfs.vfs.warming import Warming
@@ -153,9 +153,19 @@ class Filesystem:
         basename = to_text(name)
         node: Node | None = self._control.find(parent, basename)
         if node is None:
-            node = await self._resolver.child(self._directory(parent), basename)
+            node = await self._find(self._directory(parent), basename)
         node.lookups += 1
         return node
+
+    async def _find(self, directory: DirectoryNode, basename: str) -> Node:
+        """Return the node of a name; one that is too long to be made is not just absent."""
+        try:
+            return await self._resolver.child(directory, basename)
+        except NotFound:
+            check_length(basename, self._rules)
+            raise
+        except Invalid as error:  # the protocol cannot even ask for it
+            raise NotFound(str(error)) from error
 
     def _changeable(self, parent: int, name: bytes) -> tuple[DirectoryNode, str]:
         """Return where a name is that is to be made, moved or removed.

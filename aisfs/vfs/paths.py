@@ -69,6 +69,15 @@ def shadowed_name(component: str) -> str | None:
     return component[: -len(SHADOWED)] if component.endswith(SHADOWED) else None
 
 
+def check_length(component: str, rules: NameRules) -> None:
+    """Refuse a component that is longer than AIS stores, with `NameTooLong`."""
+    size = len(to_bytes(component))
+    if size > rules.last_component:
+        raise NameTooLong(
+            f"{component[:40]!r}… has {size} bytes, at most {rules.last_component} fit"
+        )
+
+
 def check_new(prefix: str, component: str, rules: NameRules) -> None:
     """Refuse names that an application must not create below the directory `prefix`.
 
@@ -79,11 +88,7 @@ def check_new(prefix: str, component: str, rules: NameRules) -> None:
     """
     if component.startswith(RESERVED) or component.endswith(SHADOWED):
         raise NotPermitted(f"{component!r} is reserved: names of aisfs begin with {RESERVED}")
-    size = len(to_bytes(component))
-    if size > rules.last_component:
-        raise NameTooLong(
-            f"{component[:40]!r}… has {size} bytes, at most {rules.last_component} fit"
-        )
+    check_length(component, rules)
     if any(ord(c) < 0x20 or c == "\x7f" or 0xDC80 <= ord(c) <= 0xDCFF for c in component):
         raise Invalid(f"{component!r}: AIS stores no control characters and only UTF-8 in names")
     if any(c in rules.mangled for c in component):

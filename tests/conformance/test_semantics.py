@@ -599,6 +599,7 @@ def test_c19_open_descriptors_outlive_their_name(mount: Mount, bucket: Bucket) -
         assert not (mount.path / "f").exists()
         assert list(mount.path.iterdir()) == []
         assert file.read() == b"old content"
+        assert os.fstat(file.fileno()).st_nlink == 0
         file.write(b", more")
         (mount.path / "f").write_bytes(b"another file")
         assert os.pread(file.fileno(), 100, 0) == b"old content, more"
@@ -846,6 +847,9 @@ def test_c28_names_that_cannot_be_stored(mount: Mount, name: str, number: int) -
         (mount.path / name).touch()
     with pytest.raises(OSError, match=raises(number)):
         (mount.path / name).mkdir()
+    absent = errno.ENAMETOOLONG if number == errno.ENAMETOOLONG else errno.ENOENT
+    with pytest.raises(OSError, match=raises(absent)):
+        (mount.path / name).stat()
 
 
 def test_c28_unusual_names_reach_other_clients_unchanged(mount: Mount, bucket: Bucket) -> None:
@@ -1069,6 +1073,8 @@ def test_c34_memory_staging_and_handles_are_bounded(endpoint: str, bucket: Bucke
             os.write(fd, body)
         os.close(fd)
         assert content(bucket, "large") == body * 16
+        with pytest.raises(OSError, match=raises(errno.EFBIG)):
+            os.truncate(mount.path / "large", 17 << 20)
         (mount.path / "after").write_bytes(body * 16)
     assert content(bucket, "after") == body * 16
 

@@ -27,6 +27,12 @@ def test_an_entry_shows_the_attributes(kind: Kind, check: object) -> None:
     assert entry.entry_timeout == entry.attr_timeout == 0.5
 
 
+def test_a_file_whose_name_is_gone_has_no_link() -> None:
+    node = FileNode(Ino(9), None, "f", Attributes(Kind.FILE, 0o644, 5, 6, 0))
+    node.detached = True
+    assert entry_of(node, 0.5).st_nlink == 0
+
+
 def test_an_absent_entry_has_no_inode() -> None:
     entry = absent_entry(2.0)
     assert (entry.st_ino, entry.entry_timeout) == (0, 2.0)

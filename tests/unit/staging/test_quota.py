@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from aisfs.errors import NoSpace
+from aisfs.errors import NoSpace, TooLarge
 from aisfs.staging.quota import WAIT_S, Quota
 
 
@@ -20,7 +20,7 @@ async def test_what_fits_is_taken_at_once() -> None:
 async def test_what_can_never_fit_is_refused_at_once(autojump_clock: trio.abc.Clock) -> None:
     quota = Quota(100)
     started = trio.current_time()
-    with pytest.raises(NoSpace):
+    with pytest.raises(TooLarge):
         await quota.reserve(101)
     assert trio.current_time() == started
     assert quota.used == 0
