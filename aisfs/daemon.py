@@ -234,6 +234,8 @@ async def _workshop(
             lock = uploader.earlier.setdefault((each.bucket, each.name), trio.Lock())
             send = partial(_send_earlier, replay, each, lock)
             outbox.add(each.data, each.size, send, replay.failure_of(each))
+        for deletion in await state.journal.deletions():
+            uploader.doomed[deletion.bucket, deletion.name] = deletion.number
     window = config.readahead.window
     fetch_ahead = FetchAhead(room)
     streams = Streams(room.store, room.nursery, staging.stream_after)

@@ -45,6 +45,8 @@ class StateDirectory:
         self.path = path
         self.staging = path / "staging"
         self.staging.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for directory in (path, path.parent):
+            _sync(directory)  # what is promised in it must not be lost with its name
         self._numbers = itertools.count(1)
         self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -83,12 +85,8 @@ class StateDirectory:
         Raises:
             OSError: the disk fails, or is full.
         """
-        for path in (data, self.staging):
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+        _sync(data)
+        _sync(self.staging)
 
     async def sweep(self) -> list[Owed]:
         """Remove the staged files that nobody was promised; return what earlier mounts owe.
@@ -109,6 +107,15 @@ class StateDirectory:
         """Close the journal and release the lock."""
         self.journal.close()
         os.close(self._lock)
+
+
+def _sync(path: Path) -> None:
+    """Make a file, or the names in a directory, durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def default_quota(path: Path) -> int:

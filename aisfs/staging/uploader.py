@@ -49,6 +49,8 @@ class Uploader:
     Attributes:
         earlier: objects for which earlier mounts left bytes that are still to be sent: one PUT at
             a time, for each looks at what is there before it.
+        doomed: objects that earlier mounts unlinked and are still to be deleted, by the journal's
+            rows: what is stored under the name now must not go, were it the same bytes.
     """
 
     def __init__(self, store: ObjectStore, state: StateDirectory) -> None:
@@ -56,6 +58,7 @@ class Uploader:
         self._state = state
         self._rows: dict[str, _Row] = {}
         self.earlier: dict[tuple[BucketName, str], trio.Lock] = {}
+        self.doomed: dict[tuple[BucketName, str], int] = {}
 
     async def commit(
         self,
@@ -78,6 +81,8 @@ class Uploader:
                 the staged file is clean; if it is still dirty, they could not even be completed.
             FsError: the content is not stored; it stays in staging, with a row in the journal.
         """
+        if (number := self.doomed.pop((target.bucket, target.name), 0)) != 0:
+            await self._state.journal.bury(number)
         try:
             async with self.earlier.get((target.bucket, target.name), nullcontext()):
                 info = await transfer(self._store, staged, target, release)

@@ -526,7 +526,7 @@ class OpenFiles:
         try:
             info = await self._workshop.uploader.commit(staged, target, release, behind)
         except FsError as error:
-            node.failure = error
+            node.failure = type(error)(str(error))  # without the frames of this one
             node.failures += 1
             if staged.dirty:
                 self._send_later(node, staged, error)

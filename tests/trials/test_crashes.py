@@ -58,7 +58,7 @@ WAYS = {
 
 PROMISED = {"fsynced", "queued", "replay"}
 
-SIZES = (0, 1, 5_000, 300_000, 2_500_000)
+SIZES = (0, 20, 5_000, 300_000, 2_500_000)
 
 WRITER = """
 import os, sys

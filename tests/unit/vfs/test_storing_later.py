@@ -474,6 +474,25 @@ async def test_an_unlinked_file_is_deleted_by_the_next_mount(
         assert not await shell.exists("f")
 
 
+async def test_what_is_made_again_is_not_deleted_for_its_namesake(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
+) -> None:
+    """Not even by a third mount, and if it has the same bytes."""
+    place = tmp_path / "state"
+    other.object("f").put_content(b"same")
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        fh = await shell.open("f")
+        await shell.unlink("f")
+        cluster.faults([{"action": "error", "status": 500, "method": "DELETE"}])
+        await shell.fs.release(fh)
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        assert await shell.exists("f")
+        await shell.replace("f", b"same")
+    cluster.clear_faults()
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        assert await shell.read("f") == b"same"
+
+
 async def test_a_deletion_that_was_done_leaves_no_row(shell: Shell, other: Bucket) -> None:
     other.object("f").put_content(b"old")
     fh = await shell.open("f")
