@@ -254,7 +254,7 @@ class Replay:
                 if now.attributes != owed.attributes:
                     await self._store.set_attributes(owed.bucket, owed.name, owed.attributes)
                 return "was stored already"
-            free = owed.expected is not None and now.identity.same_content(owed.expected)
+            free = owed.expected is not None and owed.expected.admits(now.identity)
         name = owed.name if free else _conflict_name(owed)
         await self._put(staged, name)
         if free:

@@ -274,7 +274,7 @@ class _Transfer:
         if self._expected is None:
             return None
         now = await self._look()
-        if now is not None and now.same_content(self._expected):
+        if now is not None and self._expected.admits(now):
             return None
         if now is not None and now.same_content(ours):
             return now
