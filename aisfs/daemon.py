@@ -42,9 +42,9 @@ from aisfs.vfs import moves
 from aisfs.vfs.attributes import Presentation
 from aisfs.vfs.filesystem import Filesystem
 from aisfs.vfs.guards import Guards
-from aisfs.vfs.handles import Workshop
 from aisfs.vfs.inodes import ROOT, DirectoryNode, InodeTable
 from aisfs.vfs.resolver import Lifetimes, Resolver
+from aisfs.vfs.workshop import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,6 +1,6 @@
 """What the cluster lacks and is sent in the background: what failed, and what was promised.
 
-Serves `vfs/handles` and `daemon`. Oldest first, by a few workers. A parcel that was refused waits
+Serves `vfs/storing` and `daemon`. Oldest first, by a few workers. A parcel that was refused waits
 for a pause of its own, which doubles; while the cluster does not answer, all of them wait.
 
     add ─▶ waiting ─ its turn ─▶ being sent ─ stored ─▶ gone

@@ -1,6 +1,6 @@
 """What changes objects below a directory, and directories that stand still while they are renamed.
 
-Serves `filesystem`, `handles` and `rename`. A rename of a directory takes many requests: what is
+Serves `filesystem`, `open_files` and `rename`. A rename of a directory takes many requests: what is
 stored or removed below it in between would be left behind, or come back. So it waits until changes
 below it have ended, and those that follow wait until it has (C32).
 

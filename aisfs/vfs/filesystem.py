@@ -32,8 +32,9 @@ from aisfs.errors import (
 )
 from aisfs.vfs.attributes import Attributes, Kind, encode
 from aisfs.vfs.control_tree import ControlHandle, ControlNode, ControlTree
-from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable, OpenFiles
+from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
+from aisfs.vfs.open_files import OpenFiles
 from aisfs.vfs.paths import MARKER, bucket_directory, check_length, check_new, to_bytes, to_text
 from aisfs.vfs.rename import Renamer
 from aisfs.vfs.syncing import Syncing
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
     from aisfs.store.interface import Capacity, NameRules
     from aisfs.vfs.directory import Entry
     from aisfs.vfs.guards import Guards
-    from aisfs.vfs.handles import Workshop
     from aisfs.vfs.resolver import Resolver
+    from aisfs.vfs.workshop import Workshop
 
 log = logging.getLogger(__name__)
 
@@ -475,7 +476,7 @@ class Filesystem:
                 raise IsADirectory(f"{node.name} is a directory")
             await self._remove(node)
             directory.note_absent(basename)
-            await self.files.discard(node)
+            await self.files.storing.discard(node)
             await self._keep_directory(directory)
 
     async def _remove(self, node: FileNode) -> None:
@@ -483,7 +484,7 @@ class Filesystem:
         async with node.lock:
             if node.identity is not None and node.bucket is not None:
                 if node.opens:
-                    await self.files.doom(node)
+                    await self.files.storing.doom(node)
                 else:
                     await self.files.release_streams(node)
                     await self._store.delete(node.bucket, node.name)
@@ -605,7 +606,7 @@ class Filesystem:
         try:
             if isinstance(node, FileNode):
                 node.attributes_dirty = True
-                await self.files.attributes_changed(node)
+                await self.files.storing.attributes_changed(node)
             elif isinstance(node, DirectoryNode) and node.bucket is not None:
                 async with self._resolver.changes.of(node):
                     await self._store_directory(node)
@@ -638,7 +639,7 @@ class Filesystem:
             raise NoAttribute(text)  # asked for every file by ls -l: no work, no network
         node = self.node(ino)
         if text == xattrs.STATE and isinstance(node, FileNode):
-            return self.files.state_of(node).encode()
+            return self.files.storing.state_of(node).encode()
         await self._resolver.refresh(node)
         if xattrs.is_fact(text) and node.bucket is not None:
             identity = node.identity if isinstance(node, FileNode) else None
@@ -719,5 +720,5 @@ class Filesystem:
             handle.node.opens = 0
             if handle.node.doomed:
                 await self.files.close(handle)
-        await self.files.drain(self.dirty_files())
+        await self.files.storing.drain(self.dirty_files())
         return await self._workshop.state.journal.unfinished()

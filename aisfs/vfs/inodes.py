@@ -4,8 +4,8 @@ Serves `filesystem`. Invariants: an inode number is never reused; one location (
 most one node; a node stays while the kernel knows it (`lookups`), a handle is open, or it holds
 bytes that the cluster lacks.
 
-Lock order: `FileNode.lock`, then nothing of this package. Two files are locked by a rename only: the
-one that is replaced, then the one that takes its name; the kernel lets no two renames cross.
+Lock order: `FileNode.lock`, then nothing of this package. Two files are locked by a rename only:
+the one that is replaced, then the one that takes its name; the kernel lets no two renames cross.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from aisfs.staging.journal import Journal, Move
     from aisfs.store.interface import BucketName, Identity, NameRules
     from aisfs.vfs.guards import Guards
-    from aisfs.vfs.handles import OpenFiles
     from aisfs.vfs.inodes import Node
+    from aisfs.vfs.open_files import OpenFiles
     from aisfs.vfs.resolver import Resolver
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class Renamer:
 
     async def _move_file(self, node: FileNode, target: FileNode | None, name: str) -> None:
         async with node.lock:
-            await self._files.commit_locked(node)
+            await self._files.storing.commit_locked(node)
             if node.identity is not None and node.bucket is not None:
                 await self._move_object(node, name)
             await self._replace(node, target, name)
@@ -188,7 +188,7 @@ class Renamer:
         self._resolver.table.relocate(node, name)
         if target is not None:
             target.detached = True
-            await self._files.discard(target)
+            await self._files.storing.discard(target)
 
     # -- directories
 
@@ -206,8 +206,8 @@ class Renamer:
     async def _commit_below(self, node: DirectoryNode) -> None:
         """Store what is being written below a directory, or waits to be sent."""
         for below in self._resolver.table.below(node):
-            if isinstance(below, FileNode) and self._files.must_be_stored(below):
-                await self._files.commit(below)
+            if isinstance(below, FileNode) and self._files.storing.must_be_stored(below):
+                await self._files.storing.commit(below)
 
     async def _copy_directory(self, node: DirectoryNode, target: Node | None, prefix: str) -> Move:
         """Copy everything below a directory, or nothing: copies go if one cannot be made."""

@@ -1,6 +1,6 @@
 """From a name to its node: what the mount remembers, asks the cluster, and believes.
 
-Serves `filesystem`, `handles` and `rename`. A look-up is answered by the first of
+Serves `filesystem`, `open_files` and `rename`. A look-up is answered by the first of
 
     a file being written here ─▶ a node younger than the TTL ─▶ a complete listing younger than it
     ─▶ a walk's window ─▶ a relist, when an expired listing is used name by name (C3)

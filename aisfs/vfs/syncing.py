@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from aisfs.config import BucketName
-    from aisfs.vfs.handles import OpenFiles
     from aisfs.vfs.inodes import Node
+    from aisfs.vfs.open_files import OpenFiles
     from aisfs.vfs.resolver import Resolver
 
 log = logging.getLogger(__name__)
@@ -96,16 +96,16 @@ class Syncing:
             and not each.detached
             and within(each.bucket, each.name)
         ]
-        rows = [row for row in await self.files.owed() if within(row.bucket, row.name)]
+        rows = [row for row in await self.files.storing.owed() if within(row.bucket, row.name)]
 
         def each() -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
             for file in dirty:
-                yield self.path_of(file.bucket, file.name), partial(self.files.commit, file)
+                yield self.path_of(file.bucket, file.name), partial(self.files.storing.commit, file)
             places = {(file.bucket, file.name) for file in dirty}
             for row in rows:
                 if (row.bucket, row.name) not in places:
                     path = self.path_of(row.bucket, row.name)
-                    yield path, partial(self.files.send_owed, row.data)
+                    yield path, partial(self.files.storing.send_owed, row.data)
 
         return each()
 

@@ -1,0 +1,337 @@
+"""Storing files: when what was written goes to the cluster, at once or later, and what is kept.
+
+Serves `open_files`, `filesystem`, `rename` and `syncing`. Only who holds `FileNode.lock` stores a
+file, so a commit sees one state of it (C7, C18).
+
+    flush, fsync ── dirty? ─▶ commit ─▶ clean
+                              │ failed ─▶ written down, sent later
+    flush (write-back) ── dirty? ─▶ promised: durable here, sent later
+    unlinked while open ── written down ─▶ last close ─▶ deleted
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from aisfs.errors import FsError, NotFound
+from aisfs.staging.outbox import WORKERS
+from aisfs.staging.transfer import Target
+from aisfs.store.interface import ObjectInfo
+from aisfs.vfs.attributes import encode
+from aisfs.vfs.inodes import DirectoryNode, FileNode
+from aisfs.vfs.paths import split
+
+if TYPE_CHECKING:
+    from aisfs.staging.journal import Owed
+    from aisfs.staging.staged_file import StagedFile
+    from aisfs.vfs.resolver import Resolver
+    from aisfs.vfs.workshop import Workshop
+
+log = logging.getLogger(__name__)
+
+
+class Storing:
+    """Stores, promises and deletes what the cluster lacks or still has of files."""
+
+    def __init__(self, resolver: Resolver, workshop: Workshop) -> None:
+        self._resolver = resolver
+        self._workshop = workshop
+        self._uploading: set[FileNode] = set()
+
+    # -- at once
+
+    async def store(self, node: FileNode) -> None:
+        """Do what a close has to do with the content."""
+        if self._workshop.write_back and node.staged is not None and node.staged.dirty:
+            await self._promise(node)
+        else:
+            await self.commit(node)
+
+    async def commit(self, node: FileNode) -> None:
+        """Store what the cluster lacks of a file (C2, C8, C9).
+
+        Raises:
+            Stale: the object changed since it was opened; our bytes are in a conflict copy (C6).
+            FsError: the bytes stay in staging; the next flush or fsync tries again (C10).
+        """
+        if not node.dirty:
+            return
+        async with self._resolver.changes.of(node), node.lock:
+            await self.commit_locked(node)
+
+    async def commit_locked(self, node: FileNode) -> None:
+        """Store a file whose lock the caller holds."""
+        if node.detached or not node.dirty:
+            return
+        bucket, staged = node.bucket, node.staged
+        assert bucket is not None
+        if staged is None or not staged.dirty:
+            stored = encode(node.attributes)
+            await self._resolver.store.set_attributes(bucket, node.name, stored)
+            node.attributes_dirty = False
+            node.changed_at = node.checked_at = trio.current_time()
+            if node.identity is not None:
+                self._tell_parent(node, ObjectInfo(node.name, node.identity, stored))
+            return
+        info = await self._upload(node, staged, self._target(node))
+        await self._supersede(node)
+        self.stored(node, info)
+
+    async def _supersede(self, node: FileNode) -> None:
+        """Forget the content below the present one, which is safe now."""
+        behind, node.behind = node.behind, None
+        if behind is not None:
+            await self._give_up(behind)
+            behind.close()
+
+    def _target(self, node: FileNode) -> Target:
+        assert node.bucket is not None
+        return Target(node.bucket, node.name, node.identity, encode(node.attributes))
+
+    async def _upload(self, node: FileNode, staged: StagedFile, target: Target) -> ObjectInfo:
+        """Store a staged file of a node, and take note of what failed."""
+        outbox = self._workshop.outbox
+        release = node.reader.close_streams if node.reader is not None else None
+        behind = node.behind if staged is node.staged else None
+        self._uploading.add(node)
+        try:
+            info = await self._workshop.uploader.commit(staged, target, release, behind)
+        except FsError as error:
+            node.failure = type(error)(str(error))  # without the frames of this one
+            node.failures += 1
+            if staged.dirty:
+                self._send_later(node, staged, error)
+                if staged.whole and behind is not None and not self.is_owed(behind):
+                    await self._supersede(node)
+            else:  # a conflict copy has the bytes and the attributes
+                outbox.remove(staged.path.name)
+                node.attributes_dirty = False
+                if behind is not None:
+                    await self._supersede(node)
+            raise
+        finally:
+            self._uploading.discard(node)
+            node.checked_at = float("-inf")
+        outbox.remove(staged.path.name)
+        return info
+
+    def stored(self, node: FileNode, info: ObjectInfo) -> None:
+        """Take note of the content that this mount gave a file."""
+        kernel_knows = node.kernel_identity == node.identity
+        node.identity = info.identity
+        if kernel_knows:
+            node.kernel_identity = info.identity
+        node.attributes_dirty = False
+        node.failure = None
+        node.epoch += 1
+        node.changed_at = node.checked_at = trio.current_time()
+        self._resolver.retire_reader(node)
+        if node.staged is not None and not node.staged.whole:
+            node.staged.rebase(self._workshop.base(node))
+        self._tell_parent(node, info)
+
+    def _tell_parent(self, node: FileNode, info: ObjectInfo) -> None:
+        """Bring what the directory remembers of a file up to date."""
+        prefix, basename = split(node.name)
+        parent = self._resolver.table.find(node.bucket, prefix)
+        if isinstance(parent, DirectoryNode):
+            parent.pending.pop(basename, None)
+            parent.note_present(basename, info)
+
+    # -- later
+
+    async def _promise(self, node: FileNode) -> None:
+        """Make the content durable here and have it sent in the background (write-back)."""
+        async with self._resolver.changes.of(node), node.lock:
+            staged, uploader = node.staged, self._workshop.uploader
+            if node.detached or staged is None or not staged.dirty:
+                return
+            target = self._target(node)
+            if not uploader.has_promised(staged) or uploader.target_of(staged) != target:
+                try:
+                    await uploader.promise(staged, target, node.behind)
+                except FsError as error:
+                    log.warning("%s has to be stored at once: %s", node.name, error)
+                    await self.commit_locked(node)
+                    return
+                await self._supersede(node)
+            self._send_later(node, staged, node.failure)
+
+    def _send_later(self, node: FileNode, staged: StagedFile, failure: FsError | None) -> None:
+        self._workshop.outbox.add(
+            staged.path.name, staged.size, partial(self._send, node, staged), failure
+        )
+
+    async def _send(self, node: FileNode, staged: StagedFile) -> None:
+        """Store what the journal names of a file; what was written since is not ours to store."""
+        try:
+            async with self._resolver.changes.of(node), node.lock:
+                await self._send_locked(node, staged)
+        finally:
+            self.drop_staged(node)
+            self._let_go(node)
+
+    async def _send_locked(self, node: FileNode, staged: StagedFile) -> None:
+        target = self._workshop.uploader.target_of(staged)
+        if node.detached or not staged.dirty or target is None:
+            return
+        if staged is node.staged:
+            await self.commit_locked(node)
+        elif staged is node.behind:
+            target = Target(target.bucket, node.name, node.identity, target.attributes)
+            dirty = node.attributes_dirty
+            self.stored(node, await self._upload(node, staged, target))
+            node.attributes_dirty = dirty
+
+    def _let_go(self, node: FileNode) -> None:
+        """Forget a node that only its bytes kept."""
+        if self._resolver.table.forget_if_unused(node) and node.reader is not None:
+            node.reader.rest()
+
+    async def _give_up(self, staged: StagedFile) -> None:
+        """Forget that a staged file is to be stored."""
+        self._workshop.outbox.remove(staged.path.name)
+        await self._workshop.uploader.settle(staged)
+
+    def is_queued(self, node: FileNode) -> bool:
+        """Tell whether a close was promised the present content, which is not stored yet."""
+        staged = node.staged
+        return staged is not None and staged.dirty and self._workshop.uploader.has_promised(staged)
+
+    def must_be_stored(self, node: FileNode) -> bool:
+        """Tell whether the cluster has to get what it lacks before the name changes."""
+        return node.dirty and (node.identity is not None or self.is_queued(node))
+
+    async def attributes_changed(self, node: FileNode) -> None:
+        """Make attributes persist: with the content if that is still to be stored."""
+        if node.staged is None or not node.staged.dirty:
+            await self.commit(node)
+        elif self.is_queued(node):
+            await self._promise(node)
+
+    async def owed(self) -> list[Owed]:
+        """Return what the journal names, of this mount and of earlier ones, oldest first."""
+        return await self._workshop.state.journal.owed()
+
+    async def send_owed(self, data: str) -> None:
+        """Send a staged file that the journal names, now.
+
+        Raises:
+            FsError: it is not stored.
+        """
+        failure = await self._workshop.outbox.send_now(data)
+        if failure is not None:
+            raise type(failure)(str(failure))
+
+    def is_owed(self, staged: StagedFile) -> bool:
+        """Tell whether the journal names the present content of a staged file."""
+        return self._workshop.uploader.target_of(staged) is not None
+
+    def state_of(self, node: FileNode) -> str:
+        """Return what `user.ais.state` tells of a file."""
+        if node in self._uploading:
+            return "uploading"
+        if not node.dirty or node.detached:
+            return "clean"
+        if node.failure is not None and node.staged is not None and self.is_owed(node.staged):
+            return f"failed:{errno.errorcode[node.failure.errno]}"
+        return "queued" if self.is_queued(node) else "dirty"
+
+    async def drain(self, nodes: list[FileNode]) -> None:
+        """Store what is left when the mount ends, within its limit; the rest goes to the journal.
+
+        Args:
+            nodes: all files that the cluster lacks something of.
+        """
+        queue = iter(nodes)
+
+        async def worker() -> None:
+            for node in queue:
+                try:
+                    await self.commit(node)
+                except FsError as error:
+                    log.error("%s is not stored: %s", node.name, error)  # noqa: TRY400
+
+        with trio.move_on_after(self._workshop.drain_s):
+            async with trio.open_nursery() as nursery:
+                for _ in range(WORKERS):
+                    nursery.start_soon(worker)
+            await self._workshop.outbox.send_all()
+        self._workshop.outbox.stop()
+        reason = f"the end of the mount waited {self._workshop.drain_s:g} s for it"
+        for node in nodes:
+            staged = node.staged
+            if staged is not None and staged.dirty and not node.detached:
+                async with node.lock:
+                    if not self.is_owed(staged):
+                        if node.behind is not None:
+                            await staged.complete()  # from a file that is here
+                        target = self._target(node)
+                        await self._workshop.uploader.keep(staged, target, reason, node.behind)
+
+    # -- names that go while files are open
+
+    async def doom(self, node: FileNode) -> None:
+        """Take note durably that an open file's object goes with its last handle (C19)."""
+        assert node.bucket is not None
+        assert node.identity is not None
+        journal = self._workshop.state.journal
+        node.doomed = await journal.doom(node.bucket, node.name, node.identity)
+        self._resolver.doomed[node.bucket, node.name] = node
+
+    async def bury(self, node: FileNode, *, last: bool = False) -> None:
+        """Delete the object of a file unlinked while open, if it is still the same (C19).
+
+        Where the cluster does not, the name stays hidden here and the next mount deletes it.
+
+        Args:
+            node: the file.
+            last: the name is used again: what cannot be deleted now is given up.
+        """
+        self._resolver.retire_reader(node)
+        if not node.doomed or node.bucket is None:
+            return
+        store = self._resolver.store
+        try:
+            now = await store.head(node.bucket, node.name)
+            if node.identity is not None and now.identity.same_content(node.identity):
+                await store.delete(node.bucket, node.name)
+            else:
+                log.warning("%s was replaced after it was unlinked here: kept", node.name)
+        except NotFound:
+            pass
+        except FsError as error:
+            log.error("%s was unlinked but could not be deleted: %s", node.name, error)  # noqa: TRY400
+            if not last:
+                return
+        row, node.doomed = node.doomed, 0
+        place = (node.bucket, node.name)
+        if self._resolver.doomed.get(place) is node:
+            del self._resolver.doomed[place]
+        await self._workshop.state.journal.bury(row)
+
+    def drop_staged(self, node: FileNode) -> None:
+        """Remove the staged file once it is neither written nor needed."""
+        staged = node.staged
+        if staged is None or node.writers or (node.opens and node.detached):
+            return
+        if not staged.dirty or node.detached:
+            staged.close()
+            node.staged = None
+            if node.behind is not None:
+                node.behind.close()
+                node.behind = None
+
+    async def discard(self, node: FileNode) -> None:
+        """Forget what a removed file had that was never stored."""
+        for staged in (node.staged, node.behind):
+            if staged is not None:
+                await self._give_up(staged)
+        if node.opens == 0:
+            self.drop_staged(node)
+            self._resolver.retire_reader(node)
