@@ -11,7 +11,7 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aisfs.errors import FsError, IoFailure, NoSpace, Stale
+from aisfs.errors import FsError, IoFailure, NoSpace, Stale, TooLarge
 from aisfs.staging.quota import Quota
 from aisfs.staging.staged_file import FETCH_STEP, StagedFile
 
@@ -298,7 +298,7 @@ async def test_holes_count(tmp_path: Path) -> None:
     """So that filling them never fails."""
     quota = Quota(1000)
     staged = StagedFile(tmp_path / "f", quota, None)
-    with pytest.raises(NoSpace):
+    with pytest.raises(TooLarge):
         await staged.write(10_000, b"x")
     await staged.truncate(1000)
     assert quota.used == 1000
