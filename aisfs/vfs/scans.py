@@ -1,6 +1,6 @@
 """Which files of a directory are read next, guessed from those that were.
 
-Serves `open_files`, which tells of each file's first read; hands its guesses to `cache/fetch_ahead`.
+Serves `open_files`, which tells of each file's first read; `cache/fetch_ahead` gets its guesses.
 
     reads that follow the listing ─▶ a run: the files after it, a window that doubles
     reads all over one directory  ─▶ the whole directory, if it fits
