@@ -417,10 +417,7 @@ class Filesystem:
         node = self._table.add(directory.bucket, path, attributes)
         assert isinstance(node, FileNode)
         self.files.stage_new(node)
-        directory.note_present(basename, None)
-        if directory.contents is not None:
-            directory.contents.entries.pop(basename, None)
-        directory.pending[basename] = node
+        directory.note_pending(basename, node)
         return node
 
     async def mknod(self, parent: int, name: bytes, mode: int, caller: Caller) -> Node:

@@ -20,7 +20,7 @@ from aisfs.vfs.attributes import Attributes, Kind
 from aisfs.vfs.paths import MARKER, SHADOWED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from aisfs.cache.reader import ContentReader
     from aisfs.errors import FsError
@@ -37,6 +37,9 @@ REMEMBERED = 200_000
 
 LONGEST_REMEMBERED = REMEMBERED // 2
 """Names of the longest listing that is kept: two of them fit."""
+
+MOST_CHANGES = 20_000
+"""Names that this mount made in a directory that are laid over a listing asked for before."""
 
 
 class Node:
@@ -106,6 +109,10 @@ class DirectoryNode(Node):
         contents: the last complete listing, if it is still remembered.
         absent: names that were looked for and not found → when.
         removed: names that this mount removed → when; an older listing still shows them.
+        names_changed_at: when this mount last made or removed a name in it; `changed_at` is of its
+            attributes.
+        made: names that this mount made or changed → when, and what an older listing lacks of them.
+        known_since: from when on `made` is complete; an older listing is of no use.
         revalidations: single look-ups since there was a fresh listing, at short intervals.
         looked_at: when the last of them was.
         endless: too long to be listed whole for its look-ups.
@@ -121,8 +128,11 @@ class DirectoryNode(Node):
         "contents",
         "endless",
         "first",
+        "known_since",
         "looked_at",
+        "made",
         "marked",
+        "names_changed_at",
         "pending",
         "readers",
         "relisting",
@@ -137,6 +147,8 @@ class DirectoryNode(Node):
         self.contents: Contents | None = None
         self.absent: cachetools.LRUCache[str, float] = cachetools.LRUCache(1024)
         self.removed: dict[str, float] = {}
+        self.made: dict[str, tuple[float, ObjectInfo | None]] = {}
+        self.names_changed_at = self.known_since = float("-inf")
         self.revalidations = 0
         self.looked_at = float("-inf")
         self.endless = False
@@ -152,31 +164,78 @@ class DirectoryNode(Node):
         return super().removable and not self.pending
 
     @property
+    def touched_at(self) -> float:
+        """When this mount last changed anything of the directory, names in it included."""
+        return max(self.changed_at, self.names_changed_at)
+
+    @property
     def marker(self) -> str:
         """Name of the object that keeps the directory and its attributes (C26)."""
         return self.name + MARKER
 
     def note_present(self, basename: str, info: ObjectInfo | None) -> None:
         """Take note that this mount made a name, or changed what is behind it."""
-        self.changed_at = trio.current_time()
-        self.first = None
+        self._changes()
         known = self.contents.entries if self.contents is not None else {}
-        if info is not None and known.get(basename, info) is None:
-            basename += SHADOWED  # the name itself is a directory's
+        basename = _shown(known, basename, info)
         self.absent.pop(basename, None)
         self.removed.pop(basename, None)
+        self.made[basename] = self.names_changed_at, info
         if self.contents is not None:
             self.contents.entries[basename] = info
 
-    def note_absent(self, basename: str) -> None:
-        """Take note that this mount removed a name."""
-        self.changed_at = trio.current_time()
-        self.first = None
-        self.pending.pop(basename, None)
-        self.absent[basename] = self.changed_at
-        self.removed[basename] = self.changed_at
+    def note_pending(self, basename: str, node: FileNode) -> None:
+        """Take note of a file of this mount that the cluster does not have yet."""
+        self.note_present(basename, None)
+        del self.made[basename]
         if self.contents is not None:
             self.contents.entries.pop(basename, None)
+        self.pending[basename] = node
+
+    def note_absent(self, basename: str) -> None:
+        """Take note that this mount removed a name."""
+        self._changes()
+        self.pending.pop(basename, None)
+        self.made.pop(basename, None)
+        self.absent[basename] = self.names_changed_at
+        self.removed[basename] = self.names_changed_at
+        if self.contents is not None:
+            self.contents.entries.pop(basename, None)
+
+    def _changes(self) -> None:
+        self.names_changed_at = trio.current_time()
+        self.first = None
+        if len(self.made) >= MOST_CHANGES:
+            self.made.clear()
+            self.known_since = self.names_changed_at
+
+    def forget_listings(self) -> None:
+        """Take note that what is told of the directory so far is not of its present name."""
+        self.contents = self.first = None
+        self.made.clear()
+        self.known_since = trio.current_time()
+
+    def lay_changes_over(self, contents: Contents) -> bool:
+        """Bring a listing up to date with what this mount did since it was asked for.
+
+        False if that is not known any more: the listing must not be remembered.
+        """
+        if contents.started_at < self.known_since:
+            return False
+        entries = contents.entries
+        for basename, (when, info) in self.made.items():
+            if when > contents.started_at:
+                entries[_shown(entries, basename, info)] = info
+        for basename, when in self.removed.items():
+            if when > contents.started_at:
+                entries.pop(basename, None)
+        return True
+
+
+def _shown(entries: Mapping[str, ObjectInfo | None], basename: str, info: ObjectInfo | None) -> str:
+    """Return under which name an object shows: another one where a directory has its own (C28)."""
+    shadowed = info is not None and entries.get(basename, info) is None
+    return basename + SHADOWED if shadowed else basename
 
 
 class FileNode(Node):
@@ -311,7 +370,12 @@ class InodeTable:
         return node
 
     def remember(self, directory: DirectoryNode, contents: Contents) -> None:
-        """Keep a complete listing, forgetting the least recently used beyond `REMEMBERED`."""
+        """Keep a complete listing, forgetting the least recently used beyond `REMEMBERED`.
+
+        What this mount changed since the listing was asked for is laid over it.
+        """
+        if not directory.lay_changes_over(contents):
+            return
         self._listed.pop(directory.ino, None)
         directory.contents = contents
         directory.revalidations = 0
@@ -319,6 +383,9 @@ class InodeTable:
         for name, when in tuple(directory.removed.items()):
             if when < contents.started_at:
                 del directory.removed[name]
+        for name, (when, _) in tuple(directory.made.items()):
+            if when < contents.started_at:
+                del directory.made[name]
         if len(contents.entries) <= LONGEST_REMEMBERED:
             self._listed[directory.ino] = directory
         else:
@@ -354,7 +421,7 @@ class InodeTable:
             return False
         self.detach_location(node)
         if isinstance(node, DirectoryNode):
-            self.forgotten_change_at = max(self.forgotten_change_at, node.changed_at)
+            self.forgotten_change_at = max(self.forgotten_change_at, node.touched_at)
             self._listed.pop(node.ino, None)
         self._nodes.pop(node.ino, None)
         return True

@@ -96,7 +96,7 @@ class CorrectedStream:
                 directory.endless = True
         if not stream.done:
             return entries
-        if self._all is not None and directory.changed_at <= self.started_at:
+        if self._all is not None:
             contents = Contents(self._all, self.started_at, self.arrived_at, stream.batches)
             resolver.table.remember(directory, contents)
         return entries + _pending(directory)
@@ -171,15 +171,15 @@ class DirectoryLook:
         stored = await self._stored_attributes(stream)
         node = resolver.directory_node(bucket, prefix, stored, stream.started_at, arrived)
         resolver.emptied.pop((bucket, prefix), None)
-        if node.changed_at <= stream.started_at:
+        if node.touched_at <= stream.started_at:
             node.first = (stream, entries)
-            if stream.done and all(entry.info is not None for entry in entries):
-                found = {
-                    entry.name: entry.info
-                    for entry in entries
-                    if entry.info is None or not resolver.is_doomed(bucket, entry.info)
-                }
-                resolver.table.remember(node, Contents(found, stream.started_at, arrived, 1))
+        if stream.done and all(entry.info is not None for entry in entries):
+            found = {
+                entry.name: entry.info
+                for entry in entries
+                if entry.info is None or not resolver.is_doomed(bucket, entry.info)
+            }
+            resolver.table.remember(node, Contents(found, stream.started_at, arrived, 1))
         return node
 
     async def _stored_attributes(self, stream: DirectoryStream) -> str:

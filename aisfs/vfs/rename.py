@@ -112,17 +112,10 @@ class Renamer:
         if isinstance(node, FileNode) and node.identity is not None:
             info = ObjectInfo(node.name, node.identity, encode(node.attributes))
             parent.note_present(name, info)
+        elif isinstance(node, FileNode):
+            parent.note_pending(name, node)
         else:
             parent.note_present(name, None)
-            if isinstance(node, FileNode):
-                self._await_first_commit(parent, name, node)
-
-    @staticmethod
-    def _await_first_commit(parent: DirectoryNode, name: str, node: FileNode) -> None:
-        """Show a file that the cluster does not have yet under its new name."""
-        parent.pending[name] = node
-        if parent.contents is not None:
-            parent.contents.entries.pop(name, None)
 
     # -- files
 
@@ -262,13 +255,13 @@ class Renamer:
         for below in self._resolver.table.below(node):
             below.changed_at = trio.current_time()
             if isinstance(below, DirectoryNode):
-                below.contents = below.first = None  # they tell the objects' old names
+                below.forget_listings()  # they tell the objects' old names
             self._resolver.table.relocate(below, prefix + below.name[len(old) :])
         if target is not None:
             self._resolver.table.detach_location(target)
         self._resolver.table.relocate(node, prefix)
         node.changed_at = trio.current_time()
-        node.contents = node.first = None
+        node.forget_listings()
 
     async def require_empty(self, directory: DirectoryNode) -> None:
         """Check on the cluster that a directory holds nothing but its marker (C27).

@@ -212,8 +212,8 @@ class Resolver:
         """Return what a walk tells of a directory that is opened or looked up again."""
         node = self.table.find(bucket, name)
         changed_at = self.table.forgotten_change_at
-        if node is not None:
-            changed_at = max(changed_at, node.changed_at)
+        if isinstance(node, DirectoryNode):
+            changed_at = max(changed_at, node.touched_at)
         return await self.walks.part(bucket, name, changed_at)
 
     async def _walked_child(self, parent: DirectoryNode, basename: str) -> Node | None:
@@ -224,7 +224,7 @@ class Resolver:
             return None
         self.walks.visits(bucket, name)
         part = await self.walked(bucket, name)
-        if part is None or parent.changed_at > part.stream.started_at:
+        if part is None or parent.touched_at > part.stream.started_at:
             return None
         return self._walked_node(bucket, name, part)
 

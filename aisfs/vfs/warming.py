@@ -356,7 +356,7 @@ class Task:
                 continue
             contents = parent.contents
             known = contents.entries.get(basename)
-            if known is not None and max(contents.started_at, parent.changed_at) < asked:
+            if known is not None and max(contents.started_at, parent.touched_at) < asked:
                 contents.entries[basename] = info
 
     # -- from objects to pages
