@@ -168,10 +168,11 @@ class Outbox:
             parcel.postpone()
         else:
             self._pause_s = FIRST_PAUSE_S
-            self._parcels.pop(name, None)
+            if self._parcels.get(name) is parcel:  # else a later content took its place
+                del self._parcels[name]
         finally:
             parcel.handled.set()
-            if name in self._parcels:
+            if self._parcels.get(name) is parcel:
                 self._line_up(name, parcel)
 
     async def send_now(self, data: str) -> FsError | None:

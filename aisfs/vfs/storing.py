@@ -204,8 +204,15 @@ class Storing:
         return staged is not None and staged.dirty and self._workshop.uploader.has_promised(staged)
 
     def must_be_stored(self, node: FileNode) -> bool:
-        """Tell whether the cluster has to get what it lacks before the name changes."""
-        return node.dirty and (node.identity is not None or self.is_queued(node))
+        """Tell whether the cluster has to get what it lacks before the name changes.
+
+        Else an object of the old name would come after the rename: what is there, or what a row of
+        the journal says.
+        """
+        written_down = node.behind is not None or (
+            node.staged is not None and self.is_owed(node.staged)
+        )
+        return node.dirty and (node.identity is not None or written_down)
 
     async def attributes_changed(self, node: FileNode) -> None:
         """Make attributes persist: with the content if that is still to be stored."""

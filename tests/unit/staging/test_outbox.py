@@ -174,3 +174,18 @@ async def test_what_is_removed_is_not_sent(autojump_clock: trio.abc.Clock, outbo
     outbox.remove("a")
     await trio.testing.wait_all_tasks_blocked()
     assert sender.times == []
+
+
+async def test_a_later_content_that_came_meanwhile_is_not_forgotten(
+    autojump_clock: trio.abc.Clock, outbox: Outbox
+) -> None:
+    later = Sender()
+
+    async def send() -> None:
+        outbox.remove("a")  # it is stored
+        outbox.add("a", 7, later.send)
+
+    outbox.add("a", 5, send)
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(later.times) == 1
+    assert len(outbox) == 0

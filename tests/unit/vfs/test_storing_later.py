@@ -314,6 +314,24 @@ async def test_a_directory_with_queued_files_is_renamed(
     assert not [name for name in names(other) if name.startswith("d/")]
 
 
+async def test_a_directory_is_not_renamed_before_what_failed_below_it_is_stored(
+    cluster: StoreProcess, shell: Shell, other: Bucket
+) -> None:
+    """Else a row of the journal would name the object of before, and a crash bring it back."""
+    await shell.mkdir("d")
+    cluster.faults([{**PUT, "path": "/d/f$", "action": "error", "status": 500}])
+    with pytest.raises(FsError):
+        await shell.replace("d/f", b"bytes")
+    with pytest.raises(FsError):
+        await shell.rename("d", "e")
+    assert await shell.names() == ["d"]
+    cluster.clear_faults()
+    await shell.rename("d", "e")
+    assert stored(other, "e/f") == b"bytes"
+    assert "d/f" not in names(other)
+    assert await rows(shell) == []
+
+
 async def test_attributes_of_a_queued_file_are_promised_too(
     cluster: StoreProcess, lazy: Shell
 ) -> None:
