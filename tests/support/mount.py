@@ -21,6 +21,9 @@ START_LIMIT_S = 60.0
 END_LIMIT_S = 60.0
 TAIL_LINES = 60
 
+EVERYWHERE = os.environ.get("AISFS_TEST_OPTIONS", "").split()
+"""Words for -o of every mount of a test run, to try them all another way: `transport=sdk`."""
+
 
 def clean_environment(**changes: str) -> dict[str, str]:
     """Return this process's environment without any setting of aisfs or of the connection."""
@@ -81,7 +84,7 @@ class Mount:
         self.log_file = self._directory / "log"
         self.endpoint = endpoint
         self.source = source
-        self.options = list(options)
+        self.options = [*EVERYWHERE, *options]
         self._environment = dict(environment or {})
         self._cwd = cwd
         self.daemon_pid = 0
