@@ -73,8 +73,14 @@ async def test_step_by_step(
 
 
 async def test_a_crash_before_all_were_copied_is_undone(
-    cluster: StoreProcess, aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket
+    cluster: StoreProcess,
+    aistore: AISStore,
+    journal: Journal,
+    bucket: BucketName,
+    filled: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(moves, "PARALLEL", 1)  # the first is copied before the second fails
     move = await begun(aistore, journal, bucket)
     cluster.faults([{"action": "error", "method": "PUT", "path": "/old/s/b$"}])
     with pytest.raises(FsError):
