@@ -1,7 +1,7 @@
 """Paths that programs write to control files: lines cut anywhere, and what they lead to.
 
-Serves `orders` and `warming`. Paths are relative to the mount's root; a leading "/" or "./" means
-nothing.
+Serves `orders` and `path_tasks`. Paths are relative to the mount's root; a leading "/" or "./"
+means nothing.
 """
 
 from __future__ import annotations

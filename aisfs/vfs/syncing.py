@@ -6,18 +6,16 @@ tells how far that is. What an earlier mount left below a path belongs to it as 
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
 from aisfs.control.files import table
-from aisfs.errors import Busy, FsError, IoFailure, NoSpace, NotFound
+from aisfs.errors import FsError, NotFound
 from aisfs.staging.outbox import WORKERS
-from aisfs.vfs.inodes import ROOT, DirectoryNode, FileNode
-from aisfs.vfs.path_list import Finder, PathList
-from aisfs.vfs.paths import bucket_directory
+from aisfs.vfs.inodes import DirectoryNode, FileNode
+from aisfs.vfs.path_tasks import PathTask, PathTasks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -27,58 +25,30 @@ if TYPE_CHECKING:
     from aisfs.vfs.open_files import OpenFiles
     from aisfs.vfs.resolver import Resolver
 
-log = logging.getLogger(__name__)
 
-MAX_TASKS = 16
-MOST_TEXT = 16 << 20
-MOST_FAILURES = 100
-"""Failures that are named; the others are counted."""
-
-
-class Syncing:
+class Syncing(PathTasks["Task"]):
     """All tasks of a mount. Belongs to the loop."""
 
+    name = "sync"
+
     def __init__(self, resolver: Resolver, files: OpenFiles) -> None:
-        self.resolver = resolver
+        super().__init__(resolver)
         self.files = files
-        self.finder = Finder(resolver)
-        self._tasks: list[Task] = []
 
-    def begin(self) -> Task:
-        """Make a task; it ends with the handle that it is made for.
-
-        Raises:
-            Busy: there are `MAX_TASKS` already.
-        """
-        if len(self._tasks) >= MAX_TASKS:
-            raise Busy(f"{MAX_TASKS} handles of sync are open: close one of them first")
-        task = Task(self)
-        self._tasks.append(task)
-        return task
-
-    def end(self, task: Task) -> None:
-        """Forget a task."""
-        self._tasks.remove(task)
+    def _make(self) -> Task:
+        return Task(self)
 
     def shown(self) -> str:
         """Return what all tasks are at together."""
         return table(
             {
-                "tasks": len(self._tasks),
-                "files": sum(task.files for task in self._tasks),
-                "files_done": sum(task.files_done for task in self._tasks),
+                "tasks": len(self.tasks),
+                "files": sum(task.files for task in self.tasks),
+                "files_done": sum(task.files_done for task in self.tasks),
             }
         )
 
     # -- what there is to be stored
-
-    def path_of(self, bucket: BucketName | None, name: str) -> str:
-        """Return an object's path below the mount's root."""
-        root = self.resolver.table.get(ROOT)
-        assert root is not None
-        if root.bucket is None and bucket is not None:
-            return f"{bucket_directory(bucket)}/{name}"
-        return name.removeprefix(root.name)
 
     async def unsent(self, node: Node) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
         """Return the path of each file at or below a node that is to be stored, and how."""
@@ -110,47 +80,21 @@ class Syncing:
         return each()
 
 
-class Task:
+class Task(PathTask):
     """What one handle of `sync` asked for; the sink of its writes.
 
-        waiting ─ a path ─▶ storing ─▶ done ─ another path ─▶ storing …
-
     Attributes:
-        state: as drawn.
         files: that were to be stored.
         files_done: that are.
         failed: files and paths that are not.
     """
 
+    at_work = "storing"
+    too_many = "already: name the others later"
+
     def __init__(self, syncing: Syncing) -> None:
+        super().__init__(syncing)
         self._syncing = syncing
-        self._paths = PathList()
-        self._scope: trio.CancelScope | None = None
-        self._failures: list[tuple[str, str]] = []
-        self.state = "waiting"
-        self.files = 0
-        self.files_done = 0
-        self.failed = 0
-
-    def write(self, data: bytes) -> None:
-        """Take more paths, one per line; lines may be cut anywhere.
-
-        Raises:
-            NoSpace: too many paths wait already.
-        """
-        if len(self._paths) + len(data) > MOST_TEXT:
-            raise NoSpace(f"paths of {MOST_TEXT >> 20} MiB wait already: name the others later")
-        self._paths.write(data)
-        if self._paths.ready and self._scope is None:
-            self.state = "storing"
-            self._scope = trio.CancelScope()
-            self._syncing.resolver.nursery.start_soon(self._run, self._scope)
-
-    def close(self) -> None:
-        """End the task; what is stored stays, and the rest is stored as if nobody had asked."""
-        if self._scope is not None:
-            self._scope.cancel()
-        self._syncing.end(self)
 
     def shown(self) -> str:
         """Return how far the task is, and what could not be stored."""
@@ -162,25 +106,11 @@ class Task:
                 "failed": self.failed,
             }
         )
-        return figures + "".join(
-            f"failure\t{_line(path)}\t{_line(why)}\n" for path, why in self._failures
-        )
+        return figures + self._failure_lines()
 
-    async def _run(self, scope: trio.CancelScope) -> None:
-        with scope:
-            try:
-                while self._paths.ready:
-                    path = self._paths.first
-                    self._paths.drop_first()
-                    await self._store(path)
-            except Exception as error:  # a bug must not end the mount
-                log.exception("syncing")
-                self._fail("", IoFailure(f"an error in aisfs itself: {error!r}"))
-        self._scope = None
-        self.state = "done"
-
-    async def _store(self, path: str) -> None:
-        """Store everything at or below a path."""
+    async def _work(self) -> None:
+        """Store everything at or below the next path."""
+        path = self._next_path()
         try:
             jobs = await self._syncing.unsent(await self._syncing.finder.node(path))
         except NotFound:
@@ -203,13 +133,3 @@ class Task:
         async with trio.open_nursery() as nursery:
             for _ in range(WORKERS):
                 nursery.start_soon(worker)
-
-    def _fail(self, path: str, error: FsError) -> None:
-        self.failed += 1
-        if len(self._failures) < MOST_FAILURES:
-            self._failures.append((path, str(error)))
-
-
-def _line(text: str) -> str:
-    """Return a text as one field of a line."""
-    return " ".join(text.split())

@@ -28,12 +28,12 @@ from aisfs.cache.pages import PAGE_SIZE
 from aisfs.cache.readahead import AccessPattern
 from aisfs.cache.reader import ContentReader
 from aisfs.control.files import table
-from aisfs.errors import Busy, FsError, Invalid, IoFailure, NoSpace, NotFound, Stale, Unsupported
+from aisfs.errors import Busy, FsError, Invalid, IoFailure, NotFound, Stale, Unsupported
 from aisfs.store.interface import MAX_PAGE, ObjectInfo
 from aisfs.vfs.attributes import Kind
-from aisfs.vfs.inodes import ROOT, DirectoryNode, FileNode
-from aisfs.vfs.path_list import Finder, PathList
-from aisfs.vfs.paths import MARKER, bucket_directory, is_presentable, split
+from aisfs.vfs.inodes import DirectoryNode, FileNode
+from aisfs.vfs.path_tasks import MOST_FAILURES, PathTask, PathTasks, one_line
+from aisfs.vfs.paths import MARKER, is_presentable, split
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -43,12 +43,6 @@ if TYPE_CHECKING:
     from aisfs.vfs.resolver import Resolver
 
 log = logging.getLogger(__name__)
-
-MAX_TASKS = 16
-"""Tasks at a time."""
-
-MOST_TEXT = 16 << 20
-"""Bytes of paths that a task keeps until it comes to them."""
 
 LARGE_AT_A_TIME = 8
 """Objects above `MAX_OBJECT` that are read beside each other, each by one stream."""
@@ -62,11 +56,8 @@ GROUP = 512
 SMALL_AT_A_TIME = 16
 """Small objects that are waited for beside each other, and asked for one by one."""
 
-MOST_FAILURES = 100
-"""Failures that are named; the others are counted."""
 
-
-class Warming:
+class Warming(PathTasks["Task"]):
     """All tasks of a mount. Belongs to the loop.
 
     Args:
@@ -74,46 +65,33 @@ class Warming:
         fetch_ahead: brings small objects, into the cache where all has to fit.
     """
 
+    name = "warm"
+
     def __init__(self, resolver: Resolver, fetch_ahead: FetchAhead) -> None:
-        self.resolver = resolver
+        super().__init__(resolver)
         self.fetch_ahead = fetch_ahead
-        self.finder = Finder(resolver)
-        self._tasks: list[Task] = []
 
-    def begin(self) -> Task:
-        """Make a task; it ends with the handle that it is made for.
-
-        Raises:
-            Busy: there are `MAX_TASKS` already.
-        """
-        if len(self._tasks) >= MAX_TASKS:
-            raise Busy(f"{MAX_TASKS} handles of warm are open: close one of them first")
-        task = Task(self)
-        self._tasks.append(task)
-        return task
-
-    def end(self, task: Task) -> None:
-        """Forget a task."""
-        self._tasks.remove(task)
+    def _make(self) -> Task:
+        return Task(self)
 
     def room_of(self, task: Task) -> int:
         """Return the bytes that are there for a task beside the others."""
         vacancy = self.fetch_ahead.room.vacancy
-        return vacancy - sum(other.taken for other in self._tasks if other is not task)
+        return vacancy - sum(other.taken for other in self.tasks if other is not task)
 
     def shown(self) -> str:
         """Return what all tasks are at together, for people and programs."""
         return table(
             {
-                "tasks": len(self._tasks),
-                "files": sum(task.files for task in self._tasks),
-                "files_done": sum(task.files_done for task in self._tasks),
-                "bytes_done": sum(task.bytes_done for task in self._tasks),
+                "tasks": len(self.tasks),
+                "files": sum(task.files for task in self.tasks),
+                "files_done": sum(task.files_done for task in self.tasks),
+                "bytes_done": sum(task.bytes_done for task in self.tasks),
             }
         )
 
 
-class Task:
+class Task(PathTask):
     """What one handle of `warm` asked for; the sink of its writes.
 
         waiting ─ a path ─▶ listing ⇄ (prefetching ─▶) filling ─▶ done ─ another path ─▶ listing …
@@ -128,48 +106,24 @@ class Task:
         taken: bytes of the cache that belong to what was brought.
     """
 
+    at_work = "listing"
+    too_many = (
+        "to be brought: name the others when some are done, or the directories that they are in"
+    )
+
     def __init__(self, warming: Warming) -> None:
+        super().__init__(warming)
         self._warming = warming
         self._room = warming.fetch_ahead.room
-        self._paths = PathList()
-        self._scope: trio.CancelScope | None = None
-        self._failures: list[tuple[str, str]] = []
         self._warnings: list[str] = []
         self._left_out = 0
         self._left_out_bytes = 0
         self._cold = 0
         self._prefetched = 0
         self._chosen = 0
-        self.state = "waiting"
-        self.files = 0
         self.bytes = 0
-        self.files_done = 0
         self.bytes_done = 0
-        self.failed = 0
         self.taken = 0
-
-    def write(self, data: bytes) -> None:
-        """Take more paths, one per line; lines may be cut anywhere.
-
-        Raises:
-            NoSpace: too many paths wait already.
-        """
-        if len(self._paths) + len(data) > MOST_TEXT:
-            raise NoSpace(
-                f"paths of {MOST_TEXT >> 20} MiB wait to be brought: name the others when some "
-                "are done, or the directories that they are in"
-            )
-        self._paths.write(data)
-        if self._paths.ready and self._scope is None:
-            self.state = "listing"
-            self._scope = trio.CancelScope()
-            self._room.nursery.start_soon(self._run, self._scope)
-
-    def close(self) -> None:
-        """End the task; what it brought stays."""
-        if self._scope is not None:
-            self._scope.cancel()
-        self._warming.end(self)
 
     def shown(self) -> str:
         """Return how far the task is, and what it could not bring."""
@@ -189,31 +143,18 @@ class Task:
                 "capacity_files": self._room.most_contents,
             }
         )
-        warnings = (f"warning\t{_line(text)}\n" for text in self._warnings)
-        failures = (f"failure\t{_line(path)}\t{_line(why)}\n" for path, why in self._failures)
-        return figures + "".join(warnings) + "".join(failures)
+        warnings = (f"warning\t{one_line(text)}\n" for text in self._warnings)
+        return figures + "".join(warnings) + self._failure_lines()
 
     # -- from paths to objects
 
-    async def _run(self, scope: trio.CancelScope) -> None:
-        with scope:
-            try:
-                while self._paths.ready:
-                    await self._bring_named()
-            except Exception as error:  # a bug must not end the mount
-                log.exception("warming")
-                self._fail("", IoFailure(f"an error in aisfs itself: {error!r}"))
-        self._scope = None
-        self.state = "done"
-
-    async def _bring_named(self) -> None:
+    async def _work(self) -> None:
         """Bring the directory that is named next, or the files."""
         files: dict[BucketName, list[ObjectInfo]] = {}
         found = 0
         while self._paths.ready and found < MAX_PAGE:
             self.state = "listing"
-            path = self._paths.first
-            self._paths.drop_first()
+            path = self._next_path()
             try:
                 node = await self._warming.finder.node(path)
                 if isinstance(node, DirectoryNode):
@@ -445,25 +386,11 @@ class Task:
                 try:
                     await work(info)
                 except FsError as error:
-                    self._fail(self._path_of(bucket, info.name), error)
+                    self._fail(self._warming.path_of(bucket, info.name), error)
 
         async with trio.open_nursery() as nursery:
             for _ in range(at_a_time):
                 nursery.start_soon(worker)
-
-    # -- what is told
-
-    def _fail(self, path: str, error: FsError) -> None:
-        self.failed += 1
-        if len(self._failures) < MOST_FAILURES:
-            self._failures.append((path, str(error)))
-
-    def _path_of(self, bucket: BucketName, name: str) -> str:
-        """Return the path of an object below the mount's root."""
-        root = self._warming.resolver.table.get(ROOT)
-        if root is None or root.bucket is None:
-            return f"{bucket_directory(bucket)}/{name}"
-        return name[len(root.name) :]
 
 
 def _object_of(path: str, node: FileNode) -> tuple[BucketName, ObjectInfo]:
@@ -473,8 +400,3 @@ def _object_of(path: str, node: FileNode) -> tuple[BucketName, ObjectInfo]:
     if node.identity is None or node.bucket is None:
         raise Busy(f"{path} is not stored yet: it is still being written")
     return node.bucket, ObjectInfo(node.name, node.identity)
-
-
-def _line(text: str) -> str:
-    """Return a text without what would end its column or its line."""
-    return " ".join(text.split()) if "\n" in text or "\t" in text else text
