@@ -58,6 +58,23 @@ class ControlHandle:
             os.close(self._descriptor)
 
 
+def refusal(error: OSError, root: Path, control: Path, busy: str) -> Failure:
+    """Return in words why a control file was not opened.
+
+    Args:
+        error: what opening it raised.
+        root: the mount point.
+        control: the file, relative to it.
+        busy: what the mount does for too many others.
+    """
+    if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+        what = f"{root} has no {control}: mount it again with this release"
+        return Failure(f"{what}, or name a path below the mount's own root")
+    if error.errno == errno.EBUSY:
+        return Failure(f"{root} {busy} too many others: try again later")
+    return Failure(f"{root / control}: {error.strerror}")
+
+
 def by_mount(paths: Sequence[str]) -> dict[Path, list[str]]:
     """Return mount point → what to bring there, relative to it; nothing is named twice."""
     roots = sorted({each.path for each in mounts.mounted()}, key=lambda p: -len(p.parts))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aisfs.cli import Failure
-from aisfs.cli.control_handle import ControlHandle, by_mount
+from aisfs.cli.control_handle import ControlHandle, by_mount, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,12 +94,7 @@ def _begin(root: Path, paths: Sequence[str]) -> ControlHandle:
     except OSError as error:
         if error.errno == errno.EROFS:
             raise Failure(f"{root} is read-only: nothing is written there") from None
-        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-            what = f"{root} has no {CONTROL}: mount it again with this release"
-            raise Failure(f"{what}, or name a path below the mount's own root") from None
-        if error.errno == errno.EBUSY:
-            raise Failure(f"{root} is synced by too many others: try again later") from None
-        raise Failure(f"{root / CONTROL}: {error.strerror}") from None
+        raise refusal(error, root, CONTROL, "is synced by") from None
 
 
 def _wait(handles: Sequence[tuple[Path, ControlHandle]]) -> Report:

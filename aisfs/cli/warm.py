@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import click
 
 from aisfs.cli import Failure
-from aisfs.cli.control_handle import ControlHandle, by_mount
+from aisfs.cli.control_handle import ControlHandle, by_mount, refusal
 from aisfs.cli.sizes import in_words
 
 if TYPE_CHECKING:
@@ -151,12 +151,7 @@ def _begin(root: Path, paths: list[str]) -> Job:
             from aisfs.cli.read_through import ReadingJob  # noqa: PLC0415 - seldom needed
 
             return ReadingJob(root, paths)
-        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-            what = f"{root} has no {CONTROL}: mount it again with this release"
-            raise Failure(f"{what}, or name a path below the mount's own root") from None
-        if error.errno == errno.EBUSY:
-            raise Failure(f"{root} fills its cache for too many others: try again later") from None
-        raise Failure(f"{root / CONTROL}: {error.strerror}") from None
+        raise refusal(error, root, CONTROL, "fills its cache for") from None
 
 
 # -- what is shown
