@@ -331,14 +331,15 @@ class ContentReader:
 
         A stream waits for the one that ends where it starts; it costs a round-trip where a reader
         goes on beyond the first page of a file. Of several beside each other only the last one
-        waits, for all others: what comes before its turn is taken in from the pages.
+        waits, for all before it: what comes before its turn is taken in from the pages.
         """
-        if stream.end < self.size and self.room.parallel > 1:
+        several = self.room.parallel > 1
+        if several and stream.end < self.size:
             return
-        start = stream.start
-        while before := next((s for s in self._streams if s.live and s.end == start), None):
-            start = before.start
-            await before.done.wait()
+        for other in tuple(self._streams):
+            before = other.end <= stream.start if several else other.end == stream.start
+            if before and other.live:
+                await other.done.wait()
         self._catch_up()
 
     def completed_from_thread(self, page: Page) -> None:
