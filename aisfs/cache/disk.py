@@ -205,15 +205,19 @@ class DiskTier:
             self.counts.misses += 1
             self._take(key, page)
 
-    async def insist(self, key: int, page: Page) -> None:
+    async def insist(self, key: int, page: Page) -> bool:
         """Keep a complete page, waiting for the disk as long as that takes.
 
-        A page that is reclaimed meanwhile is not kept: its memory is another one's by then.
+        Returns:
+            False if the page was reclaimed meanwhile, and is not kept: its memory is another one's.
         """
-        while not self.ended and not page.held and key not in self._shelf:
-            if self._pages.peek(page.key) is not page or self._take(key, page):
-                return
+        while not self.ended and key not in self._shelf and key not in self._queued:
+            if self._pages.peek(page.key) is not page:
+                return False
+            if self._take(key, page):
+                return True
             await self._written.wait()
+        return True
 
     def _take(self, key: int, page: Page) -> bool:
         """Put a page into the queue, unless it is full, or has it."""

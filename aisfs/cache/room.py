@@ -119,11 +119,18 @@ class CacheRoom:
         if content and self.disk is not None and self.pages.peek(page.key) is page:
             self.disk.offer(content + page.key[1], page)
 
-    async def insist(self, content: int, key: PageKey) -> None:
-        """Do `keep` for a page that was just read, waiting for the disk where that is slow."""
+    async def insist(self, content: int, key: PageKey) -> bool:
+        """Do `keep` for a page that was just read, waiting for the disk where that is slow.
+
+        Returns:
+            False if the page was reclaimed before the disk took it: it has to be read again.
+        """
+        if not content or self.disk is None or self.on_disk(content + key[1]):
+            return True
         page = self.pages.peek(key)
-        if content and self.disk is not None and page is not None and page.complete:
-            await self.disk.insist(content + key[1], page)
+        if page is None:
+            return self.disk.ended
+        return not page.complete or await self.disk.insist(content + key[1], page)
 
     def keep_from_thread(self, content: int, page: Page) -> None:
         """Do `keep` in the loop, soon."""

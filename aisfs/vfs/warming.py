@@ -56,6 +56,10 @@ GROUP = 512
 SMALL_AT_A_TIME = 16
 """Small objects that are waited for beside each other, and asked for one by one."""
 
+TRIES = 20
+PAUSE_S = 0.2
+"""How often a page is read that memory loses before the disk takes it, and the time between."""
+
 
 class Warming(PathTasks["Task"]):
     """All tasks of a mount. Belongs to the loop.
@@ -363,8 +367,13 @@ class Task(PathTask):
         try:
             while position < reader.size:
                 page = reader.content, position // PAGE_SIZE
-                part = len(await reader.read(position, PAGE_SIZE, pattern))
-                await self._room.insist(reader.kept, page)
+                for _ in range(TRIES):
+                    part = len(await reader.read(position, PAGE_SIZE, pattern))
+                    if await self._room.insist(reader.kept, page):
+                        break
+                    await trio.sleep(PAUSE_S)
+                else:
+                    raise Busy("the disk is too slow for the cache's memory: raise cache-memory")
                 position += part
                 self.bytes_done += part
             self.files_done += 1

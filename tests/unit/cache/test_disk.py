@@ -399,7 +399,7 @@ async def test_pages_that_are_insisted_on_wait_for_the_disk(tmp_path: Path) -> N
             page = tier.page(PAGE_SIZE)
             page.view[:] = body
             page.valid = PAGE_SIZE
-            await tier.disk.insist(key(number), page)
+            assert await tier.disk.insist(key(number), page)
         await tier.disk.drain()
         for number, body in enumerate(bodies):
             assert await tier.load(key(number), PAGE_SIZE) == body
@@ -411,8 +411,12 @@ async def test_a_page_that_is_reclaimed_while_it_waits_is_not_kept(tmp_path: Pat
             tier.offer(key(number), os.urandom(PAGE_SIZE))
         page = tier.page(PAGE_SIZE)
         page.valid = PAGE_SIZE
+
+        async def insist() -> None:
+            assert not await tier.disk.insist(key(9), page)
+
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(tier.disk.insist, key(9), page)
+            nursery.start_soon(insist)
             await trio.lowlevel.checkpoint()
             assert not page.held
             tier.pages.discard(page.key)
