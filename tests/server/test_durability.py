@@ -84,7 +84,7 @@ class Storm:
                 self.problems.append(f"read of {name}: {len(body)} bytes that nobody wrote")
 
     def _ask(self, method: str, name: str, body: bytes | None = None) -> bytes | None:
-        """Return the answer's body, None where there was no success."""
+        """Return the answer's body, None where there was no success, or it was cut off."""
         try:
             answer = wire.follow(self.endpoint, method, f"/v1/objects/b/{name}", [], body)
         except (OSError, http.client.HTTPException):
@@ -92,7 +92,7 @@ class Storm:
             return None
         if answer.status not in {0, 200} and (method, answer.status) != ("GET", 404):
             self.problems.append(f"{method} {name}: {answer.status} {answer.body[:200]!r}")
-        return answer.body if answer.status == 200 else None
+        return answer.body if answer.status == 200 and not answer.short else None
 
     def check(self, name: str, body: bytes | None) -> str:
         """Return what is wrong with an object at the end, empty if nothing."""
