@@ -9,13 +9,13 @@ cancelled is told so through its deadline and abandoned; a stream's socket is sh
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import sys
 import tempfile
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -29,7 +29,8 @@ from aisfs.errors import (
     TooLarge,
 )
 from aisfs.store.buckets import Buckets
-from aisfs.store.direct import Declined, DirectSource
+from aisfs.store.direct import DirectSource
+from aisfs.store.direct_writes import DirectWrites
 from aisfs.store.failures import told_as_fs_error
 from aisfs.store.interface import (
     ATTRIBUTES_KEY,
@@ -42,6 +43,7 @@ from aisfs.store.interface import (
     ObjectInfo,
     Upload,
 )
+from aisfs.store.loop_client import Declined, LoopClient
 from aisfs.store.reader_source import ReaderSource
 from aisfs.store.replies import name_of, object_info, own_value, props_of, stored_info
 from aisfs_sdk import Client, ListObjectFlag, deadline, errors
@@ -49,7 +51,7 @@ from aisfs_sdk.eras import Feature
 from aisfs_sdk.job_types import AggregatedJobSnap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from typing import IO
 
     from aisfs.config import StoreConfig
@@ -94,9 +96,12 @@ class AISStore:
         self._patience_s = PREFETCH_PATIENCE * idle_timeout_s
         self._buckets = Buckets(client)
         self._reader = ReaderSource(self._buckets, connections, idle_timeout_s)
+        self._nodes = LoopClient(client, connections)
         self._direct: DirectSource | None = None
+        self._writes: DirectWrites | None = None
         if direct:
-            self._direct = DirectSource(client, self._buckets, connections, idle_timeout_s)
+            self._direct = DirectSource(self._nodes, self._buckets, idle_timeout_s)
+            self._writes = DirectWrites(self._nodes, client.request_client, self._buckets)
 
     async def _call(
         self,
@@ -127,12 +132,26 @@ class AISStore:
             cancelled.set()
             raise
 
+    @staticmethod
+    async def _either(
+        doing: str,
+        direct: Callable[[], Awaitable[T]] | None,
+        by_sdk: Callable[[], Awaitable[T]],
+    ) -> T:
+        """Do something on sockets of the loop, and by the SDK what does not come about there."""
+        if direct is not None:
+            try:
+                return await direct()
+            except Declined as error:
+                log.debug("%s goes by the SDK: %s", doing, error)
+        return await by_sdk()
+
     # -- the cluster
 
     async def prepare(self) -> None:
         """Connect to targets; sends nothing."""
         if self._direct is not None:
-            await self._direct.prepare()
+            await self._nodes.prepare()
 
     async def cluster_uuid(self) -> str:
         """Return the cluster's uuid. AIS: GET /v1/daemon?what=smap."""
@@ -218,11 +237,7 @@ class AISStore:
 
     async def head(self, bucket: BucketName, name: str) -> ObjectInfo:
         """Return one object's facts. AIS: HEAD /v1/objects/B/O."""
-        if self._direct is not None:
-            try:
-                return await self._direct.head(bucket, name)
-            except Declined as error:
-                log.debug("asking for %s/%s goes by the SDK: %s", bucket.name, name, error)
+        doing = f"looking for {bucket.name}/{name}"
 
         def work() -> ObjectInfo:
             try:
@@ -230,7 +245,8 @@ class AISStore:
             except ValueError as error:
                 raise NotFound(f"AIS keeps no object of that name: {error}") from error
 
-        return await self._call(f"looking for {bucket.name}/{name}", work, CALL_DEADLINE_S)
+        direct = partial(self._direct.head, bucket, name) if self._direct else None
+        return await self._either(doing, direct, partial(self._call, doing, work, CALL_DEADLINE_S))
 
     async def list(
         self, bucket: BucketName, prefix: str, token: str, size: int, *, recursive: bool
@@ -293,7 +309,7 @@ class AISStore:
         fetched, since, pause_s = 0, trio.current_time(), 0.05
         while True:
             ended, said, objects, size = await self._call(
-                doing, functools.partial(_look, job), CALL_DEADLINE_S
+                doing, partial(_look, job), CALL_DEADLINE_S
             )
             progress(objects, size)
             if ended:
@@ -318,12 +334,10 @@ class AISStore:
         progress: Callable[[int], None] | None = None,
     ) -> ObjectInfo:
         """Fill `buffer` with an object's bytes. AIS: GET /v1/objects/B/O."""
-        if self._direct is not None:
-            try:
-                return await self._direct.fill(bucket, name, start, identity, buffer, progress)
-            except Declined as error:
-                log.debug("reading %s/%s goes by the SDK: %s", bucket.name, name, error)
-        return await self._reader.fill(bucket, name, start, identity, buffer)
+        doing = f"reading {bucket.name}/{name}"
+        piece = bucket, name, start, identity, buffer
+        direct = partial(self._direct.fill, *piece, progress) if self._direct else None
+        return await self._either(doing, direct, partial(self._reader.fill, *piece))
 
     async def fill_many(
         self, pieces: Sequence[Piece], filled: Callable[[Piece, ObjectInfo], None]
@@ -357,23 +371,18 @@ class AISStore:
 
     async def put(self, bucket: BucketName, name: str, upload: Upload) -> ObjectInfo:
         """Store a whole object. AIS: PUT /v1/objects/B/O."""
+        doing = f"storing {bucket.name}/{name}"
 
         def work() -> ObjectInfo:
+            custom = {ATTRIBUTES_KEY: upload.attributes}
+            writer = self._buckets.object(bucket, name).get_writer()
             with os.fdopen(os.dup(upload.fd), "rb") as source:
                 source.seek(0)
-                stored = (
-                    self._buckets.object(bucket, name)
-                    .get_writer()
-                    .put(
-                        source,
-                        upload.size,
-                        checksum=upload.checksum,
-                        custom={ATTRIBUTES_KEY: upload.attributes},
-                    )
-                )
+                stored = writer.put(source, upload.size, upload.checksum, custom)
             return stored_info(name, stored, upload.size, upload.checksum)
 
-        return await self._call(f"storing {bucket.name}/{name}", work)
+        direct = partial(self._writes.put, bucket, name, upload) if self._writes else None
+        return await self._either(doing, direct, partial(self._call, doing, work))
 
     def compares(self, bucket: BucketName) -> bool:
         """Tell whether the checksums that a bucket keeps are known to be XXH64, as ours."""
@@ -459,28 +468,39 @@ class AISStore:
             except errors.UnsupportedError:  # before anything was sent
                 _copy_through_here(old, new)
 
-        await self._call(doing, work)
+        direct = partial(self._writes.copy, bucket, source, target) if self._writes else None
+        await self._either(doing, direct, partial(self._call, doing, work))
 
     async def delete(self, bucket: BucketName, name: str) -> None:
         """Delete one object. AIS: DELETE /v1/objects/B/O without a body."""
-        await self._call(
-            f"deleting {bucket.name}/{name}",
-            self._buckets.object(bucket, name).delete,
-            CALL_DEADLINE_S,
-        )
+        doing, sent = f"deleting {bucket.name}/{name}", False
+        try:
+            if self._writes is not None:
+                return await self._writes.delete(bucket, name)
+        except Declined as error:
+            log.debug("%s goes by the SDK: %s", doing, error)
+            sent = error.sent
+        try:
+            await self._call(doing, self._buckets.object(bucket, name).delete, CALL_DEADLINE_S)
+        except NotFound:
+            if not sent:
+                raise
 
     async def set_attributes(self, bucket: BucketName, name: str, attributes: str) -> None:
         """Replace the value of our custom key. AIS: PATCH /v1/objects/B/O, which merges."""
+        doing = f"setting attributes of {bucket.name}/{name}"
 
         def work() -> None:
             self._buckets.object(bucket, name).set_custom_props({ATTRIBUTES_KEY: attributes})
 
-        await self._call(f"setting attributes of {bucket.name}/{name}", work, CALL_DEADLINE_S)
+        direct = (
+            partial(self._writes.set_attributes, bucket, name, attributes) if self._writes else None
+        )
+        await self._either(doing, direct, partial(self._call, doing, work, CALL_DEADLINE_S))
 
     async def close(self) -> None:
         """Release connections."""
-        if self._direct is not None:
-            self._direct.close()
+        self._nodes.close()
         self._client.close()
 
 

@@ -116,9 +116,9 @@ class Connection:
         """Return a request as it is sent."""
         return f"{method} {target} HTTP/1.1\r\n{self._own_headers}{headers}\r\n"
 
-    async def send(self, requests: str) -> None:
-        """Send one request, or several whose answers come in the same order."""
-        left = memoryview(requests.encode("latin-1"))
+    async def send(self, requests: str, body: bytes = b"") -> None:
+        """Send one request with its body, or several without whose answers come in their order."""
+        left = memoryview(requests.encode("latin-1") + body)
         while left:
             part = left[:]
             left = left[await _when_ready(self._sock, lambda: self._sock.send(part), write=True) :]  # noqa: B023

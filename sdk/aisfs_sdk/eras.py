@@ -110,6 +110,10 @@ class Era:
         """
         return 2048 if self.version >= (4, 2) else 3500
 
+    def clock(self, nanoseconds: int) -> str:
+        """Return a Unix time as the cluster's gateways write it into redirects."""
+        return str(nanoseconds) if self.version < (4, 1) else _base_36(nanoseconds)
+
     def list_flags(self, flags: Iterable[ListObjectFlag]) -> int:
         """Return the flags of a listing as the cluster at hand numbers them."""
         if self.version < _NEW_LIST_FLAGS:
@@ -118,6 +122,14 @@ class Era:
         for flag in flags:
             total |= _LIST_FLAG_BITS_NOW.get(flag, 1 << flag.value)
         return total
+
+
+def _base_36(number: int) -> str:
+    digits = ""
+    while number or not digits:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits
 
 
 UNKNOWN_ERA = Era((0, 0))

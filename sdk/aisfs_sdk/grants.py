@@ -1,8 +1,9 @@
-"""What gateways let a token do, so that requests straight to targets are no way round them.
+"""What gateways let a client do, so that requests straight to targets are no way round them.
 
-Serves `placement`. Targets check no token: without this a client that knows the cluster map could
-read what its token does not open. So with a token, the owners of a bucket's objects are asked only
-after a gateway let the same token do the same to that bucket, and for a while only.
+Serves `placement`. Targets check no token, and not what a bucket's properties allow: without this a
+client that knows the cluster map could read what its token does not open, or write to a bucket that
+takes no writes. So the owners of a bucket's objects are asked only after a gateway let the same
+token do the same to that bucket, and for a while only. Reading without a token is always allowed.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ import json
 import threading
 import time
 
+from aisfs_sdk import const
+
 GRANT_S = 60.0
 """How long a gateway's consent is believed: then one request goes by a gateway again."""
 
 _MOST = 1024
+
+_READING = frozenset((const.HTTP_METHOD_GET, const.HTTP_METHOD_HEAD))
 
 
 class Grants:
@@ -27,14 +32,14 @@ class Grants:
         self._until: dict[tuple[str, str, str], float] = {}
 
     def allows(self, token: str, method: str, uname: str) -> bool:
-        """Tell whether a target may be asked without a gateway; always so without a token."""
-        if not token:
+        """Tell whether a target may be asked without a gateway."""
+        if not token and method in _READING:
             return True
         return self._until.get((token, method, _bucket_of(uname)), 0.0) > time.monotonic()
 
     def note(self, token: str, method: str, uname: str) -> None:
         """Take note that a gateway let a token do something, until the token ends at most."""
-        if not token:
+        if not token and method in _READING:
             return
         now = time.monotonic()
         with self._lock:

@@ -168,6 +168,21 @@ class Object(ReadableObject):
             requests.RequestException: the network failed.
             ValueError: the new name cannot be stored as it is.
         """
+        call = self.call_to_copy(to_obj, etl, latest, sync)
+        return self.client.as_response(call, self.client.send(call))
+
+    def call_to_copy(
+        self,
+        to_obj: Object,
+        etl: ETLConfig | None = None,
+        latest: bool = False,
+        sync: bool = False,
+    ) -> Call:
+        """Return the request of `copy`, for who sends it by other means. Sends nothing.
+
+        Raises:
+            UnsupportedError, ValueError: see `copy`.
+        """
         call = self.call(const.HTTP_METHOD_PUT)
         call.subject = f"{self.uri} to {to_obj.uri}"
         # Older clusters answer 200 and copy nothing, or cut the source to 0 bytes.
@@ -185,7 +200,7 @@ class Object(ReadableObject):
             params |= etl_params(self.client, etl, str(call))
         call.query += "&" + query_string(params)
         call.slow = True
-        return self.client.as_response(call, self.client.send(call))
+        return call
 
     def set_custom_props(
         self, custom_metadata: dict[str, str], replace_existing: bool = False

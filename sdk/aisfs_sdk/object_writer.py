@@ -14,7 +14,7 @@ import requests
 from urllib3 import HTTPHeaderDict
 
 from aisfs_sdk import const, errors
-from aisfs_sdk.calls import JSON_HEADERS, Answer
+from aisfs_sdk.calls import JSON_HEADERS, Answer, Call
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.object_attributes import ObjectAttributes, encode_header
 from aisfs_sdk.object_file import ObjectFileWriter
@@ -256,30 +256,42 @@ class ObjectWriter:
             requests.RequestException: the network failed.
             ValueError: a key or value cannot be stored as it is.
         """
-        obj = self._object
-        call = obj.call(const.HTTP_METHOD_PATCH)
+        self._object.client.send(self.call_to_set_custom_props(custom_metadata, replace_existing))
+
+    def call_to_set_custom_props(
+        self, custom_metadata: Mapping[str, str], replace_existing: bool = False
+    ) -> Call:
+        """Return the request of `set_custom_props`, for who sends it by other means.
+
+        Raises:
+            TooLargeError, ValueError: see `set_custom_props`.
+        """
+        call = self._object.call(const.HTTP_METHOD_PATCH)
         self._check_custom(custom_metadata, str(call))
         if replace_existing:
             call.query += f"&{const.QPARAM_NEW_CUSTOM}=true"
         call.headers = JSON_HEADERS
         call.body = encode_message(ActionMsg("", "", dict(custom_metadata)))
-        obj.client.send(call)
+        return call
 
-    # ---- inside ----
-
-    def _put(
+    def call_to_put(
         self,
         source: bytes | bytearray | memoryview | IO[bytes],
-        size: int | None,
-        checksum: str | tuple[str, str] | None,
-        custom: Mapping[str, str] | None,
-    ) -> Answer:
+        size: int | None = None,
+        checksum: str | tuple[str, str] | None = None,
+        custom: Mapping[str, str] | None = None,
+    ) -> Call:
+        """Return the request of `put`, for who sends it by other means. Sends nothing.
+
+        Raises:
+            TooLargeError, ValueError: see `put`.
+        """
         obj = self._object
         call = obj.call(const.HTTP_METHOD_PUT)
         refuse_mangled_name(obj, str(call))
         call.body = Body(source, _size_of(source, size))
         headers = HTTPHeaderDict()
-        expected = (_XXHASH, checksum) if isinstance(checksum, str) else checksum
+        expected = _typed(checksum)
         if expected is not None:
             headers[const.HEADER_CHECKSUM_TYPE], headers[const.HEADER_CHECKSUM_VALUE] = expected
         if custom:
@@ -290,7 +302,20 @@ class ObjectWriter:
                     raise ValueError(msg)
                 headers.add(const.HEADER_CUSTOM_MD, encode_header(f"{key}={value}"))
         call.headers = headers
-        answer = obj.client.send(call)
+        return call
+
+    # ---- inside ----
+
+    def _put(
+        self,
+        source: bytes | bytearray | memoryview | IO[bytes],
+        size: int | None,
+        checksum: str | tuple[str, str] | None,
+        custom: Mapping[str, str] | None,
+    ) -> Answer:
+        call = self.call_to_put(source, size, checksum, custom)
+        answer = self._object.client.send(call)
+        expected = _typed(checksum)
         if expected is not None:
             _compare(expected, answer, str(call))
         return answer
@@ -358,6 +383,11 @@ def refuse_miscopied_name(obj: ReadableObject, request: str) -> None:
         raise errors.UnsupportedError(
             0, f"a copy to {obj.name!r} would be made under another name by the cluster", request
         )
+
+
+def _typed(checksum: str | tuple[str, str] | None) -> tuple[str, str] | None:
+    """Return type and value of a checksum."""
+    return (_XXHASH, checksum) if isinstance(checksum, str) else checksum
 
 
 def _size_of(source: bytes | bytearray | memoryview | IO[bytes], size: int | None) -> int:

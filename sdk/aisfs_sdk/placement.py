@@ -18,12 +18,14 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from aisfs_sdk import const
 from aisfs_sdk.grants import Grants
 from aisfs_sdk.smap import hrw, owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aisfs_sdk.eras import Era
     from aisfs_sdk.smap import Smap, Snode
 
 log = logging.getLogger(__name__)
@@ -167,7 +169,8 @@ class Placement:
     def straight_to(self, token: str, method: str, uname: str) -> str:
         """Return the target that a request may be sent to at once; "" for a gateway.
 
-        Targets do not look at tokens: with one, a gateway has to have allowed the like before.
+        Targets look neither at tokens nor at what a bucket allows: with a token, and for what is no
+        reading, a gateway has to have allowed the like before.
         """
         return self.target_of(uname) if self.grants.allows(token, method, uname) else ""
 
@@ -189,6 +192,23 @@ class Placement:
             return self.rewrite(owner(uname, smap.tmap).public_net.direct_url)
         except ValueError:
             return ""
+
+    @property
+    def version(self) -> tuple[str, int]:
+        """The cluster and the version of its map that objects are placed by; ("", 0) without."""
+        smap = self._smap
+        return (smap.uuid, smap.version) if smap is not None else ("", 0)
+
+    def redirect_marks(self, era: Era) -> str:
+        """Return what a target wants in the query of a change: what a gateway's redirect has.
+
+        AIS: `pid` is the gateway, `utm` its clock in nanoseconds. "" without a map.
+        """
+        smap = self._smap
+        if smap is None:
+            return ""
+        now = era.clock(time.time_ns())
+        return f"{const.QPARAM_PROXY_ID}={smap.proxy_si.daemon_id}&{const.QPARAM_UNIX_TIME}={now}"
 
     @property
     def targets(self) -> list[str]:

@@ -159,6 +159,11 @@ class RequestClient:
             assert self._era is not None
         return self._era
 
+    @property
+    def known_era(self) -> Era | None:
+        """The release if it is known already; sends nothing."""
+        return self._era
+
     def close(self) -> None:
         """Close idle connections."""
         self._transport.close()

@@ -37,7 +37,8 @@ def bucket(store: StoreProcess) -> Iterator[Bucket]:
 
 @pytest.fixture
 def mount(store: StoreProcess, bucket: Bucket) -> Iterator[Mount]:
-    with Mount(store.endpoint, "ais://b") as mounted:
+    """Return a mount whose changes go by the gateway, where `hold` finds them."""
+    with Mount(store.endpoint, "ais://b", options=["transport=sdk"]) as mounted:
         yield mounted
 
 

@@ -17,8 +17,18 @@ def jwt(ends_in_s: float) -> str:
     return f"eyJhbGciOiJIUzI1NiJ9.{base64.urlsafe_b64encode(claims).rstrip(b'=').decode()}.c2ln"
 
 
-def test_without_a_token_nothing_has_to_be_granted() -> None:
+def test_without_a_token_reading_needs_no_grant() -> None:
     assert Grants().allows("", "GET", UNAME)
+    assert Grants().allows("", "HEAD", UNAME)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
+def test_a_change_is_granted_first_for_a_bucket_may_be_read_only(method: str) -> None:
+    given = Grants()
+    assert not given.allows("", method, UNAME)
+    given.note("", method, UNAME)
+    assert given.allows("", method, UNAME)
+    assert not given.allows("", method, "ais/@#/b2/dir/o")
 
 
 @pytest.mark.parametrize("token", ["opaque", jwt(3600), "a.b.c", "eyJ9.e30.x"])

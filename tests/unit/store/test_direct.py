@@ -15,8 +15,9 @@ from aisfs.config import StoreConfig
 from aisfs.errors import Corrupt, IoFailure, Stale, TimedOut
 from aisfs.store.aistore import connect
 from aisfs.store.buckets import Buckets
-from aisfs.store.direct import Declined, DirectSource
+from aisfs.store.direct import DirectSource
 from aisfs.store.interface import Identity
+from aisfs.store.loop_client import Declined, LoopClient
 from aisfs_sdk import Client
 from tests.support.store import StoreProcess, free_port
 
@@ -38,9 +39,10 @@ async def direct(endpoint: str, *, straight: bool = True) -> AsyncIterator[Direc
     client = Client(endpoint, timeout=(1.0, 0.7))
     if straight:
         await trio.to_thread.run_sync(client.cluster().get_info)
-    source = DirectSource(client, Buckets(client), 4, 0.7)
+    nodes = LoopClient(client, 4)
+    source = DirectSource(nodes, Buckets(client), 0.7)
     yield source
-    source.close()
+    nodes.close()
     client.close()
 
 
@@ -219,18 +221,24 @@ async def test_targets_that_refuse_direct_access_are_not_asked_again(
 
 
 async def test_connections_made_ahead_are_used(
-    source: DirectSource,
     aistore: AISStore,
     bucket: BucketName,
     other: Bucket,
     straight: bool,
+    cluster: StoreProcess,
 ) -> None:
     identity = await stored(other, aistore, bucket, "o")
-    await source.prepare()
-    idle = source.idle_connections
+    client = Client(cluster.endpoint)
+    if straight:
+        await trio.to_thread.run_sync(client.cluster().get_info)
+    nodes = LoopClient(client, 4)
+    source = DirectSource(nodes, Buckets(client), 0.7)
+    await nodes.prepare()
+    idle = nodes.idle_connections
     assert bool(idle) == straight
     await source.fill(bucket, "o", 0, identity, memoryview(bytearray(len(BODY))))
-    assert straight <= (source.idle_connections == idle)
+    assert straight <= (nodes.idle_connections == idle)
+    nodes.close()
 
 
 async def test_a_connection_that_the_server_closed_is_declined(straight: bool) -> None:
