@@ -252,9 +252,7 @@ class Journal:
         rows = await self._read("SELECT id, bucket, old, new, phase FROM moves ORDER BY id")
         return [Move(n, _bucket(b), old, new, Phase(phase)) for n, b, old, new, phase in rows]
 
-    async def members(
-        self, number: int, after: str = "", limit: int = 1000
-    ) -> list[tuple[str, Identity]]:
+    async def members(self, number: int, after: str, limit: int) -> list[tuple[str, Identity]]:
         """Return a rename's next members by their old names, with the content that each had."""
         sql = "SELECT name, identity FROM members WHERE move = ? AND name > ? ORDER BY name LIMIT ?"
         rows = await self._read(sql, (number, after, limit))

@@ -8,7 +8,8 @@ goes last: where an empty directory is replaced, its marker must outlive a renam
       └───────┴──── failed, or crashed ─▶ undo ─▶ (no row)
 
 Nothing is deleted but an object with the recorded content, and while the name on the other side is
-there: whoever tidied one of two trees up after a crash keeps the other.
+there: whoever tidied one of two trees up after a crash keeps the other. Of many members at a time a
+listing tells which copies there are; what it does not show as it should be is looked at by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from aisfs.store.interface import MAX_PAGE, Identity, ObjectInfo
 from aisfs.vfs.paths import MARKER
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Sequence
 
     from aisfs.staging.journal import Journal, Move
     from aisfs.store.interface import BucketName, ObjectStore
@@ -33,8 +34,11 @@ log = logging.getLogger(__name__)
 
 Member = tuple[str, Identity]
 
-PARALLEL = 8
+PARALLEL = 16
 """Members that are copied or deleted at a time."""
+
+BATCH = MAX_PAGE
+"""Members that are copied before one listing shows their copies."""
 
 PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """Between attempts to undo or finish what the cluster did not let us."""
@@ -82,14 +86,34 @@ async def copy(
 ) -> None:
     """Copy and verify all members; call `copied` with what each was and what its copy is."""
 
-    async def work(member: Member) -> None:
-        name, identity = member
-        await copied(identity, await copy_verified(store, move.bucket, name, identity, there(name)))
+    async def make(member: Member) -> None:
+        await store.copy(move.bucket, member[0], _there(move, member[0]))
 
-    def there(name: str) -> str:
-        return move.new + name[len(move.old) :]
+    after = ""
+    while members := await journal.members(move.number, after, BATCH):
+        after = members[-1][0]
+        await _for_each(members, make)
+        shown = await _copies(store, move, members)
 
-    await _for_each(journal, move, work)
+        async def verify(member: Member, shown: dict[str, ObjectInfo] = shown) -> None:
+            name, identity = member
+            info = shown.get(_there(move, name))
+            if info is None or not _same(info.identity, identity):
+                info = await _verified(store, move.bucket, name, identity, _there(move, name))
+            await copied(identity, info)
+
+        await _for_each(members, verify)
+
+
+async def _copies(
+    store: ObjectStore, move: Move, members: Sequence[Member]
+) -> dict[str, ObjectInfo]:
+    """Return what a listing shows of members' copies, by name; it may lack some."""
+    if move.bucket.remote:
+        return {}  # listings tell of the remote bucket's objects
+    first = _there(move, members[0][0])
+    listing = await store.list(move.bucket, move.new, first[:-1], MAX_PAGE, recursive=True)
+    return {info.name: info for info in listing.objects}
 
 
 async def copy_verified(
@@ -101,8 +125,15 @@ async def copy_verified(
         IoFailure: it is not: the source changed meanwhile, or the copy went wrong.
     """
     await store.copy(bucket, source, name)
+    return await _verified(store, bucket, source, identity, name)
+
+
+async def _verified(
+    store: ObjectStore, bucket: BucketName, source: str, identity: Identity, name: str
+) -> ObjectInfo:
+    """Return a copy that is as it should be; raises as `copy_verified`."""
     info = await store.head(bucket, name)
-    if (info.identity.size, info.identity.checksum) != (identity.size, identity.checksum):
+    if not _same(info.identity, identity):
         raise IoFailure(
             f"renaming {source} to {name}: the copy is not what was to be renamed; "
             "nothing was removed"
@@ -110,27 +141,44 @@ async def copy_verified(
     return info
 
 
+def _same(copy: Identity, source: Identity) -> bool:
+    return (copy.size, copy.checksum) == (source.size, source.checksum)
+
+
+def _there(move: Move, name: str) -> str:
+    """Return a member's new name."""
+    return move.new + name[len(move.old) :]
+
+
 async def undo(store: ObjectStore, journal: Journal, move: Move) -> None:
     """Delete the copies of a rename that failed before all of them were made."""
 
     async def work(member: Member) -> None:
         name, identity = member
-        copied = move.new + name[len(move.old) :]
-        await _delete_twin(store, move.bucket, copied, identity, beside=name)
+        if await _is_there(store, move.bucket, name, _there(move, name)):
+            await _delete_same(store, move.bucket, _there(move, name), identity)
 
-    await _for_each(journal, move, work)
+    after = ""
+    while members := await journal.members(move.number, after, BATCH):
+        after = members[-1][0]
+        await _for_each(members, work)
     await journal.end_move(move.number)
 
 
 async def finish(store: ObjectStore, journal: Journal, move: Move) -> None:
     """Delete the old names of a rename whose members all have their copies."""
+    after = ""
+    while members := await journal.members(move.number, after, BATCH):
+        after = members[-1][0]
+        shown = await _copies(store, move, members)
 
-    async def work(member: Member) -> None:
-        name, identity = member
-        copied = move.new + name[len(move.old) :]
-        await _delete_twin(store, move.bucket, name, identity, beside=copied)
+        async def work(member: Member, shown: dict[str, ObjectInfo] = shown) -> None:
+            name, identity = member
+            copied = _there(move, name)
+            if copied in shown or await _is_there(store, move.bucket, copied, name):
+                await _delete_same(store, move.bucket, name, identity)
 
-    await _for_each(journal, move, work)
+        await _for_each(members, work)
     await _move_marker(store, move)
     await journal.end_move(move.number)
 
@@ -145,24 +193,26 @@ async def _move_marker(store: ObjectStore, move: Move) -> None:
         return  # an implicit directory, or done before a crash
 
 
-async def _delete_twin(
-    store: ObjectStore, bucket: BucketName, name: str, identity: Identity, *, beside: str
+async def _is_there(store: ObjectStore, bucket: BucketName, name: str, other: str) -> bool:
+    """Tell whether an object is there, else say that its other name is kept."""
+    try:
+        await store.head(bucket, name)
+    except NotFound:
+        log.warning("%s is gone since its directory was renamed: %s is kept", name, other)
+        return False
+    return True
+
+
+async def _delete_same(
+    store: ObjectStore, bucket: BucketName, name: str, identity: Identity
 ) -> None:
-    """Delete an object that still has a content, while there is one of another name, too."""
+    """Delete an object that still has a content."""
     try:
         found = (await store.head(bucket, name)).identity
-    except NotFound:
-        return
-    if not found.same_content(identity):
-        log.warning("%s changed while its directory was renamed: kept", name)
-        return
-    try:
-        await store.head(bucket, beside)
-    except NotFound:
-        log.warning("%s is gone since its directory was renamed: %s is kept", beside, name)
-        return
-    try:
-        await store.delete(bucket, name)
+        if found.same_content(identity):
+            await store.delete(bucket, name)
+        else:
+            log.warning("%s changed while its directory was renamed: kept", name)
     except NotFound:
         return  # somebody else was quicker: it is gone, as it should be
 
@@ -205,22 +255,17 @@ def _told(move: Move) -> str:
     return f"{done} the interrupted rename of {move.bucket.name}/{move.old} to {move.new}"
 
 
-async def _for_each(
-    journal: Journal, move: Move, work: Callable[[Member], Awaitable[None]]
-) -> None:
-    """Do some work on all members, a few at a time; the first failure stops it."""
-    after = ""
-    while members := await journal.members(move.number, after):
-        after = members[-1][0]
-        queue = iter(members)
+async def _for_each(members: Sequence[Member], work: Callable[[Member], Awaitable[None]]) -> None:
+    """Do some work on members, a few at a time; the first failure stops it."""
+    queue = iter(members)
 
-        async def worker(queue: Iterator[Member] = queue) -> None:
-            for member in queue:
-                await work(member)
+    async def worker() -> None:
+        for member in queue:
+            await work(member)
 
-        try:
-            async with trio.open_nursery() as nursery:
-                for _ in range(min(PARALLEL, len(members))):
-                    nursery.start_soon(worker)
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
+    try:
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(PARALLEL, len(members))):
+                nursery.start_soon(worker)
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None

@@ -84,9 +84,9 @@ async def test_moves(journal: Journal, tmp_path: Path) -> None:
     await journal.all_copied(move)
     again = reopened(journal, tmp_path)
     assert await again.moves() == [Move(number, BUCKET, "a/", "b/", Phase.DELETING)]
-    assert await again.members(number) == [("a/1", IDENTITY), ("a/2", IDENTITY)]
+    assert await again.members(number, "", 10) == [("a/1", IDENTITY), ("a/2", IDENTITY)]
     await again.end_move(number)
-    assert (await again.moves(), await again.members(number)) == ([], [])
+    assert (await again.moves(), await again.members(number, "", 10)) == ([], [])
     again.close()
 
 
