@@ -311,7 +311,8 @@ class Resolver:
             pass
         except (IoFailure, Unreachable) as error:
             failure = error  # the name may still be a directory's
-        if info is not None and self.is_doomed(bucket, info):
+        gone = parent.removed.get(basename, NEVER) > started
+        if info is not None and (gone or self.is_doomed(bucket, info)):
             info = None
         if info is not None and not look.found:
             self.nursery.start_soon(self._correct_if_shadowed, look, parent, basename)

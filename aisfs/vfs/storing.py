@@ -27,6 +27,7 @@ from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import split
 
 if TYPE_CHECKING:
+    from aisfs.config import BucketName
     from aisfs.staging.journal import Owed
     from aisfs.staging.staged_file import StagedFile
     from aisfs.vfs.resolver import Resolver
@@ -301,13 +302,17 @@ class Storing:
             last: the name is used again: what cannot be deleted now is given up.
         """
         self._resolver.retire_reader(node)
-        if not node.doomed or node.bucket is None:
-            return
+        async with node.lock:  # who uses the name again must not have a DELETE come behind him
+            if node.doomed and node.bucket is not None:
+                await self._bury(node, node.bucket, last=last)
+
+    async def _bury(self, node: FileNode, bucket: BucketName, *, last: bool) -> None:
         store = self._resolver.store
         try:
-            now = await store.head(node.bucket, node.name)
+            now = await store.head(bucket, node.name)
             if node.identity is not None and now.identity.same_content(node.identity):
-                await store.delete(node.bucket, node.name)
+                await store.delete(bucket, node.name)
+                self._tell_gone(bucket, node.name)
             else:
                 log.warning("%s was replaced after it was unlinked here: kept", node.name)
         except NotFound:
@@ -317,10 +322,16 @@ class Storing:
             if not last:
                 return
         row, node.doomed = node.doomed, 0
-        place = (node.bucket, node.name)
-        if self._resolver.doomed.get(place) is node:
-            del self._resolver.doomed[place]
+        if self._resolver.doomed.get((bucket, node.name)) is node:
+            del self._resolver.doomed[bucket, node.name]
         await self._workshop.state.journal.bury(row)
+
+    def _tell_gone(self, bucket: BucketName, name: str) -> None:
+        """Have the directory know, for answers that were made before and are still on their way."""
+        prefix, basename = split(name)
+        parent = self._resolver.table.find(bucket, prefix)
+        if isinstance(parent, DirectoryNode):
+            parent.note_absent(basename)
 
     def drop_staged(self, node: FileNode) -> None:
         """Remove the staged file once it is neither written nor needed."""

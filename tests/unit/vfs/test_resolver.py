@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aisfs.config import BucketName
+    from aisfs.store.interface import ObjectInfo
     from aisfs_sdk import Bucket
     from tests.support.store import StoreProcess
 
@@ -367,6 +369,58 @@ async def test_a_slow_listing_does_not_bring_an_older_version_back(
         assert (await patient.node("f")).attributes.size == 5
     assert (await patient.node("f")).attributes.size == 5
     assert await patient.read("f") == b"newer"
+
+
+async def test_a_slow_listing_does_not_show_what_was_deleted_at_its_last_close(
+    cluster: StoreProcess, patient: Shell, other: Bucket
+) -> None:
+    for name in ("kept", "removed"):
+        other.object(name).put_content(b"x")
+    fh = await patient.open("removed", os.O_RDONLY)
+    await patient.unlink("removed")
+    expire(patient)
+    names: list[str] = []
+    cluster.faults([{**LATE, "path": "^/v1/buckets/", "role": "proxy"}])
+
+    async def read() -> None:
+        names.extend(await patient.names())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.sleep(UNDER_WAY_S)
+        await patient.close(fh)
+        assert [entry.name for entry in other.list_all_objects()] == ["kept"]
+    assert names == ["kept"]
+    assert await patient.names() == ["kept"]
+    assert not await patient.exists("removed")
+
+
+async def test_a_slow_look_up_does_not_find_what_was_unlinked_meanwhile(
+    patient: Shell, other: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other.object("f").put_content(b"x")
+    store = patient.fs._store
+    head, late = store.head, trio.Event()
+
+    async def late_head(bucket: BucketName, name: str) -> ObjectInfo:
+        info = await head(bucket, name)
+        monkeypatch.undo()
+        await late.wait()
+        return info
+
+    found: list[bool] = []
+
+    async def look() -> None:
+        found.append(await patient.exists("f"))
+
+    monkeypatch.setattr(store, "head", late_head)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        await trio.testing.wait_all_tasks_blocked(0.2)
+        await patient.unlink("f")
+        late.set()
+    assert found == [False]
+    assert not await patient.exists("f")
 
 
 # -- an object beside a directory of its name
