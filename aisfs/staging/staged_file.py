@@ -88,7 +88,10 @@ class StagedFile:
         self.fd = -1
         try:
             self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            os.truncate(self.fd, self.size)
+            if (
+                self.size
+            ):  # ext4 writes a file that was cut to nothing to the disk when it is closed
+                os.truncate(self.fd, self.size)
         except OSError as error:
             self.close()
             raise self._local_failure("making", error) from error

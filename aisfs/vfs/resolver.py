@@ -22,7 +22,7 @@ import trio
 from aisfs.errors import FsError, IoFailure, NotFound, Unreachable
 from aisfs.vfs.attributes import foreign_mtime_ns
 from aisfs.vfs.changes import Changes
-from aisfs.vfs.directory import Cursor, DirectoryStream, Entry, prove_directories
+from aisfs.vfs.directory import FIRST_BATCH, Cursor, DirectoryStream, Entry, prove_directories
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, InodeTable, Node
 from aisfs.vfs.listings import CorrectedStream, DirectoryLook, Remembered
 from aisfs.vfs.paths import MARKER, bucket_directory, shadowed_name, split
@@ -50,6 +50,9 @@ READING_S = 10.0
 
 RENEWED_AT = 0.6
 """Share of its time to live after which a short listing that is in use is asked for again."""
+
+RENEWED_BATCHES = 2
+"""Batches of a listing that is short enough for that: up to 11,000 names."""
 
 SINGLE_PROOFS = 64
 """Directories of one batch that are looked into one by one, when one request did not tell."""
@@ -192,9 +195,23 @@ class Resolver:
         Else whoever comes first afterwards waits for it: 1 % of stat(2) took 45 ms instead of 3.
         """
         age = trio.current_time() - contents.arrived_at
-        if contents.batches == 1 and directory.name and age > RENEWED_AT * self.lifetimes.listing:
+        if contents.batches > RENEWED_BATCHES or age <= RENEWED_AT * self.lifetimes.listing:
+            return
+        if len(contents.entries) < FIRST_BATCH and directory.name:
             assert directory.bucket is not None
             self._look(directory.bucket, directory.name)
+        elif directory.relisting is None:
+            directory.relisting = trio.Event()
+            self.nursery.start_soon(self._relist_ahead, directory, directory.relisting)
+
+    async def _relist_ahead(self, directory: DirectoryNode, over: trio.Event) -> None:
+        try:
+            await self._list_all(directory, self._new_cursor(directory))
+        except FsError as error:  # whoever comes first afterwards is told
+            log.debug("listing %s ahead: %s", directory.name, error)
+        finally:
+            directory.relisting = None
+            over.set()
 
     def _just_listed(self, parent: DirectoryNode, reader: Cursor, basename: str) -> Node | None:
         """Return a file that a reader of the directory was told without its attributes."""
@@ -256,7 +273,7 @@ class Resolver:
             return False
         parent.relisting = trio.Event()
         try:
-            await self._list_all(parent)
+            await self._list_all(parent, self.open_directory(parent))
         except (IoFailure, Unreachable) as error:
             log.debug("%s cannot be listed, its names are asked for singly: %s", parent.name, error)
             return False
@@ -265,9 +282,8 @@ class Resolver:
             parent.relisting = None
         return True
 
-    async def _list_all(self, parent: DirectoryNode) -> None:
+    async def _list_all(self, parent: DirectoryNode, cursor: Cursor) -> None:
         """Bring all names of a directory up to date, unless they are too many to remember."""
-        cursor = self.open_directory(parent)
         index = 0
         while entries := await cursor.at(index):
             index += len(entries)
@@ -484,6 +500,11 @@ class Resolver:
             age = trio.current_time() - first[0].started_at
             if age < self.lifetimes.listing:
                 return Cursor(CorrectedStream(self, directory, *first))
+        return self._new_cursor(directory)
+
+    def _new_cursor(self, directory: DirectoryNode) -> Cursor:
+        """Return a cursor over a directory's entries as the cluster lists them from now on."""
+        assert directory.bucket is not None
         stream = DirectoryStream(self.store, directory.bucket, directory.name)
         return Cursor(CorrectedStream(self, directory, stream, None))
 

@@ -130,7 +130,7 @@ async def test_fsync_of_what_is_queued_stores_it(
 ) -> None:
     fh = await lazy.open("f", os.O_WRONLY | os.O_CREAT)
     await lazy.fs.write(fh, 0, b"bytes")
-    cluster.faults([{**FAILS, "times": 1}])
+    cluster.faults([FAILS])
     await lazy.fs.flush(fh)
     await until_failed(lazy)
     cluster.clear_faults()
