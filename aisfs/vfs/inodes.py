@@ -17,6 +17,7 @@ import cachetools
 import trio
 
 from aisfs.vfs.attributes import Attributes, Kind
+from aisfs.vfs.locks import EagerLock
 from aisfs.vfs.paths import MARKER, SHADOWED
 
 if TYPE_CHECKING:
@@ -258,6 +259,7 @@ class FileNode(Node):
         failures: counts these; a handle that has not seen the last one has to be told (C10).
         epoch: counts the contents that this mount stored; a handle of an older one follows.
         lineage: counts the contents that others stored; a handle of an older one stays (C4).
+        stored: value of our custom key that `attributes` were read from; None if from none.
     """
 
     __slots__ = (
@@ -274,6 +276,7 @@ class FileNode(Node):
         "lineage",
         "reader",
         "staged",
+        "stored",
         "target",
         "writers",
     )
@@ -286,7 +289,7 @@ class FileNode(Node):
         self.staged: StagedFile | None = None
         self.reader: ContentReader | None = None
         self.kernel_identity: Identity | None = None
-        self._lock: trio.Lock | None = None
+        self._lock: EagerLock | None = None
         self.writers = 0
         self.detached = False
         self.doomed = 0
@@ -297,12 +300,13 @@ class FileNode(Node):
         self.lineage = 0
         self.target: bytes | None = None
         self.attributes_dirty = False
+        self.stored: str | None = None
 
     @property
-    def lock(self) -> trio.Lock:
+    def lock(self) -> EagerLock:
         """Protects content and commit; made when it is first wanted, for most files never are."""
         if self._lock is None:
-            self._lock = trio.Lock()
+            self._lock = EagerLock()
         return self._lock
 
     @property

@@ -293,6 +293,7 @@ class Resolver:
             for entry in entries:
                 if entry.info is not None and self.table.find(parent.bucket, entry.info.name):
                     self.materialise(parent, entry, cursor.source, told)
+            await trio.lowlevel.checkpoint()
 
     def _look(self, bucket: BucketName, prefix: str) -> DirectoryLook:
         """Return a look at a directory that is under way: one request, however many ask.
@@ -448,6 +449,10 @@ class Resolver:
             node.changed_at > started or node.asked_at > started or node.local
         ):
             return node
+        if isinstance(node, FileNode) and _is_told_again(node, info):
+            node.asked_at = started
+            node.checked_at = max(node.checked_at, arrived)
+            return node
         identity = info.identity
         shown = self.shown(bucket, info)
         if node is not None and node.attributes.kind is not shown.kind:
@@ -464,7 +469,7 @@ class Resolver:
         elif identity.verifiable and not node.identity.verifiable:
             node.identity = identity  # the cluster has a copy by now, and its checksum
             self.retire_reader(node)
-        node.attributes = shown
+        node.attributes, node.stored = shown, info.attributes
         node.asked_at = started
         node.checked_at = max(node.checked_at, arrived)
         return node
@@ -601,3 +606,16 @@ class Resolver:
 
     def _bucket_node(self, info: BucketInfo) -> Node:
         return self.directory_node(info.name, "", "", self._buckets_at, self._buckets_at)
+
+
+def _is_told_again(node: FileNode, info: ObjectInfo) -> bool:
+    """Tell whether a file shows what an answer tells already: reading attributes is dear."""
+    known = node.identity
+    return (
+        known is not None
+        and node.stored == info.attributes
+        and node.changed_at <= node.asked_at
+        and known.version == info.identity.version
+        and known.same_content(info.identity)
+        and known.verifiable == info.identity.verifiable
+    )

@@ -423,6 +423,20 @@ async def test_a_slow_look_up_does_not_find_what_was_unlinked_meanwhile(
     assert not await patient.exists("f")
 
 
+async def test_attributes_that_somebody_sets_back_are_seen(patient: Shell, other: Bucket) -> None:
+    await patient.replace("f", b"x")
+    await patient.chmod("f", 0o640)
+    obj = other.object("f")
+    before = obj.props.custom_metadata
+    for _ in range(2):
+        expire(patient)
+        assert (await patient.node("f")).attributes.mode == 0o640
+        await patient.chmod("f", 0o600)
+        obj.set_custom_props(before)
+    expire(patient)
+    assert (await patient.node("f")).attributes.mode == 0o640
+
+
 # -- an object beside a directory of its name
 
 
