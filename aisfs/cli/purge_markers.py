@@ -21,10 +21,9 @@ from aisfs.settings import load
 from aisfs.store.aistore import connect
 from aisfs.store.interface import MAX_PAGE
 from aisfs.vfs.paths import MARKER, split
+from aisfs.workers import for_each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from aisfs.config import Config
     from aisfs.store.interface import BucketName, ObjectInfo, ObjectStore
 
@@ -45,31 +44,24 @@ class _Purge:
         token = ""
         while True:
             page = await self.store.list(self.bucket, prefix, token, MAX_PAGE, recursive=True)
-            await self._remove([info.name for info in page.objects if _is_marker(info)])
+            markers = [info.name for info in page.objects if _is_marker(info)]
+            await for_each(markers, self._remove, _PARALLEL)
             token = page.token
             if not token:
                 break
         if page.lacking:
             raise Failure("targets have left the cluster: what they hold was not looked at")
 
-    async def _remove(self, names: Iterable[str]) -> None:
-        queue = iter(list(names))
-
-        async def worker() -> None:
-            for name in queue:
-                try:
-                    if not self.dry_run:
-                        await self.store.delete(self.bucket, name)
-                except NotFound:
-                    continue
-                except FsError as error:
-                    self.failed[name] = str(error)
-                else:
-                    self.removed.append(name)
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(_PARALLEL):
-                nursery.start_soon(worker)
+    async def _remove(self, name: str) -> None:
+        try:
+            if not self.dry_run:
+                await self.store.delete(self.bucket, name)
+        except NotFound:
+            return
+        except FsError as error:
+            self.failed[name] = str(error)
+        else:
+            self.removed.append(name)
 
 
 def _is_marker(info: ObjectInfo) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from aisfs.errors import Busy, FsError, IoFailure, TimedOut, Unreachable
+from aisfs.workers import for_each
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -188,12 +189,8 @@ class Outbox:
 
     async def send_all(self) -> None:
         """Try everything once more, whatever pause it is in; what fails stays."""
-        names = iter(list(self._parcels))
 
-        async def worker() -> None:
-            for name in names:
-                await self.send_now(name)
+        async def send(name: str) -> None:
+            await self.send_now(name)
 
-        async with trio.open_nursery() as nursery:
-            for _ in range(WORKERS):
-                nursery.start_soon(worker)
+        await for_each(list(self._parcels), send, WORKERS)

@@ -36,6 +36,7 @@ from aisfs.errors import (
 from aisfs.staging.outbox import WORKERS
 from aisfs.staging.state import object_url
 from aisfs.store.interface import Identity, Upload, new_digest
+from aisfs.workers import for_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,20 +152,16 @@ class Replay:
         for each in owed:
             by_place.setdefault((each.bucket, each.name), []).append(each)
         progress = _Progress(owed, shown)
-        queue = iter(by_place.values())
 
-        async def worker() -> None:
-            for same_object in queue:
-                for each in same_object:
-                    await self._try(each, progress)
+        async def bring(same_object: list[Owed]) -> None:
+            for each in same_object:
+                await self._try(each, progress)
 
         if not owed:
             return []
         async with trio.open_nursery() as showing:
             showing.start_soon(progress.show)
-            async with trio.open_nursery() as nursery:
-                for _ in range(WORKERS):
-                    nursery.start_soon(worker)
+            await for_each(by_place.values(), bring, WORKERS)
             showing.cancel_scope.cancel()
         log.info("%s", progress.text())
         return progress.left

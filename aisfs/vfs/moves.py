@@ -23,6 +23,7 @@ from aisfs.errors import FsError, Incomplete, IoFailure, NotFound
 from aisfs.staging.journal import Phase
 from aisfs.store.interface import MAX_PAGE, Identity, ObjectInfo
 from aisfs.vfs.paths import MARKER
+from aisfs.workers import for_each
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -92,7 +93,7 @@ async def copy(
     after = ""
     while members := await journal.members(move.number, after, BATCH):
         after = members[-1][0]
-        await _for_each(members, make)
+        await for_each(members, make, PARALLEL)
         shown = await _copies(store, move, members)
 
         async def verify(member: Member, shown: dict[str, ObjectInfo] = shown) -> None:
@@ -102,7 +103,7 @@ async def copy(
                 info = await _verified(store, move.bucket, name, identity, _there(move, name))
             await copied(identity, info)
 
-        await _for_each(members, verify)
+        await for_each(members, verify, PARALLEL)
 
 
 async def _copies(
@@ -161,7 +162,7 @@ async def undo(store: ObjectStore, journal: Journal, move: Move) -> None:
     after = ""
     while members := await journal.members(move.number, after, BATCH):
         after = members[-1][0]
-        await _for_each(members, work)
+        await for_each(members, work, PARALLEL)
     await journal.end_move(move.number)
 
 
@@ -178,7 +179,7 @@ async def finish(store: ObjectStore, journal: Journal, move: Move) -> None:
             if copied in shown or await _is_there(store, move.bucket, copied, name):
                 await _delete_same(store, move.bucket, name, identity)
 
-        await _for_each(members, work)
+        await for_each(members, work, PARALLEL)
     await _move_marker(store, move)
     await journal.end_move(move.number)
 
@@ -253,19 +254,3 @@ async def _settle(store: ObjectStore, journal: Journal, move: Move) -> None:
 def _told(move: Move) -> str:
     done = "finishing" if move.phase is Phase.DELETING else "undoing"
     return f"{done} the interrupted rename of {move.bucket.name}/{move.old} to {move.new}"
-
-
-async def _for_each(members: Sequence[Member], work: Callable[[Member], Awaitable[None]]) -> None:
-    """Do some work on members, a few at a time; the first failure stops it."""
-    queue = iter(members)
-
-    async def worker() -> None:
-        for member in queue:
-            await work(member)
-
-    try:
-        async with trio.open_nursery() as nursery:
-            for _ in range(min(PARALLEL, len(members))):
-                nursery.start_soon(worker)
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None

@@ -25,6 +25,7 @@ from aisfs.store.interface import ObjectInfo
 from aisfs.vfs.attributes import encode
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import split
+from aisfs.workers import for_each
 
 if TYPE_CHECKING:
     from aisfs.config import BucketName
@@ -256,19 +257,15 @@ class Storing:
         Args:
             nodes: all files that the cluster lacks something of.
         """
-        queue = iter(nodes)
 
-        async def worker() -> None:
-            for node in queue:
-                try:
-                    await self.commit(node)
-                except FsError as error:
-                    log.error("%s is not stored: %s", node.name, error)  # noqa: TRY400
+        async def store(node: FileNode) -> None:
+            try:
+                await self.commit(node)
+            except FsError as error:
+                log.error("%s is not stored: %s", node.name, error)  # noqa: TRY400
 
         with trio.move_on_after(self._workshop.drain_s):
-            async with trio.open_nursery() as nursery:
-                for _ in range(WORKERS):
-                    nursery.start_soon(worker)
+            await for_each(nodes, store, WORKERS)
             await self._workshop.outbox.send_all()
         self._workshop.outbox.stop()
         reason = f"the end of the mount waited {self._workshop.drain_s:g} s for it"

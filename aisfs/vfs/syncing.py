@@ -9,21 +9,23 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import trio
-
 from aisfs.control.files import table
 from aisfs.errors import FsError, NotFound
 from aisfs.staging.outbox import WORKERS
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.path_tasks import PathTask, PathTasks
+from aisfs.workers import for_each
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
+    from typing import TypeAlias
 
     from aisfs.config import BucketName
     from aisfs.vfs.inodes import Node
     from aisfs.vfs.open_files import OpenFiles
     from aisfs.vfs.resolver import Resolver
+
+    Job: TypeAlias = tuple[str, Callable[[], Awaitable[None]]]
 
 
 class Syncing(PathTasks["Task"]):
@@ -50,7 +52,7 @@ class Syncing(PathTasks["Task"]):
 
     # -- what there is to be stored
 
-    async def unsent(self, node: Node) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
+    async def unsent(self, node: Node) -> list[Job]:
         """Return the path of each file at or below a node that is to be stored, and how."""
 
         def within(bucket: BucketName | None, name: str) -> bool:
@@ -67,17 +69,17 @@ class Syncing(PathTasks["Task"]):
             and within(each.bucket, each.name)
         ]
         rows = [row for row in await self.files.storing.owed() if within(row.bucket, row.name)]
-
-        def each() -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
-            for file in dirty:
-                yield self.path_of(file.bucket, file.name), partial(self.files.storing.commit, file)
-            places = {(file.bucket, file.name) for file in dirty}
-            for row in rows:
-                if (row.bucket, row.name) not in places:
-                    path = self.path_of(row.bucket, row.name)
-                    yield path, partial(self.files.storing.send_owed, row.data)
-
-        return each()
+        places = {(file.bucket, file.name) for file in dirty}
+        storing = self.files.storing
+        jobs: list[Job] = [
+            (self.path_of(file.bucket, file.name), partial(storing.commit, file)) for file in dirty
+        ]
+        jobs += [
+            (self.path_of(row.bucket, row.name), partial(storing.send_owed, row.data))
+            for row in rows
+            if (row.bucket, row.name) not in places
+        ]
+        return jobs
 
 
 class Task(PathTask):
@@ -119,17 +121,14 @@ class Task(PathTask):
         except FsError as error:
             self._fail(path, error)
             return
+        await for_each(jobs, self._store, WORKERS)
 
-        async def worker() -> None:
-            for name, store in jobs:
-                self.files += 1
-                try:
-                    await store()
-                except FsError as error:
-                    self._fail(name, error)
-                else:
-                    self.files_done += 1
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(WORKERS):
-                nursery.start_soon(worker)
+    async def _store(self, job: Job) -> None:
+        name, store = job
+        self.files += 1
+        try:
+            await store()
+        except FsError as error:
+            self._fail(name, error)
+        else:
+            self.files_done += 1

@@ -34,6 +34,7 @@ from aisfs.vfs.attributes import Kind
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.path_tasks import MOST_FAILURES, PathTask, PathTasks, one_line
 from aisfs.vfs.paths import MARKER, is_presentable, split
+from aisfs.workers import for_each
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -383,23 +384,19 @@ class Task(PathTask):
     async def _each(
         self,
         bucket: BucketName,
-        infos: Iterable[ObjectInfo],
+        infos: Sequence[ObjectInfo],
         at_a_time: int,
         work: Callable[[ObjectInfo], Awaitable[None]],
     ) -> None:
         """Do something with each object, a few beside each other; who fails is named."""
-        queue = iter(infos)
 
-        async def worker() -> None:
-            for info in queue:
-                try:
-                    await work(info)
-                except FsError as error:
-                    self._fail(self._warming.path_of(bucket, info.name), error)
+        async def tell(info: ObjectInfo) -> None:
+            try:
+                await work(info)
+            except FsError as error:
+                self._fail(self._warming.path_of(bucket, info.name), error)
 
-        async with trio.open_nursery() as nursery:
-            for _ in range(at_a_time):
-                nursery.start_soon(worker)
+        await for_each(infos, tell, at_a_time)
 
 
 def _object_of(path: str, node: FileNode) -> tuple[BucketName, ObjectInfo]:
