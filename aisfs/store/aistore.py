@@ -441,6 +441,7 @@ class AISStore:
         self, bucket: BucketName, name: str, body: bytes, attributes: str
     ) -> ObjectInfo:
         """Store a small body. AIS: PUT /v1/objects/B/O."""
+        doing = f"storing {bucket.name}/{name}"
 
         def work() -> ObjectInfo:
             obj = self._buckets.object(bucket, name)
@@ -451,7 +452,9 @@ class AISStore:
                 info = object_info(name, obj.props)
             return info
 
-        return await self._call(f"storing {bucket.name}/{name}", work, CALL_DEADLINE_S)
+        what = bucket, name, body, attributes
+        direct = partial(self._writes.put_bytes, *what) if self._writes else None
+        return await self._either(doing, direct, partial(self._call, doing, work, CALL_DEADLINE_S))
 
     async def copy(self, bucket: BucketName, source: str, target: str) -> None:
         """Copy an object within its bucket, on the cluster where that can do it.

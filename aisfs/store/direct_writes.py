@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import trio
+import xxhash
 
 from aisfs.errors import NotFound
 from aisfs.store.interface import ATTRIBUTES_KEY
@@ -70,7 +71,7 @@ class DirectWrites:
         self._map = MapWatch(nodes)
 
     async def put(self, bucket: BucketName, name: str, upload: Upload) -> ObjectInfo:
-        """See `ObjectStore.put`. AIS: PUT /v1/objects/B/O.
+        """See `ObjectStore.put`.
 
         Raises:
             Declined: it has to be stored another way.
@@ -81,13 +82,33 @@ class DirectWrites:
         body = os.pread(upload.fd, upload.size, 0)
         if len(body) != upload.size:
             raise Declined("the staged file is shorter")
-        custom = {ATTRIBUTES_KEY: upload.attributes}
+        return await self._put(bucket, name, body, upload.checksum, upload.attributes)
+
+    async def put_bytes(
+        self, bucket: BucketName, name: str, body: bytes, attributes: str
+    ) -> ObjectInfo:
+        """See `ObjectStore.put_bytes`.
+
+        Raises:
+            Declined: see `put`; or the same bytes were there, and their attributes have stayed.
+            TimedOut: see `put`.
+        """
+        checksum = xxhash.xxh64(body).hexdigest()
+        info = await self._put(bucket, name, body, checksum, attributes)
+        if info.attributes != attributes:
+            raise Declined("the answer does not tell what is stored")
+        return info
+
+    async def _put(
+        self, bucket: BucketName, name: str, body: bytes, checksum: str, attributes: str
+    ) -> ObjectInfo:
+        """Store an object. AIS: PUT /v1/objects/B/O."""
 
         def build(obj: Object) -> Call:
-            return obj.get_writer().call_to_put(body, None, upload.checksum, custom)
+            return obj.get_writer().call_to_put(body, None, checksum, {ATTRIBUTES_KEY: attributes})
 
         head = await self._change(bucket, name, build, body)
-        return stored_info(name, ObjectAttributes(head), upload.size, upload.checksum)
+        return stored_info(name, ObjectAttributes(head), len(body), checksum)
 
     async def set_attributes(self, bucket: BucketName, name: str, attributes: str) -> None:
         """See `ObjectStore.set_attributes`. AIS: PATCH /v1/objects/B/O.

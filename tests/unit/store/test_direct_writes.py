@@ -299,6 +299,16 @@ async def test_other_bytes_than_the_checksum_says_are_refused(
         await aistore.head(bucket, "o")
 
 
+async def test_bytes_that_are_there_already_get_their_attributes_all_the_same(
+    bucket: BucketName, aistore: AISStore
+) -> None:
+    for attributes in ("1.a", "1.b"):
+        info = await aistore.put_bytes(bucket, "link", b"target", attributes)
+        assert info.attributes == attributes
+        found = await aistore.head(bucket, "link")
+        assert (found.attributes, found.identity) == (attributes, info.identity)
+
+
 async def test_copies_are_made_on_the_cluster(
     scene: Scene, bucket: BucketName, other: Bucket
 ) -> None:
