@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import threading
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from aisfs_sdk import Client
+from tests.support.crashes import LIMIT_S, renaming, wait_until
 from tests.support.memory import pss
 from tests.support.mount import Mount
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.fuse
 
 MEMBERS = 40
-LIMIT_S = 60.0
 
 
 @pytest.fixture
@@ -59,40 +57,6 @@ def files_in(directory: Path) -> dict[str, str]:
         for path in directory.rglob("*")
         if path.is_file()
     }
-
-
-def wait_until(reached: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not reached():
-        assert time.monotonic() < end, f"not within {LIMIT_S:g} s: {what}"
-        time.sleep(0.05)
-
-
-class Renaming(threading.Thread):
-    """A rename under way, and the errno that it ended with."""
-
-    def __init__(self, old: Path, new: Path) -> None:
-        super().__init__()
-        self._old, self._new = old, new
-        self.errno = 0
-
-    def run(self) -> None:
-        try:
-            self._old.rename(self._new)
-        except OSError as error:
-            self.errno = error.errno or -1
-
-
-@contextmanager
-def renaming(old: Path, new: Path) -> Iterator[Renaming]:
-    """Rename in the background, and wait until that has ended."""
-    thread = Renaming(old, new)
-    thread.start()
-    try:
-        yield thread
-    finally:
-        thread.join(LIMIT_S)
-        assert not thread.is_alive()
 
 
 def hold(store: StoreProcess, method: str, path: str, seconds: float = 40.0) -> None:

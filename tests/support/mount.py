@@ -113,8 +113,9 @@ class Mount:
         assert ended.returncode == 0, f"{ended.stderr}{self.log_tail()}"
         (self.daemon_pid,) = mounts.daemons(self.path)
 
-    def try_mount(self) -> subprocess.CompletedProcess[str]:
-        """Run the mount command and return what came of it."""
+    @property
+    def arguments(self) -> list[str | Path]:
+        """The command line that mounts, without `aisfs`."""
         words = [
             f"endpoint={self.endpoint}",
             f"state-dir={_escape(self.state)}",
@@ -123,15 +124,11 @@ class Mount:
             *self.options,
         ]
         source = [self.source] if self.source else []
-        return run_aisfs(
-            "mount",
-            *source,
-            self.path,
-            "-o",
-            ",".join(words),
-            environment=self._environment,
-            cwd=self._cwd,
-        )
+        return ["mount", *source, self.path, "-o", ",".join(words)]
+
+    def try_mount(self) -> subprocess.CompletedProcess[str]:
+        """Run the mount command and return what came of it."""
+        return run_aisfs(*self.arguments, environment=self._environment, cwd=self._cwd)
 
     @property
     def mounted(self) -> bool:

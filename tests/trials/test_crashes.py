@@ -16,7 +16,6 @@ byte that is lost, an object that is a mixture, a mount that does not come up ag
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 import sys
 import time
@@ -24,10 +23,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from aisfs.cli import mounts
 from aisfs_sdk import Client
 from aisfs_sdk.errors import ErrObjNotFound
 from tests.support.blocks import body, origins
+from tests.support.crashes import kill_while_mounting, wait_until
 from tests.support.mount import Mount
 
 if TYPE_CHECKING:
@@ -172,35 +171,21 @@ class Trial:
         writer = Writer(self._mount, name, 2, size, verb)
         writer.wait_for(word)
         if state == "in flight":
-            self._until_struck()
+            wait_until(self._store.struck, "a PUT")
         return writer
-
-    def _until_struck(self) -> None:
-        end = time.monotonic() + 20
-        while not self._store.struck():
-            assert time.monotonic() < end, "no PUT came"
-            time.sleep(0.005)
 
     def _kill_while_mounting(self) -> None:
         """Kill the daemon of the next mount while it sends what the last one promised."""
         self._store.faults([{**PUT, **self._dice.choice((SLOW, LATE, CUT))}])
-        assert not mounts.unmount(self._mount.path, lazy=True)
-        with subprocess.Popen(
-            [sys.executable, "-c", MOUNTER, *self._words()], stdout=subprocess.PIPE
-        ) as command:
-            self._until_struck()
-            time.sleep(self._dice.random() * 0.05)
-            assert command.poll() is None
-            for pid in mounts.daemons(self._mount.path):
-                os.kill(pid, 9)
-                assert mounts.wait_for_exit(pid, 30)
-            command.wait(60)
+        kill_while_mounting(self._mount, self._struck, "a PUT")
         self._store.clear_faults()
 
-    def _words(self) -> list[str]:
-        mount = self._mount
-        options = f"endpoint={mount.endpoint},state-dir={mount.state},log-file={mount.log_file}"
-        return [mount.source, str(mount.path), options]
+    def _struck(self) -> bool:
+        """Tell whether the fault struck, a random moment ago."""
+        if not self._store.struck():
+            return False
+        time.sleep(self._dice.random() * 0.05)
+        return True
 
     # -- the judge
 
@@ -230,14 +215,6 @@ class Trial:
             assert path.read_bytes() == now
         assert list((self._mount.state / "staging").iterdir()) == []
         self.told(f"{state}: {'new' if now == new else 'old'}, whole", 1)
-
-
-MOUNTER = """
-import subprocess, sys
-source, path, options = sys.argv[1:]
-subprocess.run([sys.executable, "-m", "aisfs", "mount", source, path, "-o", options],
-               stderr=subprocess.DEVNULL)
-"""
 
 
 @pytest.mark.long

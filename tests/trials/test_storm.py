@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.crashes import owed
 from tests.support.storm import SHARED, difference
 
 if TYPE_CHECKING:
@@ -39,18 +39,6 @@ def held(pid: int) -> tuple[int, int]:
         except FileNotFoundError:
             continue  # closed meanwhile
     return descriptors, len(list(Path(f"/proc/{pid}/task").iterdir()))
-
-
-def owed(state: Path) -> dict[str, int]:
-    """Return how much of what is meant to pass is left in a state directory."""
-    with sqlite3.connect(f"file:{state / 'journal'}?mode=ro", uri=True) as journal:
-        rows = {
-            table: journal.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for table in ("uploads", "deletions", "moves", "members")
-        }
-    journal.close()
-    left = {"staging": len(list((state / "staging").iterdir())), **rows}
-    return {what: count for what, count in left.items() if count}
 
 
 @pytest.mark.long
