@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisfs_sdk import Client
-from tests.support.disk import small_disk_at, taken
+from tests.support.disk import occupy, small_disk_at, taken
 from tests.support.mount import Mount
 from tests.support.store import StoreProcess
 
@@ -246,13 +246,6 @@ def small_disk(directory: Path) -> Iterator[Path]:
     directory.mkdir()
     with small_disk_at(directory) as path:
         yield path
-
-
-def occupy(path: Path) -> None:
-    """Fill a file system to its last byte."""
-    status = os.statvfs(path)
-    with (path / "somebody's").open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize)
 
 
 @pytest.mark.parametrize("when", ["before the mount", "while it reads"])

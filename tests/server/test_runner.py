@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from aisfs.cli.serve import serve
 from tests.server import wire
-from tests.support.disk import small_disk_at
+from tests.support.disk import occupy, small_disk_at
 from tests.support.store import StoreProcess, free_port
 
 COMMAND = [sys.executable, "-c", "from aisfs.cli.serve import serve; serve()"]
@@ -241,6 +241,27 @@ def test_full_disk_is_507_and_loses_nothing(small_disk: Path) -> None:
             assert wire.follow(store.endpoint, "DELETE", f"/v1/objects/b/{name}").status == 200
         answer = wire.follow(store.endpoint, "PUT", "/v1/objects/b/kept", [], b"y" * (2 << 20))
         assert answer.status == 200
+
+
+def test_a_full_disk_takes_no_access_times_and_the_store_goes_on(small_disk: Path) -> None:
+    with StoreProcess(small_disk / "data") as store:
+        store.create_bucket("b")
+        objects = [f"/v1/objects/b/{number:03}{'long' * 40}" for number in range(400)]
+        for target in objects:
+            assert wire.follow(store.endpoint, "PUT", target, [], b"x").status == 200
+        in_the_way = occupy(small_disk)
+        for target in objects:
+            assert wire.follow(store.endpoint, "GET", target).body == b"x"
+        message = b'{"action": "list", "value": {"props": "name,atime"}}'
+        for _ in range(2):  # writes what it is to tell; then there is nothing to write
+            answer = wire.follow(store.endpoint, "GET", "/v1/buckets/b", [], message)
+            assert answer.status == 200, answer
+        in_the_way.unlink()
+        assert wire.follow(store.endpoint, "PUT", objects[0], [], b"new").status == 200
+        assert wire.follow(store.endpoint, "GET", objects[0]).body == b"new"
+        assert store.stop() == 0
+        assert "access times could not be written" in store.stderr()
+        store.start()
 
 
 def fill_disk(store: StoreProcess, body: bytes) -> list[str]:

@@ -28,6 +28,15 @@ def small_disk_at(directory: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
+def occupy(path: Path) -> Path:
+    """Fill a file system to its last byte, and return the file that has to go to make room."""
+    status = os.statvfs(path)
+    file = path / "somebody's"
+    with file.open("wb") as full:
+        os.posix_fallocate(full.fileno(), 0, status.f_bavail * status.f_frsize)
+    return file
+
+
 def taken(path: Path) -> int:
     """Return the bytes of all blocks of a directory, as du(1) counts them, at one moment.
 

@@ -10,10 +10,11 @@ the machine dies; see blobs.py for the policy. Blobs that lost their record are 
 nothing.
 
 Access times move with every GET. They are collected in memory and written in batches; a crash
-loses the newest, as in AIS.
+loses the newest, as in AIS, and so does a full disk: no read fails for them.
 """
 
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,8 @@ from aisfs.server.storage.blobs import Blobs
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+_log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -349,14 +352,17 @@ class Catalog:
             self.flush_atimes()
 
     def flush_atimes(self) -> None:
-        """Write the access times collected so far."""
+        """Write the access times collected so far; a disk that is full loses them, and no more."""
         if not self._atimes:
             return
-        with self._transaction():
-            self._db.executemany(
-                "UPDATE objects SET atime=? WHERE bucket=? AND name=?",
-                ((atime, number, name) for (number, name), atime in self._atimes.items()),
-            )
+        try:
+            with self._transaction():
+                self._db.executemany(
+                    "UPDATE objects SET atime=? WHERE bucket=? AND name=?",
+                    ((atime, number, name) for (number, name), atime in self._atimes.items()),
+                )
+        except sqlite3.OperationalError as error:
+            _log.warning("%d access times could not be written: %s", len(self._atimes), error)
         self._atimes.clear()
 
     def records(self, bucket: Bucket, prefix: bytes, after: bytes, limit: int) -> list[Record]:
