@@ -24,7 +24,7 @@ import msgspec
 import trio
 
 from aisfs.config import BucketName
-from aisfs.errors import Invalid, IoFailure
+from aisfs.errors import FsError, Invalid, IoFailure, NoSpace
 from aisfs.store.interface import Identity
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ class Journal:
     Raises:
         IoFailure: the database cannot be read or written: it is damaged, or of a later aisfs, or
             the disk fails. Every method may raise it.
+        NoSpace: the disk is full; what was to be written is not there. Every method may raise it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -290,8 +291,9 @@ class Journal:
                 raise self._failure(error) from error
         return result
 
-    def _failure(self, error: sqlite3.Error) -> IoFailure:
-        return IoFailure(f"the journal {self._path}: {error}")
+    def _failure(self, error: sqlite3.Error) -> FsError:
+        full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        return (NoSpace if full else IoFailure)(f"the journal {self._path}: {error}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisfs.config import BucketName
-from aisfs.errors import Invalid, IoFailure
+from aisfs.errors import Invalid, IoFailure, NoSpace
 from aisfs.staging.journal import Deletion, Journal, Move, Owed, Phase
 from aisfs.store.interface import Identity
+from tests.support.disk import occupy, small_disk_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,3 +122,19 @@ async def test_a_database_that_fails_is_an_io_failure(journal: Journal) -> None:
     journal.close()
     with pytest.raises(IoFailure, match="the journal"):
         await journal.owe(OWED)
+
+
+async def test_a_full_disk_is_no_space_and_changes_nothing(tmp_path: Path) -> None:
+    with small_disk_at(tmp_path):
+        journal = Journal(tmp_path / "journal")
+        await journal.owe(OWED)
+        move = await journal.begin_move(BUCKET, "a/", "b/")
+        in_the_way = occupy(tmp_path)
+        members = [(f"a/{number:05}", IDENTITY) for number in range(5000)]
+        with pytest.raises(NoSpace, match="full"):
+            await journal.add_members(move.number, members)
+        assert await journal.owed() == [OWED]
+        assert await journal.members(move.number, "", 10) == []
+        in_the_way.unlink()
+        await journal.add_members(move.number, members)
+        journal.close()
