@@ -203,6 +203,12 @@ class DirectoryNode(Node):
         if self.contents is not None:
             self.contents.entries.pop(basename, None)
 
+    def note_doubtful(self, basename: str) -> None:
+        """Take note that this mount may have made a name, or changed what is behind it."""
+        self._changes()
+        self.forget_listings()
+        self.absent.pop(basename, None)
+
     def _changes(self) -> None:
         self.names_changed_at = trio.current_time()
         self.first = None

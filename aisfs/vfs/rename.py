@@ -86,7 +86,11 @@ class Renamer:
         self._guards.check_replacement(target, new_parent.name + new)
         await self._files.free_name(new_parent.bucket, new_parent.name + new)
         if isinstance(node, FileNode):
-            await self._rename_file(node, target, new_parent.name + new)
+            try:
+                await self._rename_file(node, target, new_parent.name + new)
+            except FsError:
+                self._doubt(target, new_parent, new)
+                raise
             self._note(node, old_parent, old, new_parent, new)
             return
         assert isinstance(node, DirectoryNode)
@@ -117,6 +121,13 @@ class Renamer:
         else:
             parent.note_present(name, None)
 
+    def _doubt(self, target: Node | None, parent: DirectoryNode, name: str) -> None:
+        """Have a name looked at again that may have got a copy before its rename failed."""
+        parent.note_doubtful(name)
+        if target is not None:
+            target.checked_at = float("-inf")
+        self._resolver.invalidate(parent.ino, name)
+
     # -- files
 
     async def _rename_file(self, node: FileNode, target: Node | None, name: str) -> None:
@@ -145,10 +156,16 @@ class Renamer:
         await self._files.release_streams(node)
         info = await moves.copy_verified(self._store, bucket, node.name, node.identity, name)
         info = await self._keep_time(bucket, node.identity, info)
-        if node.reader is not None:
+        reader = node.reader
+        if reader is not None:
             # Before the old name goes: a read in between must not find nothing there.
-            node.reader.name, node.reader.identity = name, info.identity
-        await self._delete(bucket, node.name)
+            reader.name, reader.identity = name, info.identity
+        try:
+            await self._delete(bucket, node.name)
+        except FsError:
+            if reader is not None:  # two files now, and the copy may become another content
+                reader.name, reader.identity = node.name, node.identity
+            raise
         same_pages = node.kernel_identity == node.identity
         node.identity = info.identity
         if same_pages:

@@ -9,6 +9,7 @@ from aisfs.config import MountConfig, Source
 from aisfs.errors import (
     CrossDevice,
     Exists,
+    Forbidden,
     FsError,
     Invalid,
     IoFailure,
@@ -150,6 +151,24 @@ async def test_the_source_stays_when_the_copy_fails(
     cluster.clear_faults()
     assert other.object("f").get().read_all() == b"precious"
     assert await shell.read("f") == b"precious"
+
+
+async def test_a_file_whose_old_name_may_not_go_is_two_files(
+    cluster: StoreProcess, shell: Shell, other: Bucket
+) -> None:
+    body = os.urandom(6 * MIB)
+    other.object("f").put_content(body)
+    await shell.replace("g", b"replaced by the copy")
+    fh = await shell.open("f")
+    assert await shell.pread(fh, 0, MIB) == body[:MIB]
+    cluster.faults([{"action": "error", "method": "DELETE", "status": 403}])
+    with pytest.raises(Forbidden):
+        await shell.rename("f", "g")
+    cluster.clear_faults()
+    assert await shell.read("g") == body
+    await shell.replace("g", b"another content")
+    assert await shell.read_open(fh, MIB) == body[MIB:]
+    await shell.close(fh)
 
 
 async def test_the_source_stays_when_it_changed_meanwhile(shell: Shell, other: Bucket) -> None:
