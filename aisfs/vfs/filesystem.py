@@ -191,9 +191,17 @@ class Filesystem:
             node.reader.rest()  # its pages stay: the next look finds them
 
     async def getattr(self, ino: int) -> Node:
-        """Return a node with attributes younger than their TTL. Kernel: FUSE_GETATTR."""
+        """Return a node with attributes younger than their TTL. Kernel: FUSE_GETATTR.
+
+        A file that others removed while it is open keeps its last ones: the kernel asks before it
+        reads, and what is cached stays readable (C4). Whoever looks for the name finds nothing.
+        """
         node = self.node(ino)
-        await self._resolver.refresh(node)
+        try:
+            await self._resolver.refresh(node)
+        except NotFound:
+            if not (isinstance(node, FileNode) and node.opens):
+                raise
         return node
 
     # -- directories

@@ -127,6 +127,25 @@ def test_c04_an_open_file_never_mixes_two_versions(endpoint: str, bucket: Bucket
         assert (mount.path / "f").read_bytes() == b"b" * size
 
 
+def test_c04_an_open_file_that_others_remove_is_stale_and_not_absent(
+    endpoint: str, bucket: Bucket
+) -> None:
+    size, step = 24 << 20, 1 << 20
+    bucket.object("f").put_content(b"a" * size)
+    options = ["attribute-ttl=0s", "negative-ttl=0s", "listing-ttl=0s", "readahead=0"]
+    with Mount(endpoint, f"ais://{bucket.name}", options=options) as mount:
+        fd = os.open(mount.path / "f", os.O_RDONLY)
+        assert os.pread(fd, step, 0) == b"a" * step
+        bucket.object("f").delete()
+        with pytest.raises(FileNotFoundError):
+            (mount.path / "f").stat()
+        assert os.fstat(fd).st_size == size
+        assert os.pread(fd, step, 0) == b"a" * step
+        with pytest.raises(OSError, match=raises(errno.ESTALE)):
+            os.pread(fd, step, size // 2)
+        os.close(fd)
+
+
 def read_all_of(fd: int, letter: bytes, size: int, step: int) -> None:
     """Read a whole file that must consist of one letter."""
     for offset in range(0, size, step):
