@@ -75,6 +75,12 @@ def phase_of_rename(state: Path) -> str:
     return str(found[0][0]) if found else ""
 
 
+def deletions(state: Path) -> set[str]:
+    """Return the objects that were unlinked while they were open, and are still to be deleted."""
+    with closing(_journal(state)) as journal:
+        return {name for (name,) in journal.execute("SELECT name FROM deletions")}
+
+
 def _journal(state: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{state / 'journal'}?mode=ro", uri=True)
 

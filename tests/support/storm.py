@@ -8,58 +8,30 @@ compares.
 
 from __future__ import annotations
 
-import errno
 import os
 import random
-import stat
 import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.support.twins import Twins, agreed
 
 SHARED = "shared"
 NAMES = "abcde"
 DEPTH = 4
 MOST_OPEN = 6
 LARGEST = 200_000
-SAME = {errno.EEXIST: errno.ENOTEMPTY}
-"""POSIX allows either for a directory that is not empty; filesystems differ."""
-
-
-def difference(one: Path, two: Path) -> str:
-    """Return how two trees differ in names, types, modes or contents; "" if they do not."""
-    found = [{p.relative_to(root): p for p in root.rglob("*")} for root in (one, two)]
-    if found[0].keys() != found[1].keys():
-        apart = sorted(map(str, found[0].keys() ^ found[1].keys()))
-        return f"only in one of {one} and {two}: {apart[:20]}"
-    for name, path in found[0].items():
-        facts = [_facts(path), _facts(found[1][name])]
-        if facts[0] != facts[1]:
-            return f"{name} differs: {facts[0]!r:.300} and {facts[1]!r:.300}"
-    return ""
-
-
-def _facts(path: Path) -> tuple[object, ...]:
-    mode = path.lstat().st_mode
-    if stat.S_ISLNK(mode):
-        return "link", os.fspath(path.readlink())
-    if stat.S_ISDIR(mode):
-        return "directory", mode
-    return "file", mode, path.lstat().st_size, path.read_bytes()
 
 
 class Storm:
     """One process's work. `counts` tells how often each verb succeeded."""
 
-    def __init__(self, roots: tuple[Path, Path], name: str, dice: random.Random) -> None:
-        self._roots = roots
+    def __init__(self, twins: Twins, name: str, dice: random.Random) -> None:
+        self._twins = twins
         self._own = name
         self._dice = dice
-        self._open: list[tuple[int, list[int]]] = []
+        self._open: list[tuple[int, tuple[int, int]]] = []
         self.counts: Counter[str] = Counter()
 
     def run(self, seconds: float) -> None:
@@ -81,28 +53,6 @@ class Storm:
         while self._open:
             self.close()
 
-    def both(self, work: Callable[[Path], Any]) -> tuple[int, list[Any]]:
-        """Do something in both directories; it must end alike in both."""
-        ends, results = [], []
-        for root in self._roots:
-            try:
-                results.append(work(root))
-                ends.append(0)
-            except OSError as error:
-                number = error.errno or -1
-                ends.append(SAME.get(number, number))
-        if ends[0] != ends[1]:
-            told = [errno.errorcode.get(number, str(number)) for number in ends]
-            raise AssertionError(f"ended with {told[0]} here and {told[1]} there")
-        return ends[0], results
-
-    def agreed(self, work: Callable[[Path], Any]) -> bool:
-        """Do something whose results must be alike, too; tell whether it succeeded."""
-        number, results = self.both(work)
-        if not number and results[0] != results[1]:
-            raise AssertionError(f"{results[0]!r:.300} here and {results[1]!r:.300} there")
-        return not number
-
     def place(self) -> str:
         """Choose a path: below our own directory, or one of our names in the shared one."""
         if self._dice.random() < 0.15:
@@ -117,70 +67,47 @@ class Storm:
     # -- verbs
 
     def create(self) -> bool:
-        name, body = self.place(), self.body()
-        return self.agreed(lambda root: (root / name).write_bytes(body))
+        return self._twins.write_whole(self.place(), self.body())
 
     def overwrite(self) -> bool:
-        name, body, offset = self.place(), self.body(), self._dice.randrange(LARGEST)
-
-        def work(root: Path) -> None:
-            fd = os.open(root / name, os.O_WRONLY)
-            try:
-                os.pwrite(fd, body, offset)
-            finally:
-                os.close(fd)
-
-        return self.agreed(work)
+        return self._twins.write_into(self.place(), self.body(), self._dice.randrange(LARGEST))
 
     def mkdir(self) -> bool:
-        name = self.place()
-        return self.agreed(lambda root: (root / name).mkdir())
+        return self._twins.mkdir(self.place())
 
     def rename(self) -> bool:
-        old, new = self.place(), self.place()
-        return self.agreed(lambda root: os.rename(root / old, root / new))  # noqa: PTH104
+        return self._twins.rename(self.place(), self.place())
 
     def unlink(self) -> bool:
-        name = self.place()
-        return self.agreed(lambda root: (root / name).unlink())
+        return self._twins.unlink(self.place())
 
     def rmdir(self) -> bool:
-        name = self.place()
-        return self.agreed(lambda root: (root / name).rmdir())
+        return self._twins.rmdir(self.place())
 
     def symlink(self) -> bool:
-        name, target = self.place(), self._dice.choice(NAMES)
-        return self.agreed(lambda root: (root / name).symlink_to(target))
+        return self._twins.symlink(self.place(), self._dice.choice(NAMES))
 
     def truncate(self) -> bool:
-        name, size = self.place(), self._dice.randrange(LARGEST)
-        return self.agreed(lambda root: os.truncate(root / name, size))
+        return self._twins.truncate(self.place(), self._dice.randrange(LARGEST))
 
     def chmod(self) -> bool:
-        name, mode = self.place(), self._dice.choice((0o600, 0o644, 0o755, 0o700))
-        return self.agreed(lambda root: (root / name).chmod(mode))
+        return self._twins.chmod(self.place(), self._dice.choice((0o600, 0o644, 0o755, 0o700)))
 
     def read(self) -> bool:
-        name = self.place()
-        return self.agreed(lambda root: (root / name).read_bytes())
+        return self._twins.read(self.place())
 
     def list(self) -> bool:
-        name = self.place()
-        return self.agreed(lambda root: sorted(os.listdir(root / name)))  # noqa: PTH208
+        return self._twins.list(self.place())
 
     def open(self) -> bool:
         if len(self._open) >= MOST_OPEN:
             return False
-        name, flags = self.place(), self._dice.choice((os.O_RDONLY, os.O_RDWR, os.O_RDWR))
-        number, fds = self.both(lambda root: os.open(root / name, flags))
-        if number:
+        flags = self._dice.choice((os.O_RDONLY, os.O_RDWR, os.O_RDWR))
+        fds = self._twins.open(self.place(), flags)
+        if fds is None:
             return False
-        if stat.S_ISREG(os.fstat(fds[0]).st_mode):
-            self._open.append((flags, fds))
-            return True
-        for fd in fds:
-            os.close(fd)
-        return False
+        self._open.append((flags, fds))
+        return True
 
     def use_open(self) -> bool:
         """Write to and read from an open file, whatever became of its name."""
@@ -191,10 +118,7 @@ class Storm:
         if flags == os.O_RDWR and self._dice.random() < 0.5:
             for fd in fds:
                 os.pwrite(fd, body, offset)
-        parts = [os.pread(fd, 2 * LARGEST, 0) for fd in fds]
-        if parts[0] != parts[1]:
-            raise AssertionError(f"open: {parts[0]!r:.200} here and {parts[1]!r:.200} there")
-        return True
+        return agreed(fds, lambda fd: os.pread(fd, 2 * LARGEST, 0))
 
     def close(self) -> bool:
         if not self._open:
@@ -207,7 +131,7 @@ class Storm:
 
 def main() -> int:
     one, two, name, seed, seconds = sys.argv[1:]
-    storm = Storm((Path(one), Path(two)), name, random.Random(seed))
+    storm = Storm(Twins(Path(one), Path(two)), name, random.Random(seed))
     try:
         storm.run(float(seconds))
     except AssertionError as error:

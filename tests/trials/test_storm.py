@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.crashes import owed
-from tests.support.storm import SHARED, difference
+from tests.support.storm import SHARED
+from tests.support.twins import difference
 
 if TYPE_CHECKING:
     import random

@@ -1,0 +1,5 @@
+"""The same fixtures as for the mount tests: some of these are mounts, too."""
+
+from tests.mount.conftest import bucket, endpoint, mount
+
+__all__ = ["bucket", "endpoint", "mount"]
