@@ -193,9 +193,7 @@ async def _build(
 ) -> Filesystem:
     """Make the parts, do what earlier mounts owe, and learn what a mount has to know."""
     store = room.store
-    if not config.mount.read_only:
-        for move in await moves.resume(store, state.journal):
-            room.nursery.start_soon(moves.settle_in_time, store, state.journal, move)
+    left = await moves.resume(store, state.journal) if not config.mount.read_only else []
     presentation = _presentation(config.mount)
     bucket = config.source.bucket
     root = DirectoryNode(ROOT, bucket, config.source.prefix, presentation.of_directory("", 0))
@@ -206,6 +204,9 @@ async def _build(
     resolver.invalidate = invalidate_entry
     room.renewed = resolver.renew
     workshop = await _workshop(config, room, state, shown)
+    for move, error in left:
+        work = partial(moves.settle, store, state.journal, move)
+        workshop.outbox.add(f"rename {move.number}", None, work, error)
     try:
         await resolver.load_root(root)
     except NotFound as error:

@@ -1,7 +1,8 @@
 """What the cluster lacks and is sent in the background: what failed, and what was promised.
 
-Serves `vfs/storing` and `daemon`. Oldest first, by a few workers. A parcel that was refused waits
-for a pause of its own, which doubles; while the cluster does not answer, all of them wait.
+Serves `vfs/storing` and `daemon`. Most are staged files; deletions and renames of directories that
+the cluster did not let us end are parcels, too. Oldest first, by a few workers. A parcel that was
+refused waits for a pause of its own, which doubles; while the cluster does not answer, all wait.
 
     add ─▶ waiting ─ its turn ─▶ being sent ─ stored ─▶ gone
               ▲                      │ refused: after its pause
@@ -35,10 +36,10 @@ LONGEST_PAUSE_S = 60.0
 
 @dataclass(slots=True, eq=False)
 class Parcel:
-    """One staged file that is to be stored.
+    """One staged file that is to be stored, or what else is owed.
 
     Attributes:
-        size: its bytes.
+        size: its bytes; None if it is no file.
         send: stores it; returns when the cluster has it, or when there is nothing to do any more.
         failure: why it is not stored; None if it only waits.
         due_at: when it is its turn again, in the clock of `trio.current_time`.
@@ -46,7 +47,7 @@ class Parcel:
         handled: set when nobody is sending it; None while nobody ever did.
     """
 
-    size: int
+    size: int | None
     send: Callable[[], Awaitable[object]]
     failure: FsError | None = None
     due_at: float = float("-inf")
@@ -66,7 +67,7 @@ class Parcel:
 
 
 class Outbox:
-    """All parcels of a mount, oldest first, by the names of their staged files."""
+    """All parcels of a mount, oldest first, by the names of their staged files or of their own."""
 
     def __init__(self) -> None:
         self._parcels: dict[str, Parcel] = {}
@@ -83,11 +84,11 @@ class Outbox:
     def add(
         self,
         data: str,
-        size: int,
+        size: int | None,
         send: Callable[[], Awaitable[object]],
         failure: FsError | None = None,
     ) -> None:
-        """Take a staged file, or take note of what became of it."""
+        """Take a staged file, or what else is owed (no size), or note what became of it."""
         parcel = self._parcels.get(data)
         if parcel is None:
             parcel = self._parcels[data] = Parcel(size, send)
@@ -101,13 +102,17 @@ class Outbox:
         self._parcels.pop(data, None)
 
     def figures(self) -> dict[str, int]:
-        """Return how much waits, how much of it failed, and the bytes of both."""
-        parcels = self._parcels.values()
-        failed = sum(parcel.failure is not None for parcel in parcels)
+        """Return how many files wait and have failed, the bytes of both, and what else is owed."""
+        sizes = [parcel.size for parcel in self._parcels.values() if parcel.size is not None]
+        failed = sum(
+            parcel.failure is not None and parcel.size is not None
+            for parcel in self._parcels.values()
+        )
         return {
-            "unsent.queued": len(parcels) - failed,
+            "unsent.queued": len(sizes) - failed,
             "unsent.failed": failed,
-            "unsent.bytes": sum(parcel.size for parcel in parcels),
+            "unsent.bytes": sum(sizes),
+            "unsent.other": len(self._parcels) - len(sizes),
         }
 
     def _line_up(self, name: str, parcel: Parcel) -> None:

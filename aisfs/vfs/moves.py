@@ -17,8 +17,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import trio
-
 from aisfs.errors import FsError, Incomplete, IoFailure, NotFound
 from aisfs.staging.journal import Phase
 from aisfs.store.interface import MAX_PAGE, Identity, ObjectInfo
@@ -40,9 +38,6 @@ PARALLEL = 16
 
 BATCH = MAX_PAGE
 """Members that are copied before one listing shows their copies."""
-
-PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
-"""Between attempts to undo or finish what the cluster did not let us."""
 
 
 async def begin(
@@ -218,37 +213,29 @@ async def _delete_same(
         return  # somebody else was quicker: it is gone, as it should be
 
 
-async def resume(store: ObjectStore, journal: Journal) -> list[Move]:
-    """Undo or finish what an earlier mount left, and return what the cluster did not let us."""
+async def settle(store: ObjectStore, journal: Journal, move: Move) -> None:
+    """Undo or finish an interrupted rename.
+
+    Raises:
+        FsError: the cluster does not let us yet; it is to be tried again.
+    """
+    try:
+        await (finish if move.phase is Phase.DELETING else undo)(store, journal, move)
+    except FsError as error:
+        log.error("%s: %s; this is tried again", _told(move), error)  # noqa: TRY400
+        raise
+    log.warning("%s", _told(move))
+
+
+async def resume(store: ObjectStore, journal: Journal) -> list[tuple[Move, FsError]]:
+    """Settle what an earlier mount left; return what the cluster did not let us, and why."""
     left = []
     for move in await journal.moves():
         try:
-            await _settle(store, journal, move)
+            await settle(store, journal, move)
         except FsError as error:
-            log.error("%s: %s; this is tried again", _told(move), error)  # noqa: TRY400
-            left.append(move)
-        else:
-            log.warning("%s", _told(move))
+            left.append((move, error))
     return left
-
-
-async def settle_in_time(store: ObjectStore, journal: Journal, move: Move) -> None:
-    """Undo or finish a rename as soon as the cluster lets us."""
-    pause_s = PAUSE_S
-    while True:
-        await trio.sleep(pause_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        try:
-            await _settle(store, journal, move)
-        except FsError as error:
-            log.warning("%s: %s; the next attempt is in %g s", _told(move), error, pause_s)
-        else:
-            log.warning("%s", _told(move))
-            return
-
-
-async def _settle(store: ObjectStore, journal: Journal, move: Move) -> None:
-    await (finish if move.phase is Phase.DELETING else undo)(store, journal, move)
 
 
 def _told(move: Move) -> str:

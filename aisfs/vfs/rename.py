@@ -9,6 +9,7 @@ the new names from the moment when all copies are there, before the old ones are
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -244,7 +245,7 @@ class Renamer:
                 await moves.undo(self._store, self._journal, move)
             except FsError as error:
                 log.error("the copies in %s cannot be removed yet: %s", prefix, error)  # noqa: TRY400
-                self._settle_in_time(move)
+                self._settle_later(move, error)
             raise
 
     async def _remove_old_names(self, node: DirectoryNode, move: Move) -> None:
@@ -254,14 +255,15 @@ class Renamer:
         try:
             await moves.finish(self._store, self._journal, move)
         except FsError as error:
-            self._settle_in_time(move)
+            self._settle_later(move, error)
             raise type(error)(
                 f"everything of {move.old} is in {move.new} by now, but not all old names could "
                 f"be removed yet: {error}"
             ) from error
 
-    def _settle_in_time(self, move: Move) -> None:
-        self._resolver.nursery.start_soon(moves.settle_in_time, self._store, self._journal, move)
+    def _settle_later(self, move: Move, error: FsError) -> None:
+        work = partial(moves.settle, self._store, self._journal, move)
+        self._files.storing.owe(f"rename {move.number}", work, error)
 
     def _switch(self, node: DirectoryNode, target: Node | None, prefix: str) -> None:
         """Show everything below a directory under its new name."""

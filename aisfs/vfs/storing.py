@@ -28,6 +28,8 @@ from aisfs.vfs.paths import split
 from aisfs.workers import for_each
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aisfs.config import BucketName
     from aisfs.staging.journal import Owed
     from aisfs.staging.staged_file import StagedFile
@@ -237,6 +239,10 @@ class Storing:
         if failure is not None:
             raise type(failure)(str(failure))
 
+    def owe(self, name: str, work: Callable[[], Awaitable[None]], failure: FsError) -> None:
+        """Have something tried again in the background that the cluster did not let us do."""
+        self._workshop.outbox.add(name, None, work, failure)
+
     def is_owed(self, staged: StagedFile) -> bool:
         """Tell whether the journal names the present content of a staged file."""
         return self._workshop.uploader.target_of(staged) is not None
@@ -292,7 +298,7 @@ class Storing:
     async def bury(self, node: FileNode, *, last: bool = False) -> None:
         """Delete the object of a file unlinked while open, if it is still the same (C19).
 
-        Where the cluster does not, the name stays hidden here and the next mount deletes it.
+        Where the cluster does not, the name stays hidden here, and that is tried again later.
 
         Args:
             node: the file.
@@ -300,27 +306,41 @@ class Storing:
         """
         self._resolver.retire_reader(node)
         async with node.lock:  # who uses the name again must not have a DELETE come behind him
-            if node.doomed and node.bucket is not None:
-                await self._bury(node, node.bucket, last=last)
+            try:
+                await self._delete_doomed(node)
+            except FsError as error:
+                log.error("%s was unlinked but could not be deleted: %s", node.name, error)  # noqa: TRY400
+                if not last:
+                    self.owe(f"deletion {node.doomed}", partial(self._bury_later, node), error)
+                    return
+            await self._forget_doomed(node)
 
-    async def _bury(self, node: FileNode, bucket: BucketName, *, last: bool) -> None:
+    async def _bury_later(self, node: FileNode) -> None:
+        """Do `bury` again; raises what keeps the cluster from it."""
+        async with node.lock:
+            await self._delete_doomed(node)
+            await self._forget_doomed(node)
+
+    async def _delete_doomed(self, node: FileNode) -> None:
+        if not node.doomed or node.bucket is None:
+            return
         store = self._resolver.store
         try:
-            now = await store.head(bucket, node.name)
+            now = await store.head(node.bucket, node.name)
             if node.identity is not None and now.identity.same_content(node.identity):
-                await store.delete(bucket, node.name)
-                self._tell_gone(bucket, node.name)
+                await store.delete(node.bucket, node.name)
+                self._tell_gone(node.bucket, node.name)
             else:
                 log.warning("%s was replaced after it was unlinked here: kept", node.name)
         except NotFound:
-            pass
-        except FsError as error:
-            log.error("%s was unlinked but could not be deleted: %s", node.name, error)  # noqa: TRY400
-            if not last:
-                return
+            return
+
+    async def _forget_doomed(self, node: FileNode) -> None:
+        if not node.doomed or node.bucket is None:
+            return
         row, node.doomed = node.doomed, 0
-        if self._resolver.doomed.get((bucket, node.name)) is node:
-            del self._resolver.doomed[bucket, node.name]
+        if self._resolver.doomed.get((node.bucket, node.name)) is node:
+            del self._resolver.doomed[node.bucket, node.name]
         await self._workshop.state.journal.bury(row)
 
     def _tell_gone(self, bucket: BucketName, name: str) -> None:

@@ -474,6 +474,23 @@ async def test_a_newer_content_and_one_of_an_earlier_mount_do_not_mix(
     assert {stored(other), stored(other, copy)} == {b"earlier", b"newer"}
 
 
+async def test_an_unlinked_file_is_deleted_as_soon_as_the_cluster_lets_us(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    other.object("f").put_content(b"bytes")
+    fh = await lazy.open("f", os.O_RDONLY)
+    await lazy.unlink("f")
+    cluster.faults([{"action": "error", "status": 500, "method": "DELETE", "role": "target"}])
+    await lazy.close(fh)
+    assert names(other) == {"f"}
+    assert lazy.fs.figures()["unsent.other"] == 1
+    assert await lazy.names() == []
+    cluster.clear_faults()
+    await until_sent(lazy)
+    assert names(other) == set()
+    assert await lazy.fs.files._workshop.state.journal.deletions() == []
+
+
 async def test_an_unlinked_file_is_deleted_by_the_next_mount(
     cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
 ) -> None:
