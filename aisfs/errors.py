@@ -15,7 +15,8 @@ say what was attempted, on which name, and what the cluster answered.
     ├── NotPermitted      EPERM         ├── TooLarge     EFBIG
     ├── CrossDevice       EXDEV         ├── NoSpace      ENOSPC
     ├── BadHandle         EBADF         ├── TimedOut     ETIMEDOUT
-    └── IoFailure         EIO           └── ResultTooBig ERANGE
+    ├── SentOn            ESPIPE        └── ResultTooBig ERANGE
+    └── IoFailure         EIO
         ├── Corrupt       EIO           Unreachable
         ├── Torn          EIO           └── Incomplete   EHOSTUNREACH
         └── Unsendable    EIO
@@ -166,6 +167,13 @@ class NoSpace(FsError):
 
     errno = errno.ENOSPC
     log_level = logging.ERROR
+
+
+class SentOn(FsError):
+    """Bytes of a file larger than staging: they went to the cluster and are not here any more."""
+
+    errno = errno.ESPIPE
+    log_level = logging.WARNING
 
 
 class TimedOut(FsError):

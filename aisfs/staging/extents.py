@@ -45,6 +45,13 @@ class Extents:
         if self._ends and self._ends[-1] > size:
             self._ends[-1] = size
 
+    def drop(self, end: int) -> None:
+        """Uncover everything below `end`."""
+        gone = bisect_right(self._ends, end)
+        del self._starts[:gone], self._ends[:gone]
+        if self._starts and self._starts[0] < end:
+            self._starts[0] = end
+
     def missing(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield the parts of [start, end) that are not covered, in order."""
         index = bisect_right(self._ends, start)

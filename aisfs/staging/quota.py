@@ -24,6 +24,10 @@ class Quota:
         self.used = used
         self._freed = trio.Event()
 
+    def admits(self, size: int) -> bool:
+        """Tell whether there is room for `size` bytes now."""
+        return self.used + size <= self.limit
+
     async def reserve(self, size: int) -> None:
         """Take `size` bytes.
 
@@ -35,15 +39,15 @@ class Quota:
             raise TooLarge(
                 f"{size} bytes are more than the whole staging area: raise staging-quota to more"
             )
-        if self.used + size > self.limit:
+        if not self.admits(size):
             await self._wait_for(size)
         self.used += size
 
     async def _wait_for(self, size: int) -> None:
         with trio.move_on_after(WAIT_S):
-            while self.used + size > self.limit:
+            while not self.admits(size):
                 await self._freed.wait()
-        if self.used + size > self.limit:
+        if not self.admits(size):
             raise NoSpace(
                 f"{size} bytes do not fit into the staging area: {self.used} of {self.limit} are "
                 "used; close files that are being written, or raise staging-quota"

@@ -8,10 +8,12 @@ Bytes come from three places, in this order: what was written here, the base obj
                                   └──── commit failed ─▶ dirty, record on disk (C10) ── retry …
 
 While it is written in order from its start, a `stream` may send it to the cluster already (C15);
-what was only written behind the stored content can be appended to it there (C16).
+what was only written behind the stored content can be appended to it there (C16). Of a file that is
+larger than the room for it, `parts` sends the first bytes on, and frees them here.
 
 Invariants: `present` lies within [0, size); the local file's length is `size`; below `base_limit`
-what is not present is the base's; beyond it, what is not present is zero.
+what is not present is the base's; beyond it, what is not present is zero. Below `freed` nothing is
+here, nor to be had from the base before `rebase`.
 
 The local file lies in the page cache of this machine, so a write is a copy in memory and is made on
 the loop: the hop to a thread costs more than the write.
@@ -32,6 +34,8 @@ from aisfs.staging.extents import Extents
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from aisfs.errors import FsError
+    from aisfs.staging.multipart import PartSender
     from aisfs.staging.quota import Quota
     from aisfs.staging.streamed_upload import StreamedUpload
     from aisfs.store.interface import Identity
@@ -65,6 +69,7 @@ class StagedFile:
             and what it is there.
         stream: sends the file while it is written.
         streams: how often that was begun.
+        parts: sends the file in parts; the last one, if bytes were freed since `rebase`.
     """
 
     def __init__(self, path: Path, quota: Quota, base: Base | None) -> None:
@@ -76,6 +81,7 @@ class StagedFile:
         self.landed: tuple[int, Identity] | None = None
         self.stream: StreamedUpload | None = None
         self.streams = 0
+        self.parts: PartSender | None = None
         self._stored_size = base.size if base is not None else -1
         self._changed_below = False
         self._base_moves: trio.Event | None = None
@@ -83,6 +89,7 @@ class StagedFile:
         self._base = base
         self._base_limit = self.size
         self._reserved = 0
+        self._given_back = 0
         self._digest = xxhash.xxh64()
         self._hashed = 0
         self.fd = -1
@@ -113,17 +120,30 @@ class StagedFile:
         return self._stored_size if only_behind else None
 
     @property
+    def freed(self) -> int:
+        """How many bytes from the start were sent on and are not here any more."""
+        return self.parts.freed if self.parts is not None else 0
+
+    @property
+    def lost(self) -> FsError | None:
+        """Why the content can never be stored, because bytes that were sent on are gone."""
+        return self.parts.lost if self.parts is not None else None
+
+    @property
     def whole(self) -> bool:
-        """Whether the local file has all bytes: none of the base's are missing."""
-        return not any(self.present.missing(0, min(self.size, self._base_limit)))
+        """Whether the local file has all bytes: none were freed, none of the base's are missing."""
+        return not self.freed and not any(self.present.missing(0, min(self.size, self._base_limit)))
 
     async def write(self, offset: int, data: bytes | memoryview) -> int:
         """Put bytes at an offset and return how many.
 
         Raises:
             NoSpace: the staging quota or the local disk is full.
+            SentOn: these bytes were freed, or cannot be changed without others that were.
         """
         end = offset + len(data)
+        if self.parts is not None:
+            await self.parts.check_change(offset, end)
         await self._reserve(end)
         self._changes_from(offset)
         try:
@@ -138,10 +158,16 @@ class StagedFile:
         return written
 
     async def read(self, offset: int, size: int) -> bytes:
-        """Return bytes as the writers see them; short only at the end of the file."""
+        """Return bytes as the writers see them; short only at the end of the file.
+
+        Raises:
+            SentOn: they were freed.
+        """
         end = min(offset + size, self.size)
         if offset >= end:
             return b""
+        if self.parts is not None:
+            self.parts.check_read(offset)
         await self._fetch(offset, end)
         try:
             return os.pread(self.fd, end - offset, offset)
@@ -149,9 +175,18 @@ class StagedFile:
             raise self._local_failure("reading", error) from error
 
     async def truncate(self, size: int) -> None:
-        """Set the length; new bytes are zeros."""
+        """Set the length; new bytes are zeros.
+
+        Raises:
+            SentOn: bytes that were freed would be kept.
+        """
         if size == self.size:
             return
+        if self.parts is not None and size == 0:
+            await self.parts.give_up("the file was truncated")
+            self.parts, self._given_back = None, 0
+        elif self.parts is not None:
+            await self.parts.check_change(min(size, self.size), size)
         if size > self.size:
             await self._reserve(size)
         self._changes_from(min(size, self.size))
@@ -202,6 +237,24 @@ class StagedFile:
             self.stream.give_up("it is not needed any more")
             self.stream = None
 
+    def give_back(self, sender: PartSender, size: int) -> None:
+        """Have room for others: bytes were freed."""
+        if self.parts is sender and self.fd >= 0:
+            self._reserved -= size
+            self._given_back += size
+            self._quota.release(size)
+
+    def end_parts(self, sender: PartSender) -> None:
+        """Go on without sending parts; what is left of a lost file is of no use to anybody."""
+        if self.parts is not sender:
+            return
+        if not sender.freed:
+            self.parts = None
+        elif self.fd >= 0:
+            os.truncate(self.fd, 0)
+            self._quota.release(self._reserved)
+            self._reserved = 0
+
     def base_moves(self) -> None:
         """Have reads that find another base wait for `rebase` or `base_stays`: it is our doing."""
         self._base_moves = trio.Event()
@@ -209,6 +262,11 @@ class StagedFile:
     def rebase(self, base: Base) -> None:
         """Go on over what the stored content is on the cluster now."""
         self._base = base
+        if self.parts is not None:
+            self.present.drop(self.freed)
+            self._base_limit = self.size
+            self._forget_checksum()
+            self.parts, self._given_back = None, 0
         self.base_stays()
 
     def base_stays(self) -> None:
@@ -219,6 +277,8 @@ class StagedFile:
     def close(self) -> None:
         """Remove the local file; the content is stored or given up."""
         self.end_stream()
+        if self.parts is not None:
+            self.parts.abandon("the file is gone")
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -271,26 +331,39 @@ class StagedFile:
             self._hashed += len(data)
             if self.stream is not None:
                 self.stream.advance(self._hashed)
+            if self.parts is not None:
+                self.parts.advance()
 
     def _changes_from(self, offset: int) -> None:
         """Take note, before it happens, that bytes from `offset` on will be others."""
         if offset < self._stored_size:
             self._changed_below = True
         if offset < self._hashed:
-            self._digest = xxhash.xxh64()
-            self._hashed = 0
+            self._forget_checksum()
             if self.stream is not None:
                 self.stream.give_up("bytes that may have been sent were changed")
 
+    def _forget_checksum(self) -> None:
+        self._digest = xxhash.xxh64()
+        self._hashed = 0
+
+    def lacks(self, end: int) -> int:
+        """Return how much quota has to be had for a file that reaches `end`."""
+        return max(0, max(end, self.size) - self._given_back - self._reserved)
+
     async def _reserve(self, end: int) -> None:
         """Have quota for a file that reaches `end`, holes included: filling them cannot fail."""
-        need = max(end, self.size) - self._reserved
+        need = self.lacks(end)
         if need > 0:
+            if self.parts is not None and not self._quota.admits(need):
+                self.parts.hurry()
             await self._quota.reserve(need)
             if self.fd < 0:
                 self._quota.release(need)
                 raise IoFailure(f"the staged file {self.path} was closed meanwhile")
             self._reserved += need
+            if self.parts is not None:
+                self.parts.check()
 
     def _local_failure(self, doing: str, error: OSError) -> NoSpace | IoFailure:
         kind = NoSpace if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else IoFailure

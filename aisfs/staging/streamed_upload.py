@@ -197,6 +197,8 @@ class Streams:
         """
         if staged.stream is not None and not staged.stream.goes_to(bucket, name):
             staged.end_stream()
+        if staged.parts is not None:
+            return
         if staged.stream is not None or not 0 < self._after <= staged.in_order:
             return
         if bucket is None or staged.streams == STARTS or self._running == LIMIT:

@@ -2,6 +2,8 @@
 
 Serves `uploader`.
 
+    sent on in parts (C15)? ─ yes ─▶ the rest ─▶ HEAD: still the base? ─▶ complete ─▶ HEAD: ours?
+        │ no
     only written behind what is stored (C16)?
         │ no            │ yes
         │               └─▶ send the tail ─▶ HEAD: still the base? ─▶ flush ─▶ HEAD: did it become
@@ -41,6 +43,7 @@ from aisfs.store.interface import BucketName, Identity, ObjectInfo, ObjectStore,
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from aisfs.staging.multipart import PartSender
     from aisfs.staging.staged_file import StagedFile
     from aisfs.staging.streamed_upload import StreamedUpload
 
@@ -115,7 +118,9 @@ class _Transfer:
         self._expected = staged.landed[1] if staged.landed is not None else target.expected
 
     async def run(self) -> ObjectInfo:
-        stored = await self._landed_before() or await self._append()
+        if self._staged.parts is not None:
+            self._staged.parts.check()
+        stored = await self._landed_before() or await self._join_parts() or await self._append()
         if stored is not None:
             await self._set_attributes()
             return ObjectInfo(self._target.name, stored, self._target.attributes)
@@ -208,6 +213,47 @@ class _Transfer:
             return False
         return True
 
+    # -- what is larger than staging
+
+    async def _join_parts(self) -> Identity | None:
+        """Make the object of what was sent in parts; None if everything is here.
+
+        Raises:
+            Stale: as `transfer`, but nothing is stored, and the file is lost.
+            FsError: the file is lost, or nobody knows whether it is stored.
+        """
+        staged, parts = self._staged, self._staged.parts
+        if parts is None:
+            return None
+        checksum = await staged.complete()
+        await self._end_reads()
+        if not await parts.send_rest(*self._place, staged.size):
+            return None
+        ours = Identity(staged.size, checksum, "xxhash")
+        stored = await self._check_unchanged(ours) or await self._complete(parts, ours)
+        parts.completed()
+        staged.lands(stored)
+        return stored
+
+    async def _complete(self, parts: PartSender, ours: Identity) -> Identity:
+        failure: FsError | None = None
+        try:
+            await parts.complete()
+        except FsError as error:
+            failure = error
+        now = await self._look(from_gateway=True)
+        if now is not None and _comparable(now) and now.same_content(ours):
+            return now
+        if failure is not None and not isinstance(failure, NotFound):
+            raise failure  # the parts may be there still
+        raise parts.lose(
+            failure
+            or Corrupt(
+                f"storing {self._target.name} in parts: the cluster holds other bytes than were "
+                "sent, and they are not here any more: write it again"
+            )
+        )
+
     # -- storing the whole
 
     async def _put(self) -> ObjectInfo:
@@ -287,17 +333,22 @@ class _Transfer:
             Stale: always; if the staged file is still dirty, our bytes could not be completed.
         """
         target, staged = self._target, self._staged
+        what = "was deleted" if now is None else "was changed"
+        happened = (
+            f"{object_url(target.bucket, target.name)} {what} by another client after it was "
+            "opened here"
+        )
+        if staged.parts is not None and staged.freed:
+            raise staged.parts.lose(
+                Stale(f"{happened}; what was written here is larger than staging and is lost")
+            )
         checksum = await staged.complete()
         upload = Upload(staged.fd, staged.size, checksum, target.attributes)
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         name = f"{target.name}.aisfs-conflict-{stamp}-{uuid.uuid4().hex[:8]}"
         await self._store.put(target.bucket, name, upload)
         staged.reset(elsewhere=True)
-        what = "was deleted" if now is None else "was changed"
-        raise Stale(
-            f"{object_url(target.bucket, target.name)} {what} by another client after it was "
-            f"opened here; the bytes written here are stored as {name}"
-        )
+        raise Stale(f"{happened}; the bytes written here are stored as {name}")
 
 
 def _comparable(identity: Identity) -> bool:

@@ -105,9 +105,15 @@ class Uploader:
     ) -> None:
         """Write down that the content is not stored, even when the caller was cancelled.
 
+        Nothing can be kept of a file that was sent on in parts: its first bytes are not here.
         What lacks bytes of its base is kept without a checksum: nobody can send it as it is.
         """
         url = object_url(target.bucket, target.name)
+        if staged.freed:
+            log.error(
+                "%s is not stored, it was sent in parts and not put together: %s", url, reason
+            )
+            return
         log.error("%s is not stored, its bytes wait in %s: %s", url, staged.path, reason)
         try:
             with trio.CancelScope(shield=True):

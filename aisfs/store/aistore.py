@@ -41,6 +41,7 @@ from aisfs.store.interface import (
     Listing,
     NameRules,
     ObjectInfo,
+    PartsUpload,
     Upload,
 )
 from aisfs.store.loop_client import Declined, LoopClient
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from aisfs.config import StoreConfig
     from aisfs.store.interface import BodySink, Piece, Tail
     from aisfs_sdk.job import Job
+    from aisfs_sdk.multipart_upload import MultipartUpload
     from aisfs_sdk.object import Object
 
 log = logging.getLogger(__name__)
@@ -94,6 +96,7 @@ class AISStore:
         # Of their own: those that wait for who writes the file must keep nobody waiting.
         self._growing = trio.CapacityLimiter(connections)
         self._patience_s = PREFETCH_PATIENCE * idle_timeout_s
+        self._takes_parts = False
         self._buckets = Buckets(client)
         self._reader = ReaderSource(self._buckets, connections, idle_timeout_s)
         self._nodes = LoopClient(client, connections)
@@ -169,6 +172,7 @@ class AISStore:
     async def name_rules(self) -> NameRules:
         """Return which names the cluster's release cannot store."""
         era = await self._call("asking for the version", lambda: self._client.era, CALL_DEADLINE_S)
+        self._takes_parts = era.has(Feature.MULTIPART)
         if era.has(Feature.SPECIAL_NAMES):
             return NameRules()
         return NameRules(MANGLED_BY_3_17, LAST_COMPONENT_3_17)
@@ -428,6 +432,53 @@ class AISStore:
             self._buckets.object(bucket, name).get_writer().append_content(b"", handle, flush=True)
 
         await self._call(f"appending to {bucket.name}/{name}", work, _copying_limit_s(size))
+
+    def takes_parts(self, bucket: BucketName) -> bool:
+        """Tell whether objects of a bucket can be stored in parts and compared afterwards.
+
+        What the release can do is known since `name_rules`. Behind a remote bucket the parts would
+        be those of its provider, with rules of their own.
+        """
+        own = not bucket.remote and bucket not in self._buckets.backed
+        return self._takes_parts and own and self.compares(bucket)
+
+    async def begin_parts(self, bucket: BucketName, name: str) -> PartsUpload:
+        """Begin to store an object in parts. AIS: POST /v1/objects/B/O, mpt-upload."""
+
+        def work() -> PartsUpload:
+            upload = self._buckets.object(bucket, name).multipart_upload().create()
+            return PartsUpload(bucket, name, upload.upload_id)
+
+        return await self._call(f"storing {bucket.name}/{name} in parts", work, CALL_DEADLINE_S)
+
+    def _parts(self, upload: PartsUpload, sent: int = 0) -> MultipartUpload:
+        return self._buckets.object(upload.bucket, upload.name).multipart_upload(upload.id, sent)
+
+    async def send_part(self, upload: PartsUpload, number: int, part: Tail) -> None:
+        """Send a part. AIS: PUT /v1/objects/B/O?uploadId=…&partNumber=…."""
+
+        def work() -> None:
+            with os.fdopen(os.dup(part.fd), "rb") as source:
+                source.seek(part.start)
+                self._parts(upload).add_part(number).put_range(source, part.end - part.start)
+
+        await self._call(f"sending part {number} of {upload.bucket.name}/{upload.name}", work)
+
+    async def complete_parts(self, upload: PartsUpload, parts: int, size: int) -> None:
+        """Make an object of its parts. AIS: POST /v1/objects/B/O?uploadId=…, mpt-complete."""
+        await self._call(
+            f"putting together the {parts} parts of {upload.bucket.name}/{upload.name}",
+            self._parts(upload, parts).complete,
+            _copying_limit_s(size),
+        )
+
+    async def abort_parts(self, upload: PartsUpload) -> None:
+        """Drop an upload. AIS: DELETE /v1/objects/B/O?uploadId=…, mpt-abort."""
+        await self._call(
+            f"giving up the upload of {upload.bucket.name}/{upload.name}",
+            self._parts(upload).abort,
+            CALL_DEADLINE_S,
+        )
 
     async def head_now(self, bucket: BucketName, name: str) -> ObjectInfo:
         """Return one object's facts by a gateway. AIS: HEAD /v1/objects/B/O."""

@@ -30,6 +30,7 @@ __all__ = [
     "NameRules",
     "ObjectInfo",
     "ObjectStore",
+    "PartsUpload",
     "Piece",
     "Tail",
     "Upload",
@@ -38,6 +39,9 @@ __all__ = [
 
 ATTRIBUTES_KEY = "aisfs"
 """The one custom-metadata key that aisfs owns on an object."""
+
+MAX_PARTS = 9999
+"""Most parts of an upload. AIS: objects.md 4.7."""
 
 MAX_PAGE = 10_000
 """Largest batch of a listing that every AIS release answers in one page."""
@@ -173,11 +177,20 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """Bytes [start, end) of the open file `fd`, to go behind an object of `start` bytes."""
+    """Bytes [start, end) of the open file `fd`, to go behind `start` bytes that the cluster has."""
 
     fd: int
     start: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartsUpload:
+    """An upload in parts that was begun: of which object, and what the cluster calls it."""
+
+    bucket: BucketName
+    name: str
+    id: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -348,6 +361,30 @@ class ObjectStore(ChunkSource, Protocol):
 
     async def flush_append(self, bucket: BucketName, name: str, handle: str, size: int) -> None:
         """Make an appended object visible, of `size` bytes then; after a failure it may be so."""
+
+    def takes_parts(self, bucket: BucketName) -> bool:
+        """Tell whether objects of a bucket can be stored in parts and compared afterwards."""
+
+    async def begin_parts(self, bucket: BucketName, name: str) -> PartsUpload:
+        """Begin to store an object in parts; nothing is visible before `complete_parts`."""
+
+    async def send_part(self, upload: PartsUpload, number: int, part: Tail) -> None:
+        """Send a part, once: the first is number 1, the last at most `MAX_PARTS`.
+
+        Nobody knows whether a part that failed is there, so the upload cannot be completed then.
+        """
+
+    async def complete_parts(self, upload: PartsUpload, parts: int, size: int) -> None:
+        """Make an object of `size` bytes of all parts; after a failure it may be there.
+
+        The object has no attributes, and bytes can never be appended to it.
+
+        Raises:
+            NotFound: the cluster does not know the upload, maybe because it was completed.
+        """
+
+    async def abort_parts(self, upload: PartsUpload) -> None:
+        """Drop an upload and its parts; `NotFound` if the cluster does not know it."""
 
     async def head_now(self, bucket: BucketName, name: str) -> ObjectInfo:
         """Return one object's facts from where the cluster looks for it now, as `head`.

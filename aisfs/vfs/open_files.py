@@ -103,6 +103,8 @@ class OpenFiles:
                     await self.storing.store(node)
             except FsError as error:
                 log.error("closing %s: %s", node.name, error)  # noqa: TRY400
+            if staged.lost is not None:
+                await self.storing.forsake(node)
         self.storing.drop_staged(node)
         if node.detached and node.opens == 0:
             await self.storing.bury(node)
@@ -187,7 +189,12 @@ class OpenFiles:
             raise BadHandle(f"{node.name} is not open for writing")
         async with node.lock:
             staged = await self._changeable(node)
-            written = await staged.write(staged.size if handle.append else offset, data)
+            if handle.append:
+                offset = staged.size
+            if not node.detached and node.behind is None:  # else there is no object to be made yet
+                place = node.bucket, node.name
+                self._workshop.parts.make_room(staged, place, offset, len(data))
+            written = await staged.write(offset, data)
             if node.detached:
                 staged.end_stream()  # it has no name any more under which it could be stored
             else:

@@ -50,8 +50,13 @@ class Storing:
     # -- at once
 
     async def store(self, node: FileNode) -> None:
-        """Do what a close has to do with the content."""
-        if self._workshop.write_back and node.staged is not None and node.staged.dirty:
+        """Do what a close has to do with the content.
+
+        What is not all here cannot be promised: it is stored at once.
+        """
+        staged = node.staged
+        here = staged is not None and staged.dirty and staged.parts is None
+        if self._workshop.write_back and here:
             await self._promise(node)
         else:
             await self.commit(node)
@@ -108,7 +113,9 @@ class Storing:
         except FsError as error:
             node.failure = type(error)(str(error))  # without the frames of this one
             node.failures += 1
-            if staged.dirty:
+            if staged.lost is not None:
+                outbox.remove(staged.path.name)
+            elif staged.dirty:
                 self._send_later(node, staged, error)
                 if staged.whole and behind is not None and not self.is_owed(behind):
                     await self._supersede(node)
@@ -182,11 +189,11 @@ class Storing:
 
     async def _send_locked(self, node: FileNode, staged: StagedFile) -> None:
         target = self._workshop.uploader.target_of(staged)
-        if node.detached or not staged.dirty or target is None:
+        if node.detached or not staged.dirty:
             return
-        if staged is node.staged:
+        if staged is node.staged and (target is not None or staged.freed):
             await self.commit_locked(node)
-        elif staged is node.behind:
+        elif staged is node.behind and target is not None:
             target = Target(target.bucket, node.name, node.identity, target.attributes)
             dirty = node.attributes_dirty
             self.stored(node, await self._upload(node, staged, target))
@@ -216,7 +223,8 @@ class Storing:
         written_down = node.behind is not None or (
             node.staged is not None and self.is_owed(node.staged)
         )
-        return node.dirty and (node.identity is not None or written_down)
+        in_parts = node.staged is not None and node.staged.parts is not None
+        return node.dirty and (node.identity is not None or written_down or in_parts)
 
     async def attributes_changed(self, node: FileNode) -> None:
         """Make attributes persist: with the content if that is still to be stored."""
@@ -253,7 +261,9 @@ class Storing:
             return "uploading"
         if not node.dirty or node.detached:
             return "clean"
-        if node.failure is not None and node.staged is not None and self.is_owed(node.staged):
+        staged = node.staged
+        gone = staged is not None and (staged.lost is not None or self.is_owed(staged))
+        if node.failure is not None and gone:
             return f"failed:{errno.errorcode[node.failure.errno]}"
         return "queued" if self.is_queued(node) else "dirty"
 
@@ -362,11 +372,26 @@ class Storing:
                 node.behind.close()
                 node.behind = None
 
+    async def forsake(self, node: FileNode) -> None:
+        """Let a lost file's name be again what the cluster has; its writers know why."""
+        prefix, basename = split(node.name)
+        parent = self._resolver.table.find(node.bucket, prefix)
+        node.detached = True
+        self._resolver.table.detach_location(node)
+        if isinstance(parent, DirectoryNode):
+            if node.identity is None:
+                parent.note_absent(basename)
+            self._resolver.invalidate(parent.ino, basename)
+        if node.staged is not None:
+            await self._give_up(node.staged)
+
     async def discard(self, node: FileNode) -> None:
         """Forget what a removed file had that was never stored."""
         for staged in (node.staged, node.behind):
             if staged is not None:
                 await self._give_up(staged)
+                if staged.parts is not None:
+                    staged.parts.abandon("the file was removed")
         if node.opens == 0:
             self.drop_staged(node)
             self._resolver.retire_reader(node)

@@ -16,6 +16,7 @@ from aisfs.vfs.resolver import Resolver
 if TYPE_CHECKING:
     from aisfs.cache.fetch_ahead import FetchAhead
     from aisfs.cache.room import CacheRoom
+    from aisfs.staging.multipart import Parts
     from aisfs.staging.outbox import Outbox
     from aisfs.staging.quota import Quota
     from aisfs.staging.state import StateDirectory
@@ -42,6 +43,7 @@ class Workshop:
     quota: Quota
     window: int
     streams: Streams
+    parts: Parts
     write_back: bool = False
     drain_s: float = 60.0
 

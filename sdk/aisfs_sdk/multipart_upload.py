@@ -56,6 +56,14 @@ class PartWriter:
         with Path(path).open("rb") as file:
             return self._put(file, Path(path).stat().st_size)
 
+    def put_range(self, file: IO[bytes], size: int) -> requests.Response:
+        """Send `size` bytes of an open file, from where it stands, as the part.
+
+        Raises:
+            ValueError, AISError, requests.RequestException: see `put_content`.
+        """
+        return self._put(file, size)
+
     def _put(
         self, source: bytes | bytearray | memoryview | IO[bytes], size: int
     ) -> requests.Response:
@@ -74,12 +82,12 @@ class MultipartUpload:
     Made by `Object.multipart_upload`.
     """
 
-    def __init__(self, obj: ReadableObject) -> None:
-        """Bind to an object, which need not exist."""
+    def __init__(self, obj: ReadableObject, upload_id: str = "", parts: int = 0) -> None:
+        """Bind to an object, which need not exist, and to an upload that was begun before."""
         self._object = obj
-        self._upload_id = ""
-        self._parts: list[int] = []
-        self._begun: set[int] = set()
+        self._upload_id = upload_id
+        self._parts = list(range(1, parts + 1))
+        self._begun = set(self._parts)
 
     @property
     def upload_id(self) -> str:

@@ -208,9 +208,14 @@ class Object(ReadableObject):
         """Set custom metadata: see `ObjectWriter.set_custom_props`."""
         self.get_writer().set_custom_props(custom_metadata, replace_existing)
 
-    def multipart_upload(self) -> MultipartUpload:
-        """Return what stores the object in parts. Sends nothing."""
-        return MultipartUpload(self)
+    def multipart_upload(self, upload_id: str = "", parts: int = 0) -> MultipartUpload:
+        """Return what stores the object in parts. Sends nothing.
+
+        Args:
+            upload_id: of an upload that was begun before and is to go on, or to be aborted.
+            parts: how many were sent of it: 1 to this.
+        """
+        return MultipartUpload(self, upload_id, parts)
 
     def blob_download(
         self,

@@ -30,6 +30,8 @@ from tests.support.memory import pss
 from tests.support.mount import Mount, run_aisfs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from aisfs_sdk import Bucket
     from tests.support.store import StoreProcess
 
@@ -516,6 +518,65 @@ def test_c15_a_mount_that_dies_meanwhile_leaves_the_old_object(
     with contextlib.suppress(OSError):
         os.close(fd)
     assert content(bucket, "f") == b"old"
+
+
+@pytest.fixture
+def little_room(endpoint: str, bucket: Bucket) -> Iterator[Mount]:
+    """Return a mount that may keep 32 MiB of what is not stored yet."""
+    with Mount(endpoint, f"ais://{bucket.name}", options=["staging-quota=32MiB"]) as mounted:
+        yield mounted
+
+
+def test_c15_a_file_larger_than_staging_is_sent_in_parts(
+    little_room: Mount, bucket: Bucket
+) -> None:
+    piece, mount = os.urandom(1 << 20), little_room
+    fd = os.open(mount.path / "f", os.O_CREAT | os.O_RDWR)
+    for _ in range(32):
+        os.write(fd, piece)
+    if not bucket.bound_client.era.has(Feature.MULTIPART):
+        with pytest.raises(OSError, match=raises(errno.ENOSPC)):
+            os.write(fd, piece)
+        os.close(fd)
+        assert content(bucket, "f") == piece * 32
+        return
+    for _ in range(68):
+        os.write(fd, piece)
+        assert taken(mount.state / "staging") <= (32 << 20) + (64 << 10)
+    assert names(bucket) == set()
+    for use in (lambda: os.pread(fd, 1, 0), lambda: os.pwrite(fd, b"x", 0)):
+        with pytest.raises(OSError, match=raises(errno.ESPIPE)):
+            use()
+    os.fchmod(fd, 0o640)
+    os.close(fd)
+    assert content(bucket, "f") == piece * 100
+    after_ttl()
+    assert stat.S_IMODE((mount.path / "f").stat().st_mode) == 0o640
+    assert (mount.path / "f").read_bytes() == piece * 100
+
+
+@pytest.mark.parametrize("ending", ["death", "conflict"])
+def test_c15_what_was_sent_in_parts_replaces_nothing_before_it_is_whole(
+    little_room: Mount, bucket: Bucket, ending: str
+) -> None:
+    if not bucket.bound_client.era.has(Feature.MULTIPART):
+        pytest.skip("this cluster takes no parts")
+    bucket.object("f").put_content(b"old")
+    fd = os.open(little_room.path / "f", os.O_WRONLY | os.O_TRUNC)
+    for _ in range(48):
+        os.write(fd, bytes(1 << 20))
+    assert content(bucket, "f") == b"old"
+    if ending == "death":
+        little_room.kill()
+        with contextlib.suppress(OSError):
+            os.close(fd)
+        assert content(bucket, "f") == b"old"
+    else:
+        bucket.object("f").put_content(b"theirs")
+        with pytest.raises(OSError, match=raises(errno.ESTALE)):
+            os.close(fd)
+        assert content(bucket, "f") == b"theirs"
+    assert names(bucket) == {"f"}
 
 
 def test_c16_an_append_brings_nothing_of_the_object_here(mount: Mount, bucket: Bucket) -> None:
@@ -1086,10 +1147,10 @@ def test_c34_memory_staging_and_handles_are_bounded(endpoint: str, bucket: Bucke
             os.close(fd)
         assert pss(mount.daemon_pid) - before < 64 << 20
         fd = os.open(mount.path / "large", os.O_CREAT | os.O_WRONLY)
-        for _ in range(16):
-            os.write(fd, body)
+        for at in (1, 0, *range(2, 16)):  # not in order, so that it cannot be sent in parts
+            os.pwrite(fd, body, at << 20)
         with pytest.raises(OSError, match=raises(errno.ENOSPC)):
-            os.write(fd, body)
+            os.pwrite(fd, body, 16 << 20)
         os.close(fd)
         assert content(bucket, "large") == body * 16
         with pytest.raises(OSError, match=raises(errno.EFBIG)):

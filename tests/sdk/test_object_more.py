@@ -117,6 +117,21 @@ def test_parts_from_several_threads(parts_bucket: Bucket) -> None:
     assert parts_bucket.object("big").get().read_all() == expected
 
 
+def test_an_upload_goes_on_by_its_id(parts_bucket: Bucket, tmp_path: Path) -> None:
+    obj = parts_bucket.object("big")
+    (tmp_path / "file").write_bytes(b"0123456789")
+    first = obj.multipart_upload().create()
+    with (tmp_path / "file").open("rb") as file:
+        file.seek(2)
+        first.add_part(1).put_range(file, 5)
+    second = obj.multipart_upload(first.upload_id, 1)
+    with pytest.raises(ValueError, match="was sent before"):
+        second.add_part(1).put_content(b"x")
+    second.add_part(2).put_content(b"end")
+    second.complete()
+    assert obj.get().read_all() == b"23456end"
+
+
 def test_an_aborted_upload_leaves_nothing(parts_bucket: Bucket) -> None:
     upload = parts_bucket.object("big").multipart_upload().create()
     upload.add_part(1).put_content(b"x")

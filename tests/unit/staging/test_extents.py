@@ -9,7 +9,7 @@ from aisfs.staging.extents import Extents
 
 END = 40
 ranges = st.tuples(st.integers(0, END), st.integers(0, END))
-actions = st.lists(st.tuples(st.sampled_from(["add", "cut"]), ranges), max_size=40)
+actions = st.lists(st.tuples(st.sampled_from(["add", "cut", "drop"]), ranges), max_size=40)
 
 
 def grown(steps: list[tuple[str, tuple[int, int]]]) -> tuple[Extents, set[int]]:
@@ -19,6 +19,9 @@ def grown(steps: list[tuple[str, tuple[int, int]]]) -> tuple[Extents, set[int]]:
         if action == "add":
             extents.add(start, end)
             model |= set(range(start, end))
+        elif action == "drop":
+            extents.drop(start)
+            model = {byte for byte in model if byte >= start}
         else:
             extents.cut(start)
             model = {byte for byte in model if byte < start}
