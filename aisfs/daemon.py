@@ -31,7 +31,7 @@ from aisfs.errors import FsError, NotFound
 from aisfs.fuse import request_loop
 from aisfs.fuse.operations import Operations
 from aisfs.fuse.session import Session, invalidate_entry
-from aisfs.staging.multipart import Parts
+from aisfs.staging.multipart import Cluster, Parts
 from aisfs.staging.outbox import Outbox
 from aisfs.staging.quota import Quota
 from aisfs.staging.replay import Replay
@@ -241,7 +241,10 @@ async def _workshop(
     window = config.readahead.window
     fetch_ahead = FetchAhead(room)
     streams = Streams(room.store, room.nursery, staging.stream_after)
-    parts = Parts(room.store, room.nursery, quota)
+    cluster = Cluster(room.store, state.journal)
+    if not config.mount.read_only:
+        room.nursery.start_soon(cluster.tidy_up, await state.journal.parts())
+    parts = Parts(cluster, room.nursery, quota)
     return Workshop(
         room, fetch_ahead, uploader, outbox, state, quota, window, streams, parts,
         staging.write_back, staging.drain_timeout_s,

@@ -7,6 +7,7 @@ disk when it returns. All calls run in one worker thread, one after the other.
     uploads    a staged file that the cluster does not have   until it is stored or discarded
     deletions  an object, removed while it was open           until it is deleted, or is another
     moves      a directory's rename, with its members         until old names are gone, or undone
+    parts      an upload in parts, owed to nobody             until it is completed or aborted
 
 A commit that succeeds writes nothing here. Rows name contents (`Identity`), never only names: what
 is done again after a crash is done to the object that was meant, or not at all.
@@ -25,7 +26,7 @@ import trio
 
 from aisfs.config import BucketName
 from aisfs.errors import FsError, Invalid, IoFailure, NoSpace
-from aisfs.store.interface import Identity
+from aisfs.store.interface import Identity, PartsUpload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -54,6 +55,14 @@ CREATE TABLE members (
     move INTEGER NOT NULL REFERENCES moves ON DELETE CASCADE, name TEXT NOT NULL,
     identity TEXT NOT NULL, PRIMARY KEY (move, name)
 ) STRICT, WITHOUT ROWID;
+"""
+
+
+# Of no format: an aisfs that does not know it loses nothing but the tidying up.
+_PARTS_TABLE = """
+CREATE TABLE IF NOT EXISTS parts (
+    id TEXT PRIMARY KEY, bucket TEXT NOT NULL, name TEXT NOT NULL
+) STRICT;
 """
 
 
@@ -139,6 +148,7 @@ class Journal:
             )
         if found == 0:
             self._db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={FORMAT}; COMMIT;")
+        self._db.executescript(_PARTS_TABLE)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -206,6 +216,22 @@ class Journal:
             Owed(data, _bucket(bucket), name, _identity(expected), *rest)
             for data, bucket, name, expected, *rest in rows
         ]
+
+    # -- uploads in parts, which nobody is owed: what is left of them is to be dropped
+
+    async def begin_parts(self, upload: PartsUpload) -> None:
+        """Write down an upload whose parts lie on the cluster until it is completed or aborted."""
+        row = (upload.id, _text(upload.bucket), upload.name)
+        await self._write("INSERT OR REPLACE INTO parts VALUES (?,?,?)", row)
+
+    async def end_parts(self, upload: PartsUpload) -> None:
+        """Forget an upload: the cluster does not have it any more."""
+        await self._write("DELETE FROM parts WHERE id = ?", (upload.id,))
+
+    async def parts(self) -> list[PartsUpload]:
+        """Return the uploads that were neither completed nor aborted."""
+        rows = await self._read("SELECT bucket, name, id FROM parts")
+        return [PartsUpload(_bucket(bucket), name, id_) for bucket, name, id_ in rows]
 
     # -- deletions
 

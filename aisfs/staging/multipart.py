@@ -18,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -26,6 +27,7 @@ from aisfs.errors import FsError, IoFailure, NotFound, SentOn, TooLarge
 from aisfs.store.interface import MAX_PARTS, Tail
 
 if TYPE_CHECKING:
+    from aisfs.staging.journal import Journal
     from aisfs.staging.quota import Quota
     from aisfs.staging.staged_file import StagedFile
     from aisfs.store.interface import BucketName, ObjectStore, PartsUpload
@@ -75,9 +77,9 @@ class PartSender:
     """
 
     def __init__(
-        self, store: ObjectStore, staged: StagedFile, bucket: BucketName, name: str, part: int
+        self, cluster: Cluster, staged: StagedFile, bucket: BucketName, name: str, part: int
     ) -> None:
-        self._store = store
+        self._cluster = cluster
         self._staged = staged
         self._bucket = bucket
         self._name = name
@@ -115,19 +117,18 @@ class PartSender:
             failure = IoFailure(f"freeing {self._staged.path}: {error.strerror}")
         finally:
             self._end(failure)
-            if not self._put_together:
-                await self._abort()
+            await self._leave()
 
     async def _try(self, *, last: bool) -> bool:
         """Send until the file is completed; False if it failed, and may be tried again."""
         try:
-            self._upload = await self._store.begin_parts(self._bucket, self._name)
+            self._upload = await self._cluster.begin(self._bucket, self._name)
             await self._send()
         except FsError as error:
             if self.freed or last:
                 raise
             log.info("sending %s in parts begins anew: %s", self._name, error)
-            await self._abort()
+            await self._leave()
             self._upload, self._parts, self._sent = None, 0, 0
             await trio.sleep(PAUSE_S)
             return False
@@ -146,7 +147,7 @@ class PartSender:
         assert self._upload is not None
         self._parts += 1
         start = self._sent
-        await self._store.send_part(self._upload, self._parts, Tail(self._fd, start, end))
+        await self._cluster.store.send_part(self._upload, self._parts, Tail(self._fd, start, end))
         await trio.lowlevel.checkpoint_if_cancelled()  # who gave it up counts on all being here
         self._sent = end
         self.freed = end  # first: nobody must read what is on its way out
@@ -235,7 +236,7 @@ class PartSender:
         """Ask the cluster to make the object; whether it did, even a failure does not tell."""
         assert self._upload is not None
         self.closing = True
-        await self._store.complete_parts(self._upload, self._parts, self._sent)
+        await self._cluster.store.complete_parts(self._upload, self._parts, self._sent)
         self._put_together = True
 
     def completed(self) -> None:
@@ -277,32 +278,62 @@ class PartSender:
         self._over.set()
         self._tell()
 
-    async def _abort(self) -> None:
-        """Have the cluster drop what it got, even when the mount ends."""
-        if self._upload is None:
-            return
-        with trio.move_on_after(ABORT_LIMIT_S, shield=True) as limit:
-            try:
-                await self._store.abort_parts(self._upload)
-            except NotFound:
-                log.debug("the upload of %s was over already", self._name)
-            except FsError as error:
-                log.warning("the parts of %s may stay on the cluster: %s", self._name, error)
-        if limit.cancelled_caught:
-            log.warning("the parts of %s may stay on the cluster: no answer", self._name)
+    async def _leave(self) -> None:
+        """Have the cluster keep nothing of the upload but the object, even when the mount ends."""
+        if self._upload is not None:
+            with trio.move_on_after(ABORT_LIMIT_S, shield=True):
+                await self._cluster.end(self._upload, over=self._put_together)
+
+
+class Cluster:
+    """Where uploads in parts are, and the journal that remembers them: they may outlive a mount.
+
+    Attributes:
+        store: the former.
+    """
+
+    def __init__(self, store: ObjectStore, journal: Journal) -> None:
+        self.store = store
+        self._journal = journal
+
+    async def begin(self, bucket: BucketName, name: str) -> PartsUpload:
+        """Begin an upload."""
+        upload = await self.store.begin_parts(bucket, name)
+        try:
+            await self._journal.begin_parts(upload)
+        except FsError:
+            await self.end(upload)
+            raise
+        return upload
+
+    async def end(self, upload: PartsUpload, *, over: bool = False) -> None:
+        """Have an upload be dropped if it is not `over`; where that fails, the next mount does."""
+        try:
+            if not over:
+                with suppress(NotFound):
+                    await self.store.abort_parts(upload)
+            await self._journal.end_parts(upload)
+        except FsError as error:
+            log.warning("parts of %s stay on the cluster for now: %s", upload.name, error)
+
+    async def tidy_up(self, left: list[PartsUpload]) -> None:
+        """Drop what earlier mounts left."""
+        for upload in left:
+            log.info("dropping the parts of %s that an earlier mount sent", upload.name)
+            await self.end(upload)
 
 
 class Parts:
     """Begins to send files in parts when staging has no room for more of them.
 
     Args:
-        store: where to.
+        cluster: where to.
         nursery: in which they are sent.
         quota: the room that there is.
     """
 
-    def __init__(self, store: ObjectStore, nursery: trio.Nursery, quota: Quota) -> None:
-        self._store = store
+    def __init__(self, cluster: Cluster, nursery: trio.Nursery, quota: Quota) -> None:
+        self._cluster = cluster
         self._nursery = nursery
         self._quota = quota
         self._part = max(1, min(LARGEST_PART, quota.limit // PART_SHARE))
@@ -321,10 +352,10 @@ class Parts:
         bucket, name = place
         if self._quota.admits(staged.lacks(offset + size)) or bucket is None:
             return
-        if staged.parts is not None or not self._store.takes_parts(bucket):
+        if staged.parts is not None or not self._cluster.store.takes_parts(bucket):
             return
         if not offset == staged.in_order == staged.size >= self._part:
             return
         staged.end_stream()
-        staged.parts = PartSender(self._store, staged, bucket, name, self._part)
+        staged.parts = PartSender(self._cluster, staged, bucket, name, self._part)
         self._nursery.start_soon(staged.parts.run)

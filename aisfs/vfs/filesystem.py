@@ -725,5 +725,5 @@ class Filesystem:
             handle.node.opens = 0
             if handle.node.doomed:
                 await self.files.close(handle)
-        await self.files.storing.drain(self.dirty_files())
-        return await self._workshop.state.journal.unfinished()
+        lost = await self.files.storing.drain(self.dirty_files())
+        return lost + await self._workshop.state.journal.unfinished()

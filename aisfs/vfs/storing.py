@@ -267,11 +267,14 @@ class Storing:
             return f"failed:{errno.errorcode[node.failure.errno]}"
         return "queued" if self.is_queued(node) else "dirty"
 
-    async def drain(self, nodes: list[FileNode]) -> None:
+    async def drain(self, nodes: list[FileNode]) -> int:
         """Store what is left when the mount ends, within its limit; the rest goes to the journal.
 
         Args:
             nodes: all files that the cluster lacks something of.
+
+        Returns:
+            How many were sent in parts and are neither stored nor in the journal.
         """
 
         async def store(node: FileNode) -> None:
@@ -285,15 +288,18 @@ class Storing:
             await self._workshop.outbox.send_all()
         self._workshop.outbox.stop()
         reason = f"the end of the mount waited {self._workshop.drain_s:g} s for it"
+        lost = 0
         for node in nodes:
             staged = node.staged
             if staged is not None and staged.dirty and not node.detached:
+                lost += staged.freed > 0
                 async with node.lock:
                     if not self.is_owed(staged):
                         if node.behind is not None:
                             await staged.complete()  # from a file that is here
                         target = self._target(node)
                         await self._workshop.uploader.keep(staged, target, reason, node.behind)
+        return lost
 
     # -- names that go while files are open
 

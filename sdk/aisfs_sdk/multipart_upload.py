@@ -109,9 +109,7 @@ class MultipartUpload:
             requests.RequestException: the network failed.
             ValueError: the object's name cannot be stored as it is.
         """
-        request = f"multipart upload to {self._object.uri}"
-        self._object.client.era.require(Feature.MULTIPART, request)
-        refuse_mangled_name(self._object, request)
+        refuse_mangled_name(self._object, f"multipart upload to {self._object.uri}")
         answer = self._exchange(const.HTTP_METHOD_POST, ActionMsg(const.ACT_MPT_UPLOAD), {})
         self._upload_id = answer.content.decode(const.UTF_ENCODING).strip().strip('"')
         self._parts, self._begun = [], set()
@@ -188,6 +186,9 @@ class MultipartUpload:
         return self._object.client.as_response(call, self._exchange(method, content, query))
 
     def _exchange(self, method: str, content: ActionMsg | Body, query: dict[str, Any]) -> Answer:
+        # Clusters of 2023 take a part for the object, and delete the object instead of aborting.
+        request = f"multipart upload to {self._object.uri}"
+        self._object.client.era.require(Feature.MULTIPART, request)
         call = self._object.call(method)
         if query:
             call.query += f"&{query_string(query)}"

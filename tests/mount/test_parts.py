@@ -327,6 +327,22 @@ def test_a_completion_without_an_answer_is_looked_after(
     assert nothing_is_left(store)
 
 
+def test_a_refused_completion_is_made_up_for_in_the_background(
+    store: StoreProcess, mount: Mount, bucket: Bucket
+) -> None:
+    fd, body = started(mount.path / "f")
+    fail(store, "POST", times=2)  # of close, and of the release that follows
+    with pytest.raises(OSError, match=raises(errno.EIO)):
+        os.close(fd)
+    until = time.monotonic() + WAIT_S
+    while not names(bucket) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert content(bucket) == body
+    assert (mount.path / "f").read_bytes() == body
+    mount.unmount()
+    assert list((mount.state / "staging").iterdir()) == []
+
+
 def test_a_mount_that_dies_leaves_the_old_object(
     store: StoreProcess, mount: Mount, bucket: Bucket
 ) -> None:
@@ -336,7 +352,9 @@ def test_a_mount_that_dies_leaves_the_old_object(
     with pytest.raises(OSError, match=raises(errno.ENOTCONN)):
         os.close(fd)
     assert (names(bucket), content(bucket)) == ({"f"}, b"old")
+    assert left_over(store)
     mount.remount()
+    assert nothing_is_left(store)
     assert (mount.path / "f").read_bytes() == b"old"
     assert list((mount.state / "staging").iterdir()) == []
 

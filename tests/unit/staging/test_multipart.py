@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from aisfs.errors import FsError, IoFailure, NoSpace, NotFound, SentOn, TooLarge
 from aisfs.staging import multipart, quota
-from aisfs.staging.multipart import PART_SHARE, Parts, free_on_disk
+from aisfs.staging.journal import Journal
+from aisfs.staging.multipart import PART_SHARE, Cluster, Parts, free_on_disk
 from aisfs.staging.quota import Quota
 from aisfs.staging.staged_file import StagedFile
 from aisfs.store.interface import BucketName, PartsUpload, Tail
@@ -84,8 +85,10 @@ class Bench:
 
     def __init__(self, path: Path, nursery: trio.Nursery) -> None:
         self.uploads = Uploads()
+        self.journal = Journal(path.with_suffix(".journal"))
+        cluster = Cluster(cast("ObjectStore", self.uploads), self.journal)
         self.quota = Quota(QUOTA)
-        self.rooms = Parts(cast("ObjectStore", self.uploads), nursery, self.quota)
+        self.rooms = Parts(cluster, nursery, self.quota)
         self.file = StagedFile(path, self.quota, None)
 
     async def write(self, offset: int, data: bytes) -> None:
@@ -110,6 +113,8 @@ async def opened(path: Path) -> AsyncIterator[Bench]:
             yield bench
         finally:
             bench.file.close()
+    assert await bench.journal.parts() == []
+    bench.journal.close()
     assert bench.quota.used == 0
     assert bench.uploads.begun == bench.uploads.ended
     assert blocks(path) == 0

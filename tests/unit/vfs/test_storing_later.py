@@ -592,3 +592,17 @@ async def test_a_failing_write_back_close_never_hides_the_reason(
     with pytest.raises(FsError, match="injected"):
         await lazy.replace("f", b"bytes")
     journal._db.execute("PRAGMA query_only=OFF")
+
+
+async def test_what_was_sent_in_parts_and_not_put_together_is_told_at_the_end(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
+) -> None:
+    async with filesystem(cluster.endpoint, bucket, tmp_path, quota=1 << 20) as shell:
+        fh = await shell.open("f", os.O_CREAT | os.O_WRONLY)
+        for at in range(0, 3 << 20, 128 << 10):
+            await shell.fs.write(fh, at, bytes(128 << 10))
+        cluster.faults([{"action": "error", "method": "POST", "path": "/f$", "role": "target"}])
+        with pytest.raises(IoFailure):
+            await shell.close(fh)
+        assert await shell.fs.drain() == 1
+    assert list(other.list_all_objects()) == []
