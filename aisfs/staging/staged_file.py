@@ -168,11 +168,26 @@ class StagedFile:
             return b""
         if self.parts is not None:
             self.parts.check_read(offset)
+        if self._base is not None and self.lacks(self.size) > self._quota.limit:
+            return await self._read_through(offset, end)
         await self._fetch(offset, end)
         try:
             return os.pread(self.fd, end - offset, offset)
         except OSError as error:
             raise self._local_failure("reading", error) from error
+
+    async def _read_through(self, offset: int, end: int) -> bytes:
+        """Return bytes of a file that can never be here whole; the base's are not kept."""
+        data = bytearray(os.pread(self.fd, end - offset, offset))
+        for start, stop in list(self.present.missing(offset, min(end, self._base_limit))):
+            at = start
+            while at < stop:
+                piece = await self._read_base(at, min(FETCH_STEP, stop - at))
+                if not piece:
+                    raise IoFailure(f"the base of {self.path} ended at byte {at}")
+                data[at - offset : at - offset + len(piece)] = piece
+                at += len(piece)
+        return bytes(data)
 
     async def truncate(self, size: int) -> None:
         """Set the length; new bytes are zeros.

@@ -302,6 +302,8 @@ def test_an_object_in_parts_goes_no_further_than_its_room(
     os.fsync(fd)
     assert content(bucket) == body
     assert state(mount.path / "f") == "clean"
+    assert os.pread(fd, 100, 0) == body[:100]
+    assert os.pread(fd, 100, len(body) - 50) == body[-50:]
     with pytest.raises(OSError, match=raises(errno.EFBIG)):
         os.write(fd, b"more")
     os.close(fd)

@@ -84,6 +84,22 @@ def checksum(data: bytes | bytearray) -> str:
     return str(xxhash.xxh64(data).hexdigest())
 
 
+async def test_what_can_never_be_here_whole_is_read_through(tmp_path: Path) -> None:
+    base = Content(os.urandom(3 * MIB))
+    quota = Quota(MIB)
+    staged = StagedFile(tmp_path / "f", quota, base)
+    assert await staged.read(100, 2 * MIB) == base.data[100 : 2 * MIB + 100]
+    assert await staged.read(3 * MIB - 5, 100) == base.data[-5:]
+    assert quota.used == 0
+    with pytest.raises(TooLarge):
+        await staged.write(0, b"x")
+    await staged.truncate(MIB)  # and now it can
+    await staged.write(0, b"x")
+    assert await staged.read(0, 2 * MIB) == b"x" + base.data[1:MIB]
+    assert quota.used == MIB
+    staged.close()
+
+
 # -- against a model
 
 BASE = bytes(range(1, 251)) * 4
