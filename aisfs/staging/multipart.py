@@ -16,6 +16,7 @@ Invariants: freed <= sent <= what was written in order. What was begun and not c
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
 from contextlib import suppress
@@ -62,9 +63,10 @@ def free_on_disk(fd: int, start: int, end: int) -> None:
         OSError: the disk fails, or its filesystem cannot do that.
     """
     sizes = ctypes.c_int64(start), ctypes.c_int64(end - start)
-    if _libc.fallocate(fd, _KEEP_SIZE | _PUNCH_HOLE, *sizes):
+    while _libc.fallocate(fd, _KEEP_SIZE | _PUNCH_HOLE, *sizes):
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
 
 
 class PartSender:
@@ -241,7 +243,7 @@ class PartSender:
 
     def completed(self) -> None:
         """Take note that the content is on the cluster."""
-        self._completed = True
+        self.closing = self._completed = True
         self._tell()
 
     def lose(self, why: FsError) -> FsError:

@@ -259,6 +259,7 @@ class _Transfer:
     async def _put(self) -> ObjectInfo:
         staged, target = self._staged, self._target
         checksum = await staged.complete()
+        assert staged.whole
         await self._end_reads()
         upload = Upload(staged.fd, staged.size, checksum, target.attributes)
         stream = staged.stream

@@ -455,14 +455,30 @@ class AISStore:
         return self._buckets.object(upload.bucket, upload.name).multipart_upload(upload.id, sent)
 
     async def send_part(self, upload: PartsUpload, number: int, part: Tail) -> None:
-        """Send a part. AIS: PUT /v1/objects/B/O?uploadId=…&partNumber=…."""
+        """Send a part. AIS: PUT /v1/objects/B/O?uploadId=…&partNumber=….
+
+        A part that is under way when the upload is aborted may be left on the cluster, so whoever
+        is cancelled waits until its connection is closed.
+        """
+        token, ended, begun = trio.lowlevel.current_trio_token(), trio.Event(), threading.Event()
 
         def work() -> None:
-            with os.fdopen(os.dup(part.fd), "rb") as source:
-                source.seek(part.start)
-                self._parts(upload).add_part(number).put_range(source, part.end - part.start)
+            begun.set()
+            try:
+                with os.fdopen(os.dup(part.fd), "rb") as source:
+                    source.seek(part.start)
+                    self._parts(upload).add_part(number).put_range(source, part.end - part.start)
+            finally:
+                with suppress(trio.RunFinishedError):
+                    token.run_sync_soon(ended.set)
 
-        await self._call(f"sending part {number} of {upload.bucket.name}/{upload.name}", work)
+        try:
+            await self._call(f"sending part {number} of {upload.bucket.name}/{upload.name}", work)
+        except trio.Cancelled:
+            with trio.move_on_after(_STOP_LIMIT_S, shield=True):
+                if begun.is_set():
+                    await ended.wait()
+            raise
 
     async def complete_parts(self, upload: PartsUpload, parts: int, size: int) -> None:
         """Make an object of its parts. AIS: POST /v1/objects/B/O?uploadId=…, mpt-complete."""

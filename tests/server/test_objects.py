@@ -3,6 +3,7 @@
 import hashlib
 import os
 import socket
+import time
 
 import pytest
 
@@ -149,6 +150,24 @@ def test_multipart_of_large_parts(store: StoreProcess, bucket: str) -> None:
     assert wire.follow(store.endpoint, "POST", complete, [], message).status == 200
     answer = wire.follow(store.endpoint, "GET", target)
     assert answer.body == BIG[::2] + BIG
+    assert not list((store.data / "work").iterdir())
+
+
+def test_an_abort_drops_the_part_that_is_still_coming_in(store: StoreProcess, bucket: str) -> None:
+    target = path(bucket, "x")
+    upload = wire.follow(store.endpoint, "POST", target, [], b'{"action":"mpt-upload"}').body
+    host, _ = owner(store, target)
+    part = path(bucket, "x", f"uploadId={upload.decode()}", "partNumber=1", "pid=p", "utm=1")
+    with wire.connection(host, "PUT", part, 1 << 20) as sock:
+        sock.sendall(BIG[: 1 << 19])
+        until = time.monotonic() + wire.TIMEOUT_S
+        while not list((store.data / "work").iterdir()) and time.monotonic() < until:
+            time.sleep(0.01)
+        abort = path(bucket, "x", f"uploadId={upload.decode()}")
+        message = b'{"action":"mpt-abort"}'
+        assert wire.follow(store.endpoint, "DELETE", abort, [], message).status == 200
+        sock.sendall(BIG[: 1 << 19])
+        assert wire.receive(sock, "PUT").status == 404
     assert not list((store.data / "work").iterdir())
 
 

@@ -192,6 +192,9 @@ async def put_part(call: Call, bucket: Bucket, name: str) -> Reply:
     writer = call.store.blobs.create_work()
     await receive(call, writer, length)
     writer.close()
+    if call.store.uploads.multiparts.get(upload.id) is not upload:  # aborted meanwhile
+        unlink_quietly(writer.path)
+        _find_upload(call, bucket, name)
     replaced = upload.parts.get(number)
     upload.parts[number] = Part(writer)
     if replaced is not None:
