@@ -86,7 +86,6 @@ class PartSender:
         self._bucket = bucket
         self._name = name
         self._part = part
-        # Not a duplicate: threads that read by another descriptor must not move this one's place.
         self._fd = os.open(staged.path, os.O_RDWR | os.O_CLOEXEC)
         self._upload: PartsUpload | None = None
         self._parts = 0

@@ -14,7 +14,6 @@ alone: whatever happens before leaves the old object, or none.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from aisfs.errors import FsError
+from aisfs.store.interface import reader_of
 
 if TYPE_CHECKING:
     from aisfs.staging.staged_file import StagedFile
@@ -127,7 +127,7 @@ class StreamedUpload:
         self._store = store
         self._bucket = bucket
         self._name = name
-        self._source = os.fdopen(os.dup(staged.fd), "rb")  # it may outlive the staged file's own
+        self._source = reader_of(staged.fd)  # it may outlive the staged file
         self._feed = _Feed()
         self._over = trio.Event()
         self._stored: ObjectInfo | None = None

@@ -10,7 +10,6 @@ cancelled is told so through its deadline and abandoned; a stream's socket is sh
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import tempfile
 import threading
@@ -43,6 +42,7 @@ from aisfs.store.interface import (
     ObjectInfo,
     PartsUpload,
     Upload,
+    reader_of,
 )
 from aisfs.store.loop_client import Declined, LoopClient
 from aisfs.store.reader_source import ReaderSource
@@ -380,7 +380,7 @@ class AISStore:
         def work() -> ObjectInfo:
             custom = {ATTRIBUTES_KEY: upload.attributes}
             writer = self._buckets.object(bucket, name).get_writer()
-            with os.fdopen(os.dup(upload.fd), "rb") as source:
+            with reader_of(upload.fd) as source:
                 source.seek(0)
                 stored = writer.put(source, upload.size, upload.checksum, custom)
             return stored_info(name, stored, upload.size, upload.checksum)
@@ -417,7 +417,7 @@ class AISStore:
 
         def work() -> str:
             self._client.era.require(Feature.APPEND_CONTINUES, f"append to {bucket.name}/{name}")
-            with os.fdopen(os.dup(tail.fd), "rb") as source:
+            with reader_of(tail.fd) as source:
                 source.seek(tail.start)
                 writer = self._buckets.object(bucket, name).get_writer()
                 return writer.append_file(source, tail.end - tail.start)
@@ -465,7 +465,7 @@ class AISStore:
         def work() -> None:
             begun.set()
             try:
-                with os.fdopen(os.dup(part.fd), "rb") as source:
+                with reader_of(part.fd) as source:
                     source.seek(part.start)
                     self._parts(upload).add_part(number).put_range(source, part.end - part.start)
             finally:

@@ -8,6 +8,7 @@ after cancellation leaves nothing running that could still change the cluster un
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -158,6 +159,14 @@ class Capacity:
 
     total: int
     used: int
+
+
+def reader_of(fd: int) -> IO[bytes]:
+    """Open a descriptor's file anew, though it may have no name any more, to read it.
+
+    A duplicate would share its position, which another thread that sends the same file moves.
+    """
+    return Path(f"/proc/self/fd/{fd}").open("rb")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,22 @@ async def stored(
         return (await aistore.put(bucket, name, upload)).identity
 
 
+async def test_one_file_is_sent_several_times_at_once(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket
+) -> None:
+    store, body, count = connect(StoreConfig(cluster.endpoint, transport="sdk")), DATA[:4096], 200
+    with tempfile.TemporaryFile() as file:
+        file.write(body)
+        file.flush()
+        upload = Upload(file.fileno(), len(body), xxhash.xxh64(body).hexdigest(), ATTRIBUTES)
+        async with trio.open_nursery() as nursery:
+            for number in range(count):
+                nursery.start_soon(store.put, bucket, f"o{number}", upload)
+    assert all(entry.size == len(body) for entry in other.list_all_objects())
+    assert len(list(other.list_all_objects())) == count
+    await store.close()
+
+
 # -- the error table of house style section 6
 
 
