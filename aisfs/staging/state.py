@@ -12,6 +12,7 @@ import fcntl
 import itertools
 import logging
 import os
+import secrets
 from typing import TYPE_CHECKING
 
 from aisfs.errors import Busy, FsError
@@ -47,6 +48,7 @@ class StateDirectory:
         self.staging.mkdir(parents=True, exist_ok=True, mode=0o700)
         for directory in (path, path.parent):
             _sync(directory)  # what is promised in it must not be lost with its name
+        self._series = secrets.token_hex(6)  # of this mount alone
         self._numbers = itertools.count(1)
         self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -63,10 +65,7 @@ class StateDirectory:
 
     def new_staged_path(self) -> Path:
         """Return a path for a staged file that no other has or had in this directory."""
-        while True:
-            path = self.staging / f"{os.getpid():x}-{next(self._numbers):06x}{DATA}"
-            if not path.exists():
-                return path
+        return self.staging / f"{self._series}-{next(self._numbers):06x}{DATA}"
 
     def path_of(self, owed: Owed) -> Path:
         """Return where the bytes are that a row of the journal names."""
