@@ -14,10 +14,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import pytest
+
+from aisfs_sdk import Client
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aisfs_sdk.smap import Snode
+
+LONG_S = 600.0
+"""Seconds that a cluster may take to notice a death, or to be well again."""
 
 LISTENING = "0A"
 DEATH_S = 10.0
@@ -128,6 +135,38 @@ class Node:
         """Return the text of the file that an option names."""
         word = next(word for word in self._arguments if word.startswith(option))
         return Path(word.removeprefix(option)).read_text("utf-8")
+
+
+class Machine:
+    """A real cluster whose nodes are processes of this machine, and what can happen to it."""
+
+    def __init__(self, endpoint: str) -> None:
+        client = Client(endpoint)
+        smap = client.cluster().get_info()
+        client.close()
+        try:
+            self.gateways = [Node.find(node) for node in smap.pmap.values()]
+            self.targets = [Node.find(node) for node in smap.tmap.values()]
+        except LookupError as error:
+            pytest.skip(f"the nodes have to be processes of this machine: {error}")
+        # The mount's own first; the primary of a fresh cluster is the one that it was told of.
+        self.gateways.sort(key=lambda node: node.url != endpoint)
+        if self.gateways[0].url != endpoint or len(self.gateways) < 2 or len(self.targets) < 3:
+            pytest.skip(f"{endpoint} is not one of 2 gateways of a cluster of 3 targets")
+
+    def mend(self) -> None:
+        """Start what is down."""
+        for node in self.gateways + self.targets:
+            if not node.listens:
+                node.start()
+
+
+def wait_until(done: Callable[[], bool], what: str) -> None:
+    """Wait for what a cluster brings about by itself."""
+    limit = time.monotonic() + LONG_S
+    while not done():
+        assert time.monotonic() < limit, f"not {what} in {LONG_S:g} s"
+        time.sleep(0.2)
 
 
 def _strings(path: Path) -> list[str]:

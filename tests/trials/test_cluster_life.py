@@ -25,7 +25,7 @@ import requests
 from aisfs_sdk import Client, RetryConfig, errors
 from tests.support.blocks import body, origins
 from tests.support.mount import Mount
-from tests.support.nodes import Node
+from tests.support.nodes import LONG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aisfs_sdk import Bucket
+    from tests.support.nodes import Machine, Node
     from tests.support.store import StoreProcess
 
 pytestmark = pytest.mark.fuse
@@ -53,9 +54,6 @@ RECOVERY_S = 10.0
 
 SLOW_S = 5.0
 CALM_S = 3.0
-LONG_S = 600.0
-"""Seconds that a cluster may take to notice a death, or to be well again."""
-
 HONEST = {errno.EIO, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.EBUSY}
 """What can be said of an object that cannot be reached; not that it is gone, or another one."""
 
@@ -254,13 +252,6 @@ class Life:
         return {call.name for call in self._readers.calls if call.errno and call.began > moment}
 
 
-def wait_until(done: Callable[[], bool], what: str) -> None:
-    limit = time.monotonic() + LONG_S
-    while not done():
-        assert time.monotonic() < limit, f"not {what} in {LONG_S:g} s"
-        time.sleep(0.2)
-
-
 def fill(bucket: Bucket) -> None:
     for name, size in FILES.items():
         bucket.object(name).put_content(body(name, 1, size))
@@ -281,42 +272,6 @@ def test_a_store_that_dies_is_read_on_when_it_is_back(
             store.kill()
             time.sleep(1)
             store.restart(targets=4)
-
-
-class Machine:
-    """A real cluster whose nodes are processes of this machine, and what can happen to it."""
-
-    def __init__(self, endpoint: str) -> None:
-        client = Client(endpoint)
-        smap = client.cluster().get_info()
-        client.close()
-        try:
-            self.gateways = [Node.find(node) for node in smap.pmap.values()]
-            self.targets = [Node.find(node) for node in smap.tmap.values()]
-        except LookupError as error:
-            pytest.skip(f"the nodes have to be processes of this machine: {error}")
-        # The mount's own first; the primary of a fresh cluster is the one that it was told of.
-        self.gateways.sort(key=lambda node: node.url != endpoint)
-        if self.gateways[0].url != endpoint or len(self.gateways) < 2 or len(self.targets) < 3:
-            pytest.skip(f"{endpoint} is not one of 2 gateways of a cluster of 3 targets")
-
-    def mend(self) -> None:
-        """Start what is down."""
-        for node in self.gateways + self.targets:
-            if not node.listens:
-                node.start()
-
-
-@pytest.fixture
-def machine(endpoint: str) -> Iterator[Machine]:
-    if "AIS_ENDPOINT" not in os.environ:
-        pytest.skip("needs AIS_ENDPOINT, a real cluster")
-    found = Machine(endpoint)
-    yield found
-    found.mend()
-    client = Client(endpoint)
-    wait_until(client.cluster().is_aistore_running, "well in the end")
-    client.close()
 
 
 @pytest.mark.long
