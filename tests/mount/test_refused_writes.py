@@ -172,16 +172,17 @@ def test_a_full_quota_refuses_one_write_and_the_mount_goes_on(
         (mount.path / "before").write_bytes(b"stored")
         large = os.open(mount.path / "large", os.O_CREAT | os.O_WRONLY)
         small = os.open(mount.path / "small", os.O_CREAT | os.O_WRONLY)
-        os.write(small, b"s" * MIB)
+        for half in (MIB // 2, 0):  # not in order, so that it cannot be sent in parts
+            os.pwrite(small, b"s" * (MIB // 2), half)
         os.write(large, b"l" * 3 * MIB)
         with refused(errno.ENOSPC):
-            os.write(small, b"s")
+            os.pwrite(small, b"s", MIB)
         assert (mount.path / "before").read_bytes() == b"stored"
         (mount.path / "before").rename(mount.path / "d")
         (mount.path / "d").unlink()
         assert (mount.path / "small").read_bytes() == b"s" * MIB
         os.close(large)
-        os.write(small, b"t" * MIB)
+        os.pwrite(small, b"t" * MIB, MIB)
         os.close(small)
         assert content(bucket, "large") == b"l" * 3 * MIB
         assert content(bucket, "small") == b"s" * MIB + b"t" * MIB
