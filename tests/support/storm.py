@@ -1,9 +1,10 @@
 """A process that does the same random things in two directories and compares what comes of them.
 
-`python -m tests.support.storm ONE TWO NAME SEED SECONDS` works below `NAME` and on names of its own
-in `shared`, so that several of them may run at once. It ends with 1, and says why, where one
-directory differs from the other in an errno, in bytes, or in the end in anything that `difference`
-compares.
+`python -m tests.support.storm ONE TWO NAME SEED SECONDS [apart]` works below `NAME` and on names of
+its own in `shared`, so that several of them may run at once. It ends with 1, and says why, where
+one directory differs from the other in an errno, in bytes, or in the end in anything that
+`difference` compares. With `apart` files and directories have other names: real clusters keep a
+directory when its last object is gone, and store no object under its name.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tests.support.twins import Twins, agreed
 
 SHARED = "shared"
 NAMES = "abcde"
+DIRECTORIES = "ABCDE"
 DEPTH = 4
 MOST_OPEN = 6
 LARGEST = 200_000
@@ -27,10 +29,11 @@ LARGEST = 200_000
 class Storm:
     """One process's work. `counts` tells how often each verb succeeded."""
 
-    def __init__(self, twins: Twins, name: str, dice: random.Random) -> None:
+    def __init__(self, twins: Twins, name: str, dice: random.Random, *, apart: bool) -> None:
         self._twins = twins
         self._own = name
         self._dice = dice
+        self._directories = DIRECTORIES if apart else NAMES
         self._open: list[tuple[int, tuple[int, int]]] = []
         self.counts: Counter[str] = Counter()
 
@@ -53,12 +56,17 @@ class Storm:
         while self._open:
             self.close()
 
-    def place(self) -> str:
-        """Choose a path: below our own directory, or one of our names in the shared one."""
+    def place(self, names: str = "") -> str:
+        """Choose a path: below our own directory, or one of our names in the shared one.
+
+        Args:
+            names: of which the last component is; "" for that of a file or of a directory.
+        """
+        last = self._dice.choice(names or self._dice.choice((NAMES, self._directories)))
         if self._dice.random() < 0.15:
-            return f"{SHARED}/{self._own}-{self._dice.choice(NAMES)}"
-        depth = self._dice.randrange(1, DEPTH)
-        return "/".join([self._own, *(self._dice.choice(NAMES) for _ in range(depth))])
+            return f"{SHARED}/{self._own}-{last}"
+        parents = self._dice.choices(self._directories, k=self._dice.randrange(DEPTH - 1))
+        return "/".join([self._own, *parents, last])
 
     def body(self) -> bytes:
         size = self._dice.choice((0, 1, 100, 4096, 5000, self._dice.randrange(LARGEST)))
@@ -67,16 +75,17 @@ class Storm:
     # -- verbs
 
     def create(self) -> bool:
-        return self._twins.write_whole(self.place(), self.body())
+        return self._twins.write_whole(self.place(NAMES), self.body())
 
     def overwrite(self) -> bool:
         return self._twins.write_into(self.place(), self.body(), self._dice.randrange(LARGEST))
 
     def mkdir(self) -> bool:
-        return self._twins.mkdir(self.place())
+        return self._twins.mkdir(self.place(self._directories))
 
     def rename(self) -> bool:
-        return self._twins.rename(self.place(), self.place())
+        names = self._dice.choice((NAMES, self._directories))
+        return self._twins.rename(self.place(names), self.place(names))
 
     def unlink(self) -> bool:
         return self._twins.unlink(self.place())
@@ -85,7 +94,7 @@ class Storm:
         return self._twins.rmdir(self.place())
 
     def symlink(self) -> bool:
-        return self._twins.symlink(self.place(), self._dice.choice(NAMES))
+        return self._twins.symlink(self.place(NAMES), self._dice.choice(NAMES))
 
     def truncate(self) -> bool:
         return self._twins.truncate(self.place(), self._dice.randrange(LARGEST))
@@ -130,8 +139,9 @@ class Storm:
 
 
 def main() -> int:
-    one, two, name, seed, seconds = sys.argv[1:]
-    storm = Storm(Twins(Path(one), Path(two)), name, random.Random(seed))
+    one, two, name, seed, seconds, *how = sys.argv[1:]
+    twins = Twins(Path(one), Path(two))
+    storm = Storm(twins, name, random.Random(seed), apart=how == ["apart"])
     try:
         storm.run(float(seconds))
     except AssertionError as error:
