@@ -614,21 +614,22 @@ class Filesystem:
                 await self.files.storing.attributes_changed(node)
             elif isinstance(node, DirectoryNode) and node.bucket is not None:
                 async with self._resolver.changes.of(node):
-                    await self._store_directory(node)
+                    await self._store_directory(node, attributes)
         except FsError:
             node.attributes = before
             if isinstance(node, FileNode):
                 node.attributes_dirty = False
             raise
 
-    async def _store_directory(self, node: DirectoryNode) -> None:
-        bucket, stored = node.bucket, encode(node.attributes)
+    async def _store_directory(self, node: DirectoryNode, attributes: Attributes) -> None:
+        bucket, stored = node.bucket, encode(attributes)
         assert bucket is not None
         if node.marked:
             await self._store.set_attributes(bucket, node.marker, stored)
         else:
             await self._store.put_bytes(bucket, node.marker, b"", stored)
             node.marked = True
+        node.attributes = attributes  # an answer from before may have come meanwhile
         node.changed_at = node.checked_at = trio.current_time()
 
     # -- extended attributes

@@ -423,6 +423,38 @@ async def test_a_slow_look_up_does_not_find_what_was_unlinked_meanwhile(
     assert not await patient.exists("f")
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_listing_that_comes_while_a_directory_is_changed_undoes_nothing(
+    patient: Shell, other: Bucket, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    await patient.mkdir("d")
+    await patient.replace("d/f", b"x")
+    store, told = patient.fs._store, patient.fs._resolver
+    node = await patient.node("d")
+    set_attributes = store.set_attributes
+
+    async def come() -> None:
+        """Bring what a listing told that began a moment ago."""
+        now = trio.current_time()
+        told.directory_node(node.bucket, "d/", before, now, now)
+
+    async def set_late(bucket: BucketName, name: str, attributes: str) -> None:
+        if moment == "before":
+            await come()
+        await set_attributes(bucket, name, attributes)
+        if moment == "after":
+            await come()
+
+    marker = other.object(f"d/{MARKER}")
+    before = marker.props.custom_metadata["aisfs"]
+    monkeypatch.setattr(store, "set_attributes", set_late)
+    await patient.chmod("d", 0o700)
+    assert (await patient.node("d")).attributes.mode == 0o700
+    assert marker.props.custom_metadata["aisfs"] != before
+    expire(patient)
+    assert (await patient.node("d")).attributes.mode == 0o700
+
+
 async def test_attributes_that_somebody_sets_back_are_seen(patient: Shell, other: Bucket) -> None:
     await patient.replace("f", b"x")
     await patient.chmod("f", 0o640)
