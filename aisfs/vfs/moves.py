@@ -183,7 +183,10 @@ async def _move_marker(store: ObjectStore, move: Move) -> None:
     old, new = move.old + MARKER, move.new + MARKER
     try:
         found = await store.head(move.bucket, old)
-        await copy_verified(store, move.bucket, old, found.identity, new)
+        copy = await copy_verified(store, move.bucket, old, found.identity, new)
+        if copy.attributes != found.attributes:
+            # AIS: a copy over the same bytes, as those of all markers, may keep the old ones.
+            await store.set_attributes(move.bucket, new, found.attributes)
         await store.delete(move.bucket, old)
     except NotFound:
         return  # an implicit directory, or done before a crash

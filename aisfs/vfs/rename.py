@@ -146,16 +146,18 @@ class Renamer:
         async with node.lock:
             await self._files.storing.commit_locked(node)
             if node.identity is not None and node.bucket is not None:
-                await self._move_object(node, name)
+                await self._move_object(node, name, replaced=target is not None)
             await self._replace(node, target, name)
 
-    async def _move_object(self, node: FileNode, name: str) -> None:
+    async def _move_object(self, node: FileNode, name: str, *, replaced: bool) -> None:
         """Copy, verify, delete; the node's identity becomes the copy's."""
         bucket = node.bucket
         assert bucket is not None
         assert node.identity is not None
         await self._files.release_streams(node)
         info = await moves.copy_verified(self._store, bucket, node.name, node.identity, name)
+        if replaced:
+            info = await self._keep_attributes(bucket, node.name, info)
         info = await self._keep_time(bucket, node.identity, info)
         reader = node.reader
         if reader is not None:
@@ -172,6 +174,18 @@ class Renamer:
         if same_pages:
             node.kernel_identity = info.identity
         node.changed_at = node.checked_at = trio.current_time()
+
+    async def _keep_attributes(
+        self, bucket: BucketName, source: str, copy: ObjectInfo
+    ) -> ObjectInfo:
+        """Give a copy the attributes of its source.
+
+        AIS: a copy over an object with the same bytes leaves that one's attributes as they are.
+        """
+        stored = (await self._store.head(bucket, source)).attributes
+        if stored and stored != copy.attributes:
+            await self._store.set_attributes(bucket, copy.name, stored)
+        return ObjectInfo(copy.name, copy.identity, stored)
 
     async def _keep_time(
         self, bucket: BucketName, source: Identity, copy: ObjectInfo

@@ -301,3 +301,30 @@ async def test_what_was_left_can_be_renamed_again(
         await shell.rename("d", "n")
     cluster.clear_faults()
     assert {f"n/{index}" for index in range(5)} <= set(names_of(other))
+
+
+async def test_attributes_follow_over_an_object_with_the_same_bytes(
+    shell: Shell, other: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AIS copies nothing there, and leaves the attributes of the object that was there."""
+    store = shell.fs._store
+    copy = store.copy
+
+    async def lazy_copy(bucket: BucketName, source: str, target: str) -> None:
+        found = {entry.name: entry.checksum for entry in other.list_all_objects(props="checksum")}
+        if found.get(target) != found[source]:
+            await copy(bucket, source, target)
+
+    monkeypatch.setattr(store, "copy", lazy_copy)
+    for name, mode in (("old", 0o700), ("new", 0o755)):
+        await shell.mkdir(f"{name}-d")
+        await shell.chmod(f"{name}-d", mode)
+        await shell.replace(f"{name}-f", b"same")
+        await shell.chmod(f"{name}-f", mode)
+    await shell.rename("old-d", "new-d")
+    await shell.rename("old-f", "new-f")
+    for name in ("new-d", "new-f"):
+        node = await shell.node(name)
+        assert node.attributes.mode == 0o700
+        node.checked_at = float("-inf")
+        assert (await shell.node(name)).attributes.mode == 0o700
