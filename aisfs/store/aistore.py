@@ -96,7 +96,6 @@ class AISStore:
         # Of their own: those that wait for who writes the file must keep nobody waiting.
         self._growing = trio.CapacityLimiter(connections)
         self._patience_s = PREFETCH_PATIENCE * idle_timeout_s
-        self._takes_parts = False
         self._buckets = Buckets(client)
         self._reader = ReaderSource(self._buckets, connections, idle_timeout_s)
         self._nodes = LoopClient(client, connections)
@@ -172,7 +171,6 @@ class AISStore:
     async def name_rules(self) -> NameRules:
         """Return which names the cluster's release cannot store."""
         era = await self._call("asking for the version", lambda: self._client.era, CALL_DEADLINE_S)
-        self._takes_parts = era.has(Feature.MULTIPART)
         if era.has(Feature.SPECIAL_NAMES):
             return NameRules()
         return NameRules(MANGLED_BY_3_17, LAST_COMPONENT_3_17)
@@ -381,7 +379,6 @@ class AISStore:
             custom = {ATTRIBUTES_KEY: upload.attributes}
             writer = self._buckets.object(bucket, name).get_writer()
             with reader_of(upload.fd) as source:
-                source.seek(0)
                 stored = writer.put(source, upload.size, upload.checksum, custom)
             return stored_info(name, stored, upload.size, upload.checksum)
 
@@ -410,7 +407,7 @@ class AISStore:
 
     def appends(self, bucket: BucketName) -> bool:
         """Tell whether objects of a bucket can be appended to, as far as its kind decides."""
-        return not bucket.remote and bucket not in self._buckets.backed
+        return self._is_own(bucket)
 
     async def append(self, bucket: BucketName, name: str, tail: Tail) -> str:
         """Send bytes to go behind an object. AIS: PUT /v1/objects/B/O?append_type=append."""
@@ -439,8 +436,13 @@ class AISStore:
         What the release can do is known since `name_rules`. Behind a remote bucket the parts would
         be those of its provider, with rules of their own.
         """
-        own = not bucket.remote and bucket not in self._buckets.backed
-        return self._takes_parts and own and self.compares(bucket)
+        era = self._client.request_client.known_era
+        can = era is not None and era.has(Feature.MULTIPART)
+        return can and self._is_own(bucket) and self.compares(bucket)
+
+    def _is_own(self, bucket: BucketName) -> bool:
+        """Tell whether a bucket is the cluster's own, with no remote one behind it."""
+        return not bucket.remote and bucket not in self._buckets.backed
 
     async def begin_parts(self, bucket: BucketName, name: str) -> PartsUpload:
         """Begin to store an object in parts. AIS: POST /v1/objects/B/O, mpt-upload."""

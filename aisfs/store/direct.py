@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.errors import FsError, NotFound
+from aisfs.errors import FsError
 from aisfs.store.interface import ObjectInfo, Piece
 from aisfs.store.loop_client import TROUBLE, Declined
 from aisfs.store.replies import identity_of_whole, object_info, verify
@@ -98,22 +98,9 @@ class DirectSource:
         """
         self._nodes.renew_map()
         call = self._call(bucket, name, const.HTTP_METHOD_HEAD)
-        await self._nodes.take_slot()
-        try:
-            with trio.fail_after(self._nodes.first_byte_s):
-                answer = await self._nodes.ask(call, base=self._owner(call))
-            self._nodes.keep(answer.connection, answer.head)
-            return object_info(name, ObjectAttributes(answer.head))
-        except Declined as error:
-            if error.absent:
-                raise NotFound(f"{bucket.name}/{name}: no such object") from None
-            raise
-        except trio.TooSlowError:
-            raise self._nodes.silent(bucket, name) from None
-        except TROUBLE as error:
-            raise Declined(f"{type(error).__name__} {error}") from None
-        finally:
-            self._nodes.free_slot()
+        answer = await self._nodes.ask_once((bucket, name), call, self._owner(call))
+        self._nodes.keep(answer.connection, answer.head)
+        return object_info(name, ObjectAttributes(answer.head))
 
     def _call(self, bucket: BucketName, name: str, method: str) -> Call:
         try:

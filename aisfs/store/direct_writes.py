@@ -25,7 +25,6 @@ import msgspec
 import trio
 import xxhash
 
-from aisfs.errors import NotFound
 from aisfs.store.interface import ATTRIBUTES_KEY
 from aisfs.store.loop_client import TROUBLE, Declined
 from aisfs.store.replies import stored_info
@@ -147,25 +146,15 @@ class DirectWrites:
     ) -> Head:
         """Send a change once, and return the head of its success."""
         self._nodes.renew_map()
+        era = self._client.known_era
+        if era is None:
+            raise Declined("the cluster's release is not known yet")
         call = self._call(bucket, name, build)
         body = body or (call.body if isinstance(call.body, bytes) else b"")
         base, version = self._owner(call)
-        limit_s = call.deadline_s if call.slow else self._nodes.first_byte_s
-        await self._nodes.take_slot()
-        try:
-            with trio.fail_after(limit_s):
-                answer = await self._nodes.ask(call, _lines(call), base, body, self._marks())
-            self._be_done(answer)
-        except Declined as error:
-            if error.absent:
-                raise NotFound(f"{bucket.name}/{name}: no such object") from None
-            raise
-        except trio.TooSlowError:
-            raise self._nodes.silent(bucket, name) from None
-        except TROUBLE as error:
-            raise Declined(f"{type(error).__name__} {error}", sent=True) from None
-        finally:
-            self._nodes.free_slot()
+        marks = self._nodes.placement.redirect_marks(era) if base else ""
+        answer = await self._nodes.ask_once((bucket, name), call, base, _lines(call), body, marks)
+        self._be_done(answer)
         if answer.straight and await self._map.version_from_now_on() != version:
             raise Declined("the cluster has changed meanwhile", sent=True)
         return answer.head
@@ -181,8 +170,6 @@ class DirectWrites:
             self._nodes.keep(answer.connection, answer.head)
 
     def _call(self, bucket: BucketName, name: str, build: Callable[[Object], Call]) -> Call:
-        if self._client.known_era is None:
-            raise Declined("the cluster's release is not known yet")
         try:
             obj = self._buckets.object(bucket, name)
             call = build(obj)
@@ -198,10 +185,6 @@ class DirectWrites:
         version = placement.version
         base = placement.straight_to(self._nodes.token, call.method, call.uname)
         return (base, version) if version == placement.version else ("", version)
-
-    def _marks(self) -> str:
-        era = self._client.known_era
-        return self._nodes.placement.redirect_marks(era) if era is not None else ""
 
 
 class _Version(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.errors import Corrupt, TimedOut
+from aisfs.errors import Corrupt, NotFound, TimedOut
 from aisfs.store.http_connection import Connection, Head, Malformed
 from aisfs_sdk import const
 from aisfs_sdk.exchange import (
@@ -135,6 +135,38 @@ class LoopClient:
             self._refreshing = False
 
     # -- one request
+
+    async def ask_once(
+        self,
+        place: tuple[BucketName, str],
+        call: Call,
+        base: str,
+        headers: str = "",
+        body: bytes = b"",
+        marks: str = "",
+    ) -> Answer:
+        """Do `ask` about an object as one of the requests at a time, and within its limit.
+
+        Raises:
+            NotFound: there is no such object.
+            Declined: the cluster has to be asked another way.
+            TimedOut: whoever knows is silent.
+        """
+        bucket, name = place
+        await self.take_slot()
+        try:
+            with trio.fail_after(call.deadline_s if call.slow else self.first_byte_s):
+                return await self.ask(call, headers, base, body, marks)
+        except Declined as error:
+            if error.absent:
+                raise NotFound(f"{bucket.name}/{name}: no such object") from None
+            raise
+        except trio.TooSlowError:
+            raise self.silent(bucket, name) from None
+        except TROUBLE as error:
+            raise Declined(f"{type(error).__name__} {error}", sent=True) from None
+        finally:
+            self.free_slot()
 
     async def ask(
         self, call: Call, headers: str = "", base: str = "", body: bytes = b"", marks: str = ""
