@@ -201,17 +201,15 @@ class Resolver:
             assert directory.bucket is not None
             self._look(directory.bucket, directory.name)
         elif directory.relisting is None:
-            directory.relisting = trio.Event()
-            self.nursery.start_soon(self._relist_ahead, directory, directory.relisting)
+            self.nursery.start_soon(self._relist_ahead, directory)
 
-    async def _relist_ahead(self, directory: DirectoryNode, over: trio.Event) -> None:
+    async def _relist_ahead(self, directory: DirectoryNode) -> None:
+        if directory.relisting is not None:
+            return  # it has been begun meanwhile
         try:
-            await self._list_all(directory, self._new_cursor(directory))
+            await self._relist(directory, self._new_cursor(directory))
         except FsError as error:  # whoever comes first afterwards is told
             log.debug("listing %s ahead: %s", directory.name, error)
-        finally:
-            directory.relisting = None
-            over.set()
 
     def _just_listed(self, parent: DirectoryNode, reader: Cursor, basename: str) -> Node | None:
         """Return a file that a reader of the directory was told without its attributes."""
@@ -271,16 +269,21 @@ class Resolver:
         batches = 2 if contents is None else contents.batches
         if parent.revalidations <= SCAN * (batches - 1):
             return False
-        parent.relisting = trio.Event()
         try:
-            await self._list_all(parent, self.open_directory(parent))
+            await self._relist(parent, self.open_directory(parent))
         except (IoFailure, Unreachable) as error:
             log.debug("%s cannot be listed, its names are asked for singly: %s", parent.name, error)
             return False
-        finally:
-            parent.relisting.set()
-            parent.relisting = None
         return True
+
+    async def _relist(self, directory: DirectoryNode, cursor: Cursor) -> None:
+        """Do `_list_all`; those who come meanwhile wait for it."""
+        over = directory.relisting = trio.Event()
+        try:
+            await self._list_all(directory, cursor)
+        finally:
+            directory.relisting = None
+            over.set()
 
     async def _list_all(self, parent: DirectoryNode, cursor: Cursor) -> None:
         """Bring all names of a directory up to date, unless they are too many to remember."""
