@@ -20,6 +20,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,7 +61,7 @@ SIZES = (0, 20, 5_000, 300_000)
 Objects = dict[str, bytes]
 
 
-class _Trial:
+class _Trial(ABC):
     """One mount that is killed in the middle of renames, and the judge's view of its bucket.
 
     Args:
@@ -92,9 +93,9 @@ class _Trial:
                 number = next(self._numbers)
                 self.kill(f"old{number}", f"new{number}", (HELD, DONE)[number % 2])
 
+    @abstractmethod
     def kill(self, old: str, new: str, fault: dict[str, Any]) -> None:
         """Kill the daemon once while it renames, and judge what the next mount shows."""
-        raise NotImplementedError
 
     def _hold(self, method: str, name: str, fault: dict[str, Any]) -> None:
         path = f"^/v1/objects/crashes/{re.escape(name)}$"
@@ -253,7 +254,7 @@ def differing(found: dict[Any, bytes], expected: dict[Any, bytes]) -> list[str]:
     ]
 
 
-STATES = {
+STATES: dict[str, type[FileTrial | DirectoryTrial]] = {
     "file, copying": FileTrial,
     "file, deleting": FileTrial,
     "directory, copying": DirectoryTrial,

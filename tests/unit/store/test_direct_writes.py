@@ -202,19 +202,19 @@ async def test_one_question_for_the_map_serves_all_that_wait(
     assert 1 <= way.count("map") <= 3
 
 
+async def ask(watch: MapWatch, found: list[tuple[str, int] | None]) -> None:
+    found.append(await watch.version_from_now_on())
+
+
 async def test_a_question_asked_before_does_not_count(scene: Scene) -> None:
     scene.store.faults([{"method": "GET", "path": "/daemon", "action": "delay", "seconds": 0.2}])
     watch = MapWatch(scene.nodes)
-    found = []
-
-    async def ask() -> None:
-        found.append(await watch.version_from_now_on())
-
+    found: list[tuple[str, int] | None] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(ask)
+        nursery.start_soon(ask, watch, found)
         await trio.sleep(0.1)  # the first is under way
-        nursery.start_soon(ask)
-        nursery.start_soon(ask)
+        nursery.start_soon(ask, watch, found)
+        nursery.start_soon(ask, watch, found)
     assert scene.way() == ["map", "map"]
     assert found == [scene.nodes.placement.version] * 3
 
@@ -222,16 +222,12 @@ async def test_a_question_asked_before_does_not_count(scene: Scene) -> None:
 async def test_who_asks_for_the_map_may_be_cancelled(scene: Scene) -> None:
     scene.store.faults([{"method": "GET", "path": "/daemon", "action": "delay", "seconds": 0.2}])
     watch = MapWatch(scene.nodes)
-    found = []
-
-    async def ask() -> None:
-        found.append(await watch.version_from_now_on())
-
+    found: list[tuple[str, int] | None] = []
     async with trio.open_nursery() as nursery:
         for _ in range(2):
             with trio.move_on_after(0.05):
                 await watch.version_from_now_on()
-            nursery.start_soon(ask)
+            nursery.start_soon(ask, watch, found)
             await trio.sleep(0.01)
     assert found == [scene.nodes.placement.version] * 2
     assert await watch.version_from_now_on() == scene.nodes.placement.version
