@@ -198,8 +198,8 @@ class DirectoryTrial(_Trial):
     ) -> None:
         members = [name for name in before if name.startswith(f"{old}/")]
         own_marker = f"{old}/{MARKER}"
-        if phase == "copying":
-            members.remove(own_marker)  # it is copied last, when the others are deleted
+        if phase == "copying" or self._state == "replay":
+            members.remove(own_marker)  # it comes last: nothing is left when it is deleted
         held = self._dice.choice(members)
         self._hold(METHODS[phase], held, fault)
         half = {
