@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -19,7 +20,7 @@ import pytest
 from aisfs_sdk import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from aisfs_sdk.smap import Snode
 
@@ -72,11 +73,15 @@ class Node:
 
     def kill(self) -> None:
         """End the process as a crash does, and wait until its port is closed."""
-        os.kill(_listener(self._port), signal.SIGKILL)
+        self.signal(signal.SIGKILL)
         limit = time.monotonic() + DEATH_S
         while self.listens:
             assert time.monotonic() < limit, f"{self.node_id} survived SIGKILL"
             time.sleep(0.05)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        os.kill(_listener(self._port), number)
 
     @property
     def listens(self) -> bool:
@@ -141,6 +146,7 @@ class Machine:
     """A real cluster whose nodes are processes of this machine, and what can happen to it."""
 
     def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
         client = Client(endpoint)
         smap = client.cluster().get_info()
         client.close()
@@ -153,6 +159,17 @@ class Machine:
         self.gateways.sort(key=lambda node: node.url != endpoint)
         if self.gateways[0].url != endpoint or len(self.gateways) < 2 or len(self.targets) < 3:
             pytest.skip(f"{endpoint} is not one of 2 gateways of a cluster of 3 targets")
+
+    @contextmanager
+    def stopped_targets(self) -> Iterator[None]:
+        """Keep all targets from answering; for seconds, else the cluster does without them."""
+        for node in self.targets:
+            node.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for node in self.targets:
+                node.signal(signal.SIGCONT)
 
     def mend(self) -> None:
         """Start what is down."""

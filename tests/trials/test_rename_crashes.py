@@ -13,6 +13,9 @@ lost or cut, a tree that is partly here and partly there, a mount that does not 
 
 A file's rename is not written down, so what a crash cuts off stays as it is: each name that is
 there is whole. Whoever renames it again loses nothing.
+
+With `AIS_ENDPOINT` the daemon is killed at random moments of renames on a real cluster, too, until
+each state was met as often; the journal tells which one it was.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aisfs_sdk import Bucket
+    from tests.support.nodes import Machine
     from tests.support.store import StoreProcess
 
 pytestmark = pytest.mark.fuse
@@ -61,30 +65,94 @@ SIZES = (0, 20, 5_000, 300_000)
 Objects = dict[str, bytes]
 
 
-class _Trial(ABC):
+class _Trial:
     """One mount that is killed in the middle of renames, and the judge's view of its bucket.
 
     Args:
-        store: the cluster.
+        endpoint, bucket: where it is mounted.
         state: what is under way when the daemon is killed.
-        dice: decides sizes, and at which request it is killed.
+        dice: decides sizes, and at which request or moment it is killed.
         told: adds to the table of state × outcome.
     """
 
     def __init__(
         self,
-        store: StoreProcess,
+        endpoint: str,
+        bucket: Bucket,
         state: str,
         dice: random.Random,
         told: Callable[[str, int], None],
     ) -> None:
-        self._store = store
+        self._bucket = bucket
         self._state = state
         self._dice = dice
         self._told = told
         self._numbers = itertools.count()
-        self._bucket: Bucket = Client(store.endpoint).bucket("crashes").create()
-        self._mount = Mount(store.endpoint, "ais://crashes")
+        self._mount = Mount(endpoint, f"ais://{bucket.name}")
+
+    def _fill(self, old: str, new: str) -> Objects:
+        """Make a tree, and half of the time an empty directory where it is to go."""
+        if self._dice.random() < 0.5:
+            (self._mount.path / new).mkdir()
+        (self._mount.path / old / "empty").mkdir(parents=True)
+        for number in range(MEMBERS):
+            name = f"{old}/s{number % 3}/f{number:02}"
+            self._bucket.object(name).put_content(body(name, 1, self._dice.choice(SIZES)))
+        return self._objects(old, new)
+
+    def _fill_file(self, old: str, new: str) -> tuple[bytes, Objects]:
+        """Make a file, and half of the time another one that it is to replace."""
+        source = body(old, 1, self._dice.choice(SIZES))
+        before = {old: source}
+        if self._dice.random() < 0.5:
+            before[new] = body(new, 1, self._dice.choice(SIZES[1:]))
+        for name, data in before.items():
+            self._bucket.object(name).put_content(data)
+        return source, before
+
+    def _rename_again(self, old: str, new: str, source: bytes) -> None:
+        """Whoever was told that it failed does it again, if there is still anything to do."""
+        if (self._mount.path / old).exists():
+            (self._mount.path / old).rename(self._mount.path / new)
+        assert self._objects(old, new) == {new: source}
+
+    @staticmethod
+    def _moved(before: Objects, old: str, new: str) -> Objects:
+        return {
+            new + name[len(old) :]: data
+            for name, data in before.items()
+            if name.startswith(f"{old}/")
+        }
+
+    def _objects(self, old: str, new: str) -> Objects:
+        """Return all objects of either name or below them, as another client sees them."""
+        return {
+            entry.name: self._bucket.object(entry.name).get().read_all()
+            for entry in self._bucket.list_all_objects()
+            if entry.name.split("/")[0] in {old, new}
+        }
+
+    def _judge(self, old: str, new: str, expected: Objects, outcome: str, state: str = "") -> None:
+        """Compare objects and mount with what is expected, and look for remains."""
+        assert differing(self._objects(old, new), expected) == []
+        tops = [self._mount.path / name for name in (old, new)]
+        shown = {path: path.read_bytes() for top in tops for path in files_at(top)}
+        wanted = {
+            self._mount.path / name: data
+            for name, data in expected.items()
+            if not name.endswith(MARKER)
+        }
+        assert differing(shown, wanted) == []
+        assert owed(self._mount.state) == {}
+        self._told(f"{state or self._state}: {outcome}", 1)
+
+
+class _StoreTrial(_Trial, ABC):
+    """On an embedded store, which holds requests up."""
+
+    def __init__(self, store: StoreProcess, *rest: Any) -> None:
+        super().__init__(store.endpoint, Client(store.endpoint).bucket("crashes").create(), *rest)
+        self._store = store
 
     def run(self, kills: int) -> None:
         """Kill the daemon so often."""
@@ -111,40 +179,13 @@ class _Trial(ABC):
         assert rename.errno, "a rename that was cut off said that all was well"
         self._store.clear_faults()
 
-    def _objects(self, old: str, new: str) -> Objects:
-        """Return all objects of either name or below them, as another client sees them."""
-        return {
-            entry.name: self._bucket.object(entry.name).get().read_all()
-            for entry in self._bucket.list_all_objects()
-            if entry.name.split("/")[0] in {old, new}
-        }
 
-    def _judge(self, old: str, new: str, expected: Objects, outcome: str) -> None:
-        """Compare objects and mount with what is expected, and look for remains."""
-        assert differing(self._objects(old, new), expected) == []
-        tops = [self._mount.path / name for name in (old, new)]
-        shown = {path: path.read_bytes() for top in tops for path in files_at(top)}
-        wanted = {
-            self._mount.path / name: data
-            for name, data in expected.items()
-            if not name.endswith(MARKER)
-        }
-        assert differing(shown, wanted) == []
-        assert owed(self._mount.state) == {}
-        self._told(f"{self._state}: {outcome}", 1)
-
-
-class FileTrial(_Trial):
+class FileTrial(_StoreTrial):
     """Renames of single files."""
 
     def kill(self, old: str, new: str, fault: dict[str, Any]) -> None:
         """Kill the daemon once; see `_Trial.kill`."""
-        source = body(old, 1, self._dice.choice(SIZES))
-        before = {old: source}
-        if self._dice.random() < 0.5:
-            before[new] = body(new, 1, self._dice.choice(SIZES[1:]))
-        for name, data in before.items():
-            self._bucket.object(name).put_content(data)
+        source, before = self._fill_file(old, new)
         both = {old: source, new: source}
         if self._state == "copying":
             expected = both if fault is DONE else before
@@ -158,14 +199,8 @@ class FileTrial(_Trial):
         self._judge(old, new, expected, outcome_of(expected, old, new))
         self._rename_again(old, new, source)
 
-    def _rename_again(self, old: str, new: str, source: bytes) -> None:
-        """Whoever was told that it failed does it again, if there is still anything to do."""
-        if (self._mount.path / old).exists():
-            (self._mount.path / old).rename(self._mount.path / new)
-        assert self._objects(old, new) == {new: source}
 
-
-class DirectoryTrial(_Trial):
+class DirectoryTrial(_StoreTrial):
     """Renames of directories."""
 
     def kill(self, old: str, new: str, fault: dict[str, Any]) -> None:
@@ -182,16 +217,6 @@ class DirectoryTrial(_Trial):
         expected = before if phase == "copying" else self._moved(before, old, new)
         self._judge(old, new, expected, f"{'old' if phase == 'copying' else 'new'} tree, whole")
         assert (self._mount.path / (old if phase == "copying" else new) / "empty").is_dir()
-
-    def _fill(self, old: str, new: str) -> Objects:
-        """Make a tree, and half of the time an empty directory where it is to go."""
-        if self._dice.random() < 0.5:
-            (self._mount.path / new).mkdir()
-        (self._mount.path / old / "empty").mkdir(parents=True)
-        for number in range(MEMBERS):
-            name = f"{old}/s{number % 3}/f{number:02}"
-            self._bucket.object(name).put_content(body(name, 1, self._dice.choice(SIZES)))
-        return self._objects(old, new)
 
     def _bring_about(
         self, phase: str, old: str, new: str, before: Objects, fault: dict[str, Any]
@@ -216,20 +241,68 @@ class DirectoryTrial(_Trial):
             left = [name for name in left if name != going + MARKER]  # of what is to be replaced
         held = self._dice.choice(sorted(left))
         self._hold("DELETE", held, self._dice.choice((HELD, DONE)))
-        kill_while_mounting(self._mount, self._store.struck, f"deleting {held}")
+        assert kill_while_mounting(self._mount, self._store.struck, f"deleting {held}")
         self._store.clear_faults()
         assert phase_of_rename(self._mount.state) == phase
 
     def _names(self) -> set[str]:
         return {entry.name for entry in self._bucket.list_all_objects()}
 
-    @staticmethod
-    def _moved(before: Objects, old: str, new: str) -> Objects:
-        return {
-            new + name[len(old) :]: data
-            for name, data in before.items()
-            if name.startswith(f"{old}/")
-        }
+
+class ClusterTrial(_Trial):
+    """On a real cluster, at random moments."""
+
+    def run(self, kills: int) -> None:
+        """Kill the daemon until the state was met so often."""
+        with self._mount:
+            while kills:
+                number = next(self._numbers)
+                kill = self._kill_file if self._state == "file" else self._kill_directory
+                kills -= kill(f"old{number}", f"new{number}")
+                assert number < 1000, f"{self._state} was met too seldom: {kills} kills are left"
+
+    def _kill_during(self, old: str, new: str, longest_s: float) -> bool:
+        """Kill the daemon in a rename; tell whether that was cut off."""
+        with renaming(self._mount.path / old, self._mount.path / new) as rename:
+            time.sleep(self._dice.random() * longest_s)
+            self._mount.kill()
+        return rename.errno != 0
+
+    def _kill_file(self, old: str, new: str) -> bool:
+        source, before = self._fill_file(old, new)
+        cut_off = self._kill_during(old, new, 0.012)
+        self._mount.remount()
+        found = self._objects(old, new)
+        moved = {new: source}
+        assert found in ([before, {**before, **moved}, moved] if cut_off else [moved])
+        self._judge(old, new, found, outcome_of(found, old, new))
+        self._rename_again(old, new, source)
+        return cut_off
+
+    def _kill_directory(self, old: str, new: str) -> bool:
+        before = self._fill(old, new)
+        self._kill_during(old, new, 0.12)
+        state = phase = phase_of_rename(self._mount.state)
+        if phase and self._dice.random() < 0.5:
+            self._kill_while_settling()
+            state += ", replay"
+        self._mount.remount()
+        moved = self._moved(before, old, new)
+        if phase:
+            expected = before if phase == "copying" else moved
+        else:
+            expected = before if self._objects(old, new) == before else moved
+        outcome = "old tree, whole" if expected == before else "new tree, whole"
+        self._judge(old, new, expected, outcome, state or "before or after")
+        return phase == self._state
+
+    def _kill_while_settling(self) -> None:
+        began = time.monotonic() + self._dice.random() * 0.8
+
+        def reached() -> bool:
+            return time.monotonic() > began
+
+        kill_while_mounting(self._mount, reached, "a moment of the start")
 
 
 def outcome_of(expected: Objects, old: str, new: str) -> str:
@@ -274,3 +347,17 @@ def test_rename_crashes(
 ) -> None:
     """After each kill every content is whole, under the names that the state promises."""
     STATES[state](store, state.split(", ")[1], seeded, tally).run(rounds(2, 40))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("state", ["file", "copying", "deleting"])
+def test_rename_crashes_on_a_cluster(
+    machine: Machine,
+    bucket: Bucket,
+    state: str,
+    seeded: random.Random,
+    rounds: Callable[[int, int], int],
+    tally: Callable[[str, int], None],
+) -> None:
+    """The same where the cluster decides what a cut request leaves."""
+    ClusterTrial(machine.endpoint, bucket, state, seeded, tally).run(rounds(2, 40))
