@@ -231,7 +231,7 @@ def decode_listing(data: bytes, content_type: str) -> BucketList:
             raise ValueError(msg) from error
     try:
         page = _decode_page(data)
-    except UnicodeDecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):  # msgspec says the former from 0.23 on
         return _tolerant_page(data)
     if page.entries is None:
         page.entries = []
