@@ -103,6 +103,11 @@ class Place:
         """Return the URL to which an object is stored, with the marks of a gateway's redirect."""
         return f"{self.url(name)}&pid={self._smap.proxy_si.daemon_id}&utm=1"
 
+    def copy_url(self, name: str, new: str) -> str:
+        """Return the URL to which a PUT without a body copies an object; as `put_url`."""
+        uname = object_uname("ais", self.bucket.name, new)
+        return f"{self.put_url(name)}&object_to={quote(uname, safe='')}"
+
     def straight_status(self) -> int:
         """Return what a target answers who comes straight for an object that is not there."""
         node = owner(object_uname("ais", self.bucket.name, "none"), self._smap.tmap)

@@ -133,6 +133,15 @@ def b9(bench: Bench) -> Iterator[Figure]:
             list(pool.map(move, files.names()))
         return Readings(time.perf_counter() - start, count)
 
+    def by_curl() -> Readings:
+        fill()
+        names = files.names()
+        copies = [bench.place.copy_url(name, f"new/{name}") for name in names]
+        copied = curl.listed(copies, 0, at_once=AT_ONCE, lines=['request = "PUT"'])
+        old = [bench.place.put_url(name) for name in names]
+        deleted = curl.listed(old, 0, at_once=AT_ONCE, lines=['request = "DELETE"'])
+        return Readings(copied.seconds + deleted.seconds, count)
+
     yield bench.compare(
         Figure(
             "B9",
@@ -142,7 +151,10 @@ def b9(bench: Bench) -> Iterator[Figure]:
         ),
         [],
         work,
-        references={f"SDK copy, delete x{AT_ONCE}": by_sdk},
+        references={
+            f"SDK copy, delete x{AT_ONCE}": by_sdk,
+            f"curl copy, delete x{AT_ONCE}": by_curl,
+        },
         contestants=bench.writers,
         before=fill,
     )
