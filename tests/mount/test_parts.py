@@ -192,10 +192,13 @@ def test_what_was_freed_cannot_be_had_back_and_the_file_goes_on(
     ):
         with pytest.raises(OSError, match=raises(errno.ESPIPE)):
             use()
-    assert os.pread(fd, 100, len(body) - 100) == body[-100:]
+    fail(store, "PUT", "delay", seconds=3)  # what comes now is here for so long at least
+    os.write(fd, body[:100])
+    assert os.pread(fd, 100, len(body)) == body[:100]
+    store.clear_faults()
     os.write(fd, body)
     os.close(fd)
-    assert content(bucket) == body * 2
+    assert content(bucket) == body + body[:100] + body
     assert nothing_is_left(store)
 
 
