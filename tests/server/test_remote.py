@@ -69,6 +69,17 @@ def pair() -> Iterator[tuple[StoreProcess, StoreProcess, str]]:
             yield store, origin, "provider=ais&namespace=%40far"
 
 
+def test_bucket_metadata_tells_whose_a_bucket_is(cloud: Cloud) -> None:
+    cloud.store.create_bucket("own")
+    assert names(cloud.store, "cloud") == []  # from then on the store knows the bucket
+    answer = wire.follow(cloud.store.endpoint, "GET", "/v1/daemon?what=bmd")
+    providers = json.loads(answer.body)["providers"]
+    assert {who: list(spaces["@#"]) for who, spaces in providers.items()} == {
+        "ais": ["own"],
+        "aws": ["cloud"],
+    }
+
+
 def put(store: StoreProcess, name: str, body: bytes) -> None:
     target = f"/v1/objects/b/{name}?provider=ais"
     assert wire.follow(store.endpoint, "PUT", target, [], body).status == 200

@@ -156,10 +156,10 @@ def _smap(call: Call) -> Reply:
 
 
 def _bmd(call: Call) -> Reply:
-    namespaces: dict[str, dict[str, Any]] = {}
+    providers: dict[str, dict[str, dict[str, Any]]] = {}
     for name, bucket in call.store.catalog.buckets.items():
+        namespaces = providers.setdefault(name.provider, {})
         namespaces.setdefault(f"@{name.uuid}#{name.namespace}", {})[name.name] = bucket.props
-    providers = {"ais": namespaces} if namespaces else {}
     version = str(call.store.catalog.version)
     return json_reply({"providers": providers, "uuid": call.store.uuid, "version": version})
 
