@@ -234,12 +234,23 @@ class Cluster:
             AISError: the cluster refused or failed it.
             requests.RequestException: the network failed.
         """
+        return {node_id: self.get_node_status(node_id) for node_id in self._map().tmap}
+
+    def get_node_status(self, node_id: str) -> dict[str, Any]:
+        """Return the status of one node: counters, capacity, versions, as AIS writes them.
+
+        AIS: GET /v1/reverse/daemon?what=node_status.
+
+        Args:
+            node_id: of a target or gateway.
+
+        Raises:
+            AISError: there is no such node, or the cluster refused or failed it otherwise.
+            requests.RequestException: the network failed.
+        """
         new = self._client.era.has(Feature.NODE_STATUS)
         what = const.WHAT_NODE_STATUS if new else const.WHAT_STATUS
-        return {
-            node_id: msgspec.json.decode(self._ask_node(node_id, what).content)
-            for node_id in self._map().tmap
-        }
+        return msgspec.json.decode(self._ask_node(node_id, what).content, type=dict[str, Any])
 
     def get_node_log(self, node_id: str, severity: LogSeverity = LogSeverity.INFO) -> str:
         """Return the log that a node writes at the moment.

@@ -88,3 +88,6 @@ def test_nodes_are_asked_through_the_gateway() -> None:
         found = Client(wire.endpoint).cluster().get_performance()
         assert found == {"t1": {"snode": "t1"}, "t2": {"snode": "t2"}}
         assert wire.requests[-1].target == "/v1/reverse/daemon?what=status"
+    with Wire(answer) as wire:
+        assert Client(wire.endpoint).cluster().get_node_status("p1") == {"snode": "p1"}
+        assert wire.requests[-1].target == "/v1/reverse/daemon?what=node_status"
