@@ -3,8 +3,8 @@
 Serves everything above through `ObjectStore`. Threads: each call runs in one of trio's worker
 threads, bounded by a `CapacityLimiter` of the size of the SDK's connection pool; streams, and PUTs
 of files that are being written, have limiters of their own, so that readers who wait for room and
-writers who take their time never keep metadata waiting. A call that is
-cancelled is told so through its deadline and abandoned; a stream's socket is shut down.
+writers who take their time never keep metadata waiting. A stream that is cancelled has its socket
+shut down; of calls see `threads`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from aisfs.errors import (
     TimedOut,
     TooLarge,
 )
+from aisfs.store.ais_facts import AISFacts
 from aisfs.store.buckets import Buckets
 from aisfs.store.direct import DirectSource
 from aisfs.store.direct_writes import DirectWrites
-from aisfs.store.failures import told_as_fs_error
 from aisfs.store.interface import (
     ATTRIBUTES_KEY,
     BucketInfo,
@@ -46,8 +46,9 @@ from aisfs.store.interface import (
 )
 from aisfs.store.loop_client import Declined, LoopClient
 from aisfs.store.reader_source import ReaderSource
-from aisfs.store.replies import name_of, object_info, own_value, props_of, stored_info
-from aisfs_sdk import Client, ListObjectFlag, deadline, errors
+from aisfs.store.replies import described, name_of, object_info, own_value, props_of, stored_info
+from aisfs.store.threads import CALL_DEADLINE_S, Threads
+from aisfs_sdk import Client, ListObjectFlag, errors
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.job_types import AggregatedJobSnap
 
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from aisfs.config import StoreConfig
+    from aisfs.store.cluster_facts import ClusterFacts
     from aisfs.store.interface import BodySink, Piece, Tail
     from aisfs_sdk.job import Job
     from aisfs_sdk.multipart_upload import MultipartUpload
@@ -64,10 +66,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-CALL_DEADLINE_S = 25.0
-"""Seconds for one control call with all its retries: below the 30 s at which a kernel with
-`fs.fuse.max_request_timeout` aborts the connection."""
 
 _STOP_LIMIT_S = 5.0
 
@@ -80,6 +78,7 @@ COPIED_IN_A_SECOND = 16 << 20
 targets on two cores, which other work shared, took 6 s for 1 GiB."""
 
 LIST_PROPS = "name,size,version,checksum,custom"
+DESCRIBED = "atime,checksum,chunked,copies,etag,last-modified,location"
 
 MANGLED_BY_3_17 = "#&'\"<>"
 LAST_COMPONENT_3_17 = 242
@@ -92,11 +91,12 @@ class AISStore:
         self, client: Client, connections: int, idle_timeout_s: float, *, direct: bool = True
     ) -> None:
         self._client = client
-        self._calls = trio.CapacityLimiter(connections)
+        self._call = Threads(connections).call
         # Of their own: those that wait for who writes the file must keep nobody waiting.
         self._growing = trio.CapacityLimiter(connections)
         self._patience_s = PREFETCH_PATIENCE * idle_timeout_s
         self._buckets = Buckets(client)
+        self.facts: ClusterFacts = AISFacts(client, self._buckets)
         self._reader = ReaderSource(self._buckets, connections, idle_timeout_s)
         self._nodes = LoopClient(client, connections)
         self._direct: DirectSource | None = None
@@ -104,35 +104,6 @@ class AISStore:
         if direct:
             self._direct = DirectSource(self._nodes, self._buckets, idle_timeout_s)
             self._writes = DirectWrites(self._nodes, client.request_client, self._buckets)
-
-    async def _call(
-        self,
-        doing: str,
-        work: Callable[[], T],
-        seconds: float | None = None,
-        limiter: trio.CapacityLimiter | None = None,
-    ) -> T:
-        """Run SDK calls in a thread, within one deadline.
-
-        Args:
-            doing: what is attempted, for the error's text.
-            work: the calls; runs in the thread.
-            seconds: None for a body whose progress the idle timeout bounds.
-            limiter: None for that of all calls.
-        """
-        cancelled = threading.Event()
-
-        def run() -> T:
-            with deadline(seconds, cancelled), told_as_fs_error(doing):
-                return work()
-
-        try:
-            return await trio.to_thread.run_sync(
-                run, limiter=limiter or self._calls, abandon_on_cancel=True
-            )
-        except trio.Cancelled:
-            cancelled.set()
-            raise
 
     @staticmethod
     async def _either(
@@ -505,6 +476,15 @@ class AISStore:
             return object_info(name, self._buckets.object(bucket, name).props_now)
 
         return await self._call(f"looking for {bucket.name}/{name}", work, CALL_DEADLINE_S)
+
+    async def describe(self, bucket: BucketName, name: str) -> dict[str, str]:
+        """Return what is told of an object. AIS: HEAD /v1/objects/B/O, with `props` if it can."""
+
+        def work() -> dict[str, str]:
+            props = DESCRIBED if self._client.era.has(Feature.HEAD_PROPS) else ""
+            return described(self._buckets.object(bucket, name).head_v2(props))
+
+        return await self._call(f"asking for {bucket.name}/{name}", work, CALL_DEADLINE_S)
 
     async def put_bytes(
         self, bucket: BucketName, name: str, body: bytes, attributes: str

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import IO
 
+    from aisfs.store.cluster_facts import ClusterFacts
+
 __all__ = [
     "BodySink",
     "BucketInfo",
@@ -267,6 +269,10 @@ class ChunkSource(Protocol):
 class ObjectStore(ChunkSource, Protocol):
     """An object store. All methods may raise `FsError` children."""
 
+    @property
+    def facts(self) -> ClusterFacts:
+        """What the cluster tells of itself."""
+
     async def prepare(self) -> None:
         """Make what the first reads would wait for otherwise; never fails."""
 
@@ -399,6 +405,15 @@ class ObjectStore(ChunkSource, Protocol):
         """Return one object's facts from where the cluster looks for it now, as `head`.
 
         Whose map of the cluster is old may be told of a former place by `head`.
+        """
+
+    async def describe(self, bucket: BucketName, name: str) -> dict[str, str]:
+        """Return what the cluster tells of an object besides its content; `NotFound` if none.
+
+        Returns:
+            Of these, what it tells: `atime` (nanoseconds since the epoch), `cached` (whether the
+            cluster itself has it: yes or no), `checksum-type`, `chunks` (in how many it is stored),
+            `copies` (within its target), `etag`, `last-modified`, `location` (target and disk).
         """
 
     async def put_bytes(

@@ -64,6 +64,25 @@ def object_info(
     return ObjectInfo(name, identity or identity_of(attributes), own)
 
 
+def described(told: ObjectAttributes) -> dict[str, str]:
+    """Return what a HEAD tells of an object besides its content; as `ObjectStore.describe`.
+
+    An object that only the remote bucket has lies nowhere on the cluster, whatever is told.
+    """
+    facts = {
+        "cached": "yes" if told.present else "no",
+        "checksum-type": told.checksum_type,
+        "copies": str(told.mirror_copies if told.present else 0),
+        "etag": told.etag,
+        "last-modified": told.last_modified,
+    }
+    if told.present:
+        facts["atime"] = told.access_time
+        facts["chunks"] = str(told.chunks or "")
+        facts["location"] = told.location
+    return {key: value for key, value in facts.items() if value}
+
+
 def stored_info(name: str, stored: ObjectAttributes, size: int, checksum: str) -> ObjectInfo:
     """Return what a PUT's reply says; of a body that was there already it says nothing.
 

@@ -1,0 +1,60 @@
+"""SDK calls in worker threads, each within one deadline.
+
+Serves `aistore` and `ais_facts`. A call that is cancelled is told so through its deadline and
+abandoned.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from aisfs.store.failures import told_as_fs_error
+from aisfs_sdk import deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+CALL_DEADLINE_S = 25.0
+"""Seconds for one control call with all its retries: below the 30 s at which a kernel with
+`fs.fuse.max_request_timeout` aborts the connection."""
+
+
+class Threads:
+    """Runs calls, at most so many at a time."""
+
+    def __init__(self, most: int) -> None:
+        self._limiter = trio.CapacityLimiter(most)
+
+    async def call(
+        self,
+        doing: str,
+        work: Callable[[], T],
+        seconds: float | None = None,
+        limiter: trio.CapacityLimiter | None = None,
+    ) -> T:
+        """Run SDK calls in a thread, within one deadline.
+
+        Args:
+            doing: what is attempted, for the error's text.
+            work: the calls; runs in the thread.
+            seconds: None for a body whose progress the idle timeout bounds.
+            limiter: None for that of all calls.
+        """
+        cancelled = threading.Event()
+
+        def run() -> T:
+            with deadline(seconds, cancelled), told_as_fs_error(doing):
+                return work()
+
+        try:
+            return await trio.to_thread.run_sync(
+                run, limiter=limiter or self._limiter, abandon_on_cancel=True
+            )
+        except trio.Cancelled:
+            cancelled.set()
+            raise
