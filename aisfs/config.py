@@ -57,6 +57,16 @@ class BucketName(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
         """Whether the bucket lies behind the cluster: in a cloud, or on another cluster."""
         return self.provider != "ais" or bool(self.uuid)
 
+    @property
+    def space(self) -> str:
+        """The namespace as AIS writes it, `@UUID#NAMESPACE` with either left out, or both."""
+        uuid = f"@{self.uuid}" if self.uuid else ""
+        return uuid + (f"#{self.namespace}" if self.namespace else "")
+
+    def url_of(self, name: str) -> str:
+        """Return the URL of an object, or of what has a prefix."""
+        return f"{self.provider}://{self.space}{'/' if self.space else ''}{self.name}/{name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -75,9 +85,7 @@ class Source:
     def __str__(self) -> str:
         if self.bucket is None:
             return self.endpoint or "ais://"
-        b = self.bucket
-        space = (f"@{b.uuid}" if b.uuid else "") + (f"#{b.namespace}" if b.namespace else "")
-        return f"{b.provider}://{space}{'/' if space else ''}{b.name}/{self.prefix}".rstrip("/")
+        return self.bucket.url_of(self.prefix).rstrip("/")
 
     @classmethod
     def parse(cls, text: str) -> Source:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from aisfs.errors import Invalid, NoAttribute, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from aisfs.store.interface import BucketName, Identity
 
@@ -24,11 +24,16 @@ STATE = FACTS + "state"
 MAX_NAME = 255
 MAX_VALUE = 64 << 10
 
-_FACTS: dict[str, Callable[[Identity], str]] = {
+_KNOWN: dict[str, Callable[[Identity], str]] = {
     "checksum": lambda identity: identity.checksum,
-    "checksum-type": lambda identity: identity.checksum_type,
     "version": lambda identity: identity.version,
 }
+"""What a mount knows of every object that it shows."""
+
+_ASKED = {
+    "atime", "cached", "checksum-type", "chunks", "copies", "etag", "last-modified", "location",
+}  # fmt: skip
+"""What the cluster is asked for each time: see `ObjectStore.describe`."""
 
 
 def is_fact(name: str) -> bool:
@@ -40,7 +45,8 @@ def check_settable(name: str, value: bytes) -> None:
     """Refuse names and values that cannot be kept.
 
     Raises:
-        Unsupported: a namespace that objects do not have, or a fact of the cluster.
+        Unsupported: a namespace that objects do not have, or a fact of the cluster (with another
+            value than it has).
         Invalid: too long.
     """
     if not name.startswith(USER):
@@ -51,18 +57,31 @@ def check_settable(name: str, value: bytes) -> None:
         raise Invalid(f"{name[:40]}: the name or the value is too long")
 
 
-def fact(name: str, bucket: BucketName, object_name: str, identity: Identity | None) -> bytes:
-    """Return a fact about an object.
+def is_asked_for(name: str) -> bool:
+    """Tell whether a fact has to be asked for."""
+    return name[len(FACTS) :] in _ASKED
+
+
+def asked_fact(name: str, told: Mapping[str, str]) -> bytes:
+    """Return a fact of what the cluster told of an object; `NoAttribute` if it told none."""
+    value = told.get(name[len(FACTS) :], "")
+    if not value:
+        raise NoAttribute(name)
+    return value.encode("utf-8", "surrogateescape")
+
+
+def known_fact(name: str, bucket: BucketName, object_name: str, identity: Identity | None) -> bytes:
+    """Return a fact for which nobody has to be asked.
 
     Raises:
         NoAttribute: there is no such fact, or the object is not stored yet.
     """
     key = name[len(FACTS) :]
     if key == "object":
-        return f"{bucket.provider}://{bucket.name}/{object_name}".encode("utf-8", "surrogateescape")
-    if identity is None or key not in _FACTS:
+        return bucket.url_of(object_name).encode("utf-8", "surrogateescape")
+    if identity is None or key not in _KNOWN:
         raise NoAttribute(name)
-    value = _FACTS[key](identity)
+    value = _KNOWN[key](identity)
     if not value:
         raise NoAttribute(name)
     return value.encode()

@@ -32,6 +32,7 @@ from aisfs.errors import (
 )
 from aisfs.vfs.attributes import Attributes, Kind, encode
 from aisfs.vfs.control_tree import ControlHandle, ControlNode, ControlTree
+from aisfs.vfs.facts import Facts
 from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
 from aisfs.vfs.open_files import OpenFiles
@@ -101,6 +102,7 @@ class Filesystem:
         orders = self.files.scans.orders
         warming = Warming(resolver, workshop.fetch_ahead)
         syncing = Syncing(resolver, self.files)
+        self._facts = Facts(resolver, self.files.storing)
         self._control = ControlTree(
             resolver.presentation,
             [
@@ -644,14 +646,9 @@ class Filesystem:
         if not text.startswith(xattrs.USER):
             raise NoAttribute(text)  # asked for every file by ls -l: no work, no network
         node = self.node(ino)
-        if text == xattrs.STATE and isinstance(node, FileNode):
-            return self.files.storing.state_of(node).encode()
+        if xattrs.is_fact(text):
+            return await self._facts.value(node, text)
         await self._resolver.refresh(node)
-        if xattrs.is_fact(text) and node.bucket is not None:
-            identity = node.identity if isinstance(node, FileNode) else None
-            if text == xattrs.FACTS + "checksum-type" and identity is not None:
-                identity = (await self._store.head(node.bucket, node.name)).identity
-            return xattrs.fact(text, node.bucket, node.name, identity)
         if text not in node.attributes.xattrs:
             raise NoAttribute(text)
         return node.attributes.xattrs[text]
@@ -663,10 +660,14 @@ class Filesystem:
         return [to_bytes(name) for name in node.attributes.xattrs]
 
     async def setxattr(self, ino: int, name: bytes, value: bytes) -> None:
-        """Set an attribute; it persists with the object. Kernel: FUSE_SETXATTR."""
-        text = to_text(name)
+        """Set an attribute; it persists with the object. Kernel: FUSE_SETXATTR.
+
+        A fact of the cluster may be set to what it is, as programs do that copy all attributes.
+        """
+        text, node = to_text(name), self.node(ino)
+        if xattrs.is_fact(text) and await self._facts.is_value(node, text, value):
+            return
         xattrs.check_settable(text, value)
-        node = self.node(ino)
         await self._resolver.refresh(node)
         await self._set_attributes(
             node, node.attributes.but(xattrs={**node.attributes.xattrs, text: value})

@@ -37,11 +37,8 @@ def to_bytes(name: str) -> bytes:
 
 def bucket_directory(bucket: BucketName) -> str:
     """Return the directory name of a bucket below the root of all buckets."""
-    space = (f"@{bucket.uuid}" if bucket.uuid else "") + (
-        f"#{bucket.namespace}" if bucket.namespace else ""
-    )
-    if space:
-        return f"{bucket.provider}{space}:{bucket.name}"
+    if bucket.space:
+        return f"{bucket.provider}{bucket.space}:{bucket.name}"
     return bucket.name if bucket.provider == "ais" else f"{bucket.provider}:{bucket.name}"
 
 
