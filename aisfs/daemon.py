@@ -27,6 +27,7 @@ from aisfs.cache.fetch_ahead import FetchAhead
 from aisfs.cache.pages import PageCache
 from aisfs.cache.room import CacheRoom
 from aisfs.config import Config, ConfigError
+from aisfs.control.information import information
 from aisfs.errors import FsError, NotFound
 from aisfs.fuse import request_loop
 from aisfs.fuse.operations import Operations
@@ -216,7 +217,7 @@ async def _build(
     rules = await store.name_rules()
     mount = config.mount
     guards = Guards(mount.bucket_ops, mount.no_delete, mount.no_overwrite)
-    return filesystem(resolver, workshop, rules, guards)
+    return filesystem(resolver, workshop, rules, guards, information(store.facts, config))
 
 
 async def _workshop(

@@ -1,4 +1,4 @@
-"""Control files: what a mount tells of itself, and what it can be told, as files.
+"""Control files: what a mount tells of itself and its cluster, and what it can be told, as files.
 
 Serves `vfs/control_tree`, which puts them into the namespace. A file's content is rendered when it
 is opened; what is written goes to a sink that belongs to the handle, and a handle that can also be
@@ -7,11 +7,12 @@ read shows what became of what it wrote.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 
 class Sink(Protocol):
@@ -33,19 +34,53 @@ class ControlFile:
 
     Attributes:
         name: its basename.
-        show: renders its content.
+        show: renders its content; may ask the cluster, and raise an `FsError`.
         accept: makes the sink of a handle that writes; None if the file cannot be written.
     """
 
     name: str
-    show: Callable[[], str]
+    show: Callable[[], Awaitable[str]]
     accept: Callable[[], Sink] | None = None
 
 
-def table(figures: Mapping[str, int | str]) -> str:
-    r"""Return figures as lines of key, tab, value.
+@dataclass(frozen=True, slots=True)
+class ControlDirectory:
+    """A directory of control files: what is always in it, and what the cluster lists.
 
-    >>> table({"cache.used": 5})
-    'cache.used\t5\n'
+    Attributes:
+        name: its basename.
+        entries: what is always in it.
+        listed: asks for what else is in it now, by name; None if there is nothing else.
+        find: asks for one name that `listed` may leave out; None if it leaves out nothing.
     """
-    return "".join(f"{key}\t{value}\n" for key, value in figures.items())
+
+    name: str
+    entries: Sequence[ControlEntry] = ()
+    listed: Callable[[], Awaitable[Mapping[str, ControlEntry]]] | None = None
+    find: Callable[[str], Awaitable[ControlEntry | None]] | None = None
+
+
+ControlEntry = ControlFile | ControlDirectory
+
+
+def at_once(render: Callable[[], str]) -> Callable[[], Awaitable[str]]:
+    """Return what shows a content for which nobody has to be asked."""
+
+    async def show() -> str:
+        return render()
+
+    return show
+
+
+def table(figures: Mapping[str, object]) -> str:
+    r"""Return figures as lines of key, tab, value; blanks of all kinds in a value become one.
+
+    >>> table({"cache.used": 5, "error": "no\nroom"})
+    'cache.used\t5\nerror\tno room\n'
+    """
+    return "".join(f"{key}\t{' '.join(str(value).split())}\n" for key, value in figures.items())
+
+
+def machine_form(value: object) -> str:
+    """Return JSON for programs, in ASCII, so that names of any bytes survive in it."""
+    return json.dumps(value, indent=2) + "\n"

@@ -184,7 +184,7 @@ class Operations(pyfuse3.Operations):
 
     @_answered
     async def open(self, ino: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
-        control = self._fs.open_control(ino, flags)
+        control = await self._fs.open_control(ino, flags)
         if control is not None:
             return pyfuse3.FileInfo(fh=control, direct_io=True, keep_cache=False)
         fh, keep_cache = await self._fs.open(ino, flags)

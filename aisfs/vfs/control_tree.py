@@ -3,6 +3,10 @@
 Serves `filesystem`. `find`, `cp -r` and `du` must not wander into it, so that it is found by name
 only. Its files have no size and are read without the kernel's cache: each handle reads what was
 true when it was opened, and one that was opened for both what became of what it wrote.
+
+Looking around asks the cluster for names where a directory's are the cluster's, and renders
+nothing. Invariants: a path has one inode number while the kernel knows it; a node goes with the
+kernel's last reference and the last handle, and what its directory listed with it.
 """
 
 from __future__ import annotations
@@ -12,15 +16,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aisfs.errors import BadHandle, Forbidden, IsADirectory, NotFound
+import trio
+
+from aisfs.control.files import ControlDirectory, ControlFile
+from aisfs.errors import BadHandle, Forbidden, IsADirectory, NotADirectory, NotFound
 from aisfs.vfs.attributes import Attributes, Kind
 from aisfs.vfs.inodes import ROOT, Ino, Node
-from aisfs.vfs.paths import RESERVED, to_bytes
+from aisfs.vfs.paths import RESERVED, is_presentable, to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from aisfs.control.files import ControlFile, Sink
+    from aisfs.control.files import ControlEntry, Sink
     from aisfs.vfs.attributes import Presentation
 
 NAME = RESERVED
@@ -28,15 +35,27 @@ NAME = RESERVED
 FIRST_INO = 1 << 48
 """Inode numbers from here on are control files'; the table's count up from 2 and never get here."""
 
+BELIEVED_S = 10.0
+"""Seconds for which a name that the cluster listed is found without asking again: a walk asks once
+for each directory. Opening what is gone fails all the same."""
+
 
 class ControlNode(Node):
-    """The control directory (`file` is None) or one of its files."""
+    """The control directory, or a file or directory below it.
 
-    __slots__ = ("file",)
+    Attributes:
+        entry: what it is.
+        listed: what the cluster listed in it last.
+        listed_at: when it was asked for that.
+    """
 
-    def __init__(self, ino: Ino, name: str, shown: Attributes, file: ControlFile | None) -> None:
-        super().__init__(ino, None, name, shown)
-        self.file = file
+    __slots__ = ("entry", "listed", "listed_at")
+
+    def __init__(self, ino: Ino, path: str, shown: Attributes, entry: ControlEntry) -> None:
+        super().__init__(ino, None, path, shown)
+        self.entry = entry
+        self.listed: Mapping[str, ControlEntry] = {}
+        self.listed_at = float("-inf")
 
 
 @dataclass(slots=True, eq=False)
@@ -79,61 +98,140 @@ class ControlHandle:
             self.sink.close()
 
 
+@dataclass(slots=True, eq=False)
+class ControlListing:
+    """One open control directory, with what was in it when it was opened, by name."""
+
+    node: ControlNode
+    entries: list[tuple[str, ControlEntry]]
+
+
 class ControlTree:
     """All control files of a mount."""
 
-    def __init__(self, presentation: Presentation, files: Sequence[ControlFile]) -> None:
-        uid, gid, now = presentation.uid, presentation.gid, time.time_ns()
-        self.directory = ControlNode(
-            Ino(FIRST_INO), NAME, Attributes(Kind.DIRECTORY, 0o555, uid, gid, now), None
-        )
-        self._nodes = {
-            file.name: ControlNode(
-                Ino(FIRST_INO + number),
-                f"{NAME}/{file.name}",
-                Attributes(Kind.FILE, 0o644 if file.accept else 0o444, uid, gid, now),
-                file,
-            )
-            for number, file in enumerate(files, 1)
-        }
-        self._by_ino = {n.ino: n for n in (self.directory, *self._nodes.values())}
+    def __init__(self, presentation: Presentation, entries: Sequence[ControlEntry]) -> None:
+        self._uid, self._gid = presentation.uid, presentation.gid
+        self._made_at_ns = time.time_ns()
+        self._next = FIRST_INO
+        self._by_ino: dict[Ino, ControlNode] = {}
+        self._by_path: dict[str, ControlNode] = {}
+        self.directory = self._node(NAME, ControlDirectory(NAME, entries))
+
+    def __len__(self) -> int:
+        return len(self._by_ino)
 
     def get(self, ino: Ino) -> ControlNode | None:
         """Return the control node of an inode number."""
         return self._by_ino.get(ino)
 
-    def find(self, parent: int, basename: str) -> ControlNode | None:
-        """Return the control node of a name; None if it is a name of the bucket.
+    def let_go(self, node: ControlNode) -> None:
+        """Forget a node that neither the kernel nor a handle refers to."""
+        if node.removable and node is not self.directory:
+            self._by_ino.pop(node.ino, None)
+            self._by_path.pop(node.name, None)
 
-        Raises:
-            NotFound: the control directory has no such file.
-        """
-        if self.is_directory(parent, basename):
-            return self.directory
-        if parent != self.directory.ino:
-            return None
-        node = self._nodes.get(basename)
+    def _node(self, path: str, entry: ControlEntry) -> ControlNode:
+        """Return the node of a path, made if there is none."""
+        node = self._by_path.get(path)
         if node is None:
-            raise NotFound(f"there is no control file {basename}")
+            if isinstance(entry, ControlDirectory):
+                kind, mode = Kind.DIRECTORY, 0o555
+            else:
+                kind, mode = Kind.FILE, 0o644 if entry.accept else 0o444
+            shown = Attributes(kind, mode, self._uid, self._gid, self._made_at_ns)
+            node = ControlNode(Ino(self._next), path, shown, entry)
+            self._next += 1
+            self._by_ino[node.ino] = self._by_path[path] = node
         return node
+
+    # -- names
 
     @staticmethod
     def is_directory(parent: int, basename: str) -> bool:
         """Tell whether a name is that of the control directory."""
         return parent == ROOT and basename == NAME
 
-    def files(self) -> list[tuple[str, Node]]:
-        """Return the names and nodes of all control files."""
-        return list(self._nodes.items())
+    async def find(self, parent: int, basename: str) -> ControlNode | None:
+        """Return the control node of a name; None if it is a name of the bucket.
+
+        Raises:
+            NotFound: the control directory has nothing of that name.
+        """
+        if self.is_directory(parent, basename):
+            return self.directory
+        directory = self.get(Ino(parent))
+        if directory is None:
+            return None
+        entry = await self._entry(directory, basename)
+        if entry is None:
+            raise NotFound(f"there is nothing at {directory.name}/{basename}")
+        return self._node(f"{directory.name}/{basename}", entry)
+
+    async def _entry(self, node: ControlNode, basename: str) -> ControlEntry | None:
+        directory = self._as_directory(node)
+        for entry in directory.entries:
+            if entry.name == basename:
+                return entry
+        if trio.current_time() - node.listed_at < BELIEVED_S and basename in node.listed:
+            return node.listed[basename]
+        if directory.find is not None:
+            return await directory.find(basename)
+        return (await self._ask(node, directory)).get(basename)
 
     @staticmethod
-    def open(node: ControlNode, flags: int) -> ControlHandle:
-        """Open a control file; O_TRUNC means nothing to it."""
-        file, mode = node.file, flags & os.O_ACCMODE
-        if file is None:
+    def _as_directory(node: ControlNode) -> ControlDirectory:
+        if isinstance(node.entry, ControlFile):
+            raise NotADirectory(f"{node.name} is a file")
+        return node.entry
+
+    @staticmethod
+    async def _ask(node: ControlNode, directory: ControlDirectory) -> Mapping[str, ControlEntry]:
+        """Return what the cluster lists in a directory now."""
+        if directory.listed is None:
+            return {}
+        asked_at = trio.current_time()
+        listed = await directory.listed()
+        node.listed = {
+            name: entry
+            for name, entry in listed.items()
+            if is_presentable(name) and "/" not in name
+        }
+        node.listed_at = asked_at
+        return node.listed
+
+    async def open_directory(self, ino: int) -> ControlListing | None:
+        """Open a control directory; None if it is none."""
+        node = self.get(Ino(ino))
+        if node is None:
+            return None
+        directory = self._as_directory(node)
+        entries = {**await self._ask(node, directory), **{e.name: e for e in directory.entries}}
+        return ControlListing(node, sorted(entries.items()))
+
+    def read_directory(
+        self, listing: ControlListing, start: int
+    ) -> Iterator[tuple[bytes, Node, int]]:
+        """Return entries from index `start` on; as `Filesystem.readdir`."""
+        for index, (name, entry) in enumerate(listing.entries[start:], start + 1):
+            yield to_bytes(name), self._node(f"{listing.node.name}/{name}", entry), index
+
+    # -- files
+
+    async def open(self, ino: int, flags: int) -> ControlHandle | None:
+        """Open a control file, for which O_TRUNC means nothing; None if it is none.
+
+        Raises:
+            IsADirectory, Forbidden: it is no file, or cannot be written.
+            FsError: what it tells could not be asked for.
+        """
+        node = self.get(Ino(ino))
+        if node is None:
+            return None
+        file, mode = node.entry, flags & os.O_ACCMODE
+        if isinstance(file, ControlDirectory):
             raise IsADirectory(f"{node.name} is a directory")
-        if mode != os.O_RDONLY and file.accept is None:
+        if mode == os.O_RDONLY:
+            return ControlHandle(node, to_bytes(await file.show()), None)
+        if file.accept is None:
             raise Forbidden(f"{node.name} can only be read")
-        text = to_bytes(file.show()) if mode == os.O_RDONLY else b""
-        sink = file.accept() if mode != os.O_RDONLY and file.accept is not None else None
-        return ControlHandle(node, text, sink)
+        return ControlHandle(node, b"", file.accept())

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.cache.disk import DiskCounts
 from aisfs.config import BucketName
 from aisfs.control import xattrs
-from aisfs.control.files import ControlFile, table
+from aisfs.control.files import ControlFile, at_once, machine_form, table
 from aisfs.errors import (
     Exists,
     FsError,
@@ -31,7 +30,7 @@ from aisfs.errors import (
     Stale,
 )
 from aisfs.vfs.attributes import Attributes, Kind, encode
-from aisfs.vfs.control_tree import ControlHandle, ControlNode, ControlTree
+from aisfs.vfs.control_tree import ControlHandle, ControlListing, ControlNode, ControlTree
 from aisfs.vfs.facts import Facts
 from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
@@ -42,8 +41,9 @@ from aisfs.vfs.syncing import Syncing
 from aisfs.vfs.warming import Warming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from aisfs.control.files import ControlEntry
     from aisfs.store.interface import Capacity, NameRules
     from aisfs.vfs.directory import Entry
     from aisfs.vfs.guards import Guards
@@ -88,7 +88,12 @@ class Filesystem:
     leaves_out = False
 
     def __init__(
-        self, resolver: Resolver, workshop: Workshop, rules: NameRules, guards: Guards
+        self,
+        resolver: Resolver,
+        workshop: Workshop,
+        rules: NameRules,
+        guards: Guards,
+        information: Sequence[ControlEntry] = (),
     ) -> None:
         self._resolver = resolver
         self._table = resolver.table
@@ -106,10 +111,12 @@ class Filesystem:
         self._control = ControlTree(
             resolver.presentation,
             [
-                ControlFile("order", orders.shown, orders.announce),
-                ControlFile("stats", lambda: table(self.figures())),
-                ControlFile("sync", syncing.shown, syncing.begin),
-                ControlFile("warm", warming.shown, warming.begin),
+                *information,
+                ControlFile("order", at_once(orders.shown), orders.announce),
+                ControlFile("stats", at_once(lambda: table(self.figures()))),
+                ControlFile("stats.json", at_once(lambda: machine_form(self.figures()))),
+                ControlFile("sync", at_once(syncing.shown), syncing.begin),
+                ControlFile("warm", at_once(warming.shown), warming.begin),
             ],
         )
         self._capacity: Capacity | None = None
@@ -154,7 +161,7 @@ class Filesystem:
     async def lookup(self, parent: int, name: bytes) -> Node:
         """Return the node of a name (+1). Kernel: FUSE_LOOKUP."""
         basename = to_text(name)
-        node: Node | None = self._control.find(parent, basename)
+        node: Node | None = await self._control.find(parent, basename)
         if node is None:
             node = await self._find(self._directory(parent), basename)
         node.lookups += 1
@@ -183,13 +190,15 @@ class Filesystem:
 
     def forget(self, ino: int, count: int) -> None:
         """Lower a lookup count. Kernel: FUSE_FORGET."""
-        node = self._table.get(Ino(ino))
+        node = self._table.get(Ino(ino)) or self._control.get(Ino(ino))
         if node is not None:
             node.lookups -= count
             self._let_go(node)
 
     def _let_go(self, node: Node) -> None:
-        if self._table.forget_if_unused(node) and isinstance(node, FileNode) and node.reader:
+        if isinstance(node, ControlNode):
+            self._control.let_go(node)
+        elif self._table.forget_if_unused(node) and isinstance(node, FileNode) and node.reader:
             node.reader.rest()  # its pages stay: the next look finds them
 
     async def getattr(self, ino: int) -> Node:
@@ -210,8 +219,8 @@ class Filesystem:
 
     async def opendir(self, ino: int) -> Fh:
         """Open a directory. Kernel: FUSE_OPENDIR."""
-        if ino == self._control.directory.ino:
-            control = DirectoryHandle(self._control.directory, None, self._control.files())
+        control = await self._control.open_directory(ino)
+        if control is not None:
             return self.handles.add(control)
         directory = self._directory(ino)
         if directory.bucket is None:
@@ -236,6 +245,8 @@ class Filesystem:
         FUSE_READDIRPLUS.
         """
         handle = self.handles.directory(Fh(fh))
+        if isinstance(handle, ControlListing):
+            return self._control.read_directory(handle, start)
         if handle.cursor is None:
             return self._fixed_entries(handle, start)
         entries = await handle.cursor.at(start)
@@ -275,7 +286,7 @@ class Filesystem:
     def releasedir(self, fh: int) -> None:
         """Close a directory. Kernel: FUSE_RELEASEDIR."""
         handle = self.handles.remove(Fh(fh))
-        if not isinstance(handle, DirectoryHandle):
+        if not isinstance(handle, DirectoryHandle | ControlListing):
             return
         if isinstance(handle.node, DirectoryNode) and handle.cursor is not None:
             handle.node.readers.remove(handle.cursor)
@@ -510,10 +521,10 @@ class Filesystem:
 
     # -- open files
 
-    def open_control(self, ino: int, flags: int) -> Fh | None:
+    async def open_control(self, ino: int, flags: int) -> Fh | None:
         """Open a control file, to be read without the kernel's cache; None if it is none."""
-        node = self._control.get(Ino(ino))
-        return None if node is None else self.handles.add(self._control.open(node, flags))
+        handle = await self._control.open(ino, flags)
+        return None if handle is None else self.handles.add(handle)
 
     async def open(self, ino: int, flags: int) -> tuple[Fh, bool]:
         """Open a file; also tell whether the kernel's cached pages are still its content.
@@ -575,6 +586,7 @@ class Filesystem:
             self._let_go(handle.node)
         elif isinstance(handle, ControlHandle):
             handle.close()
+            self._let_go(handle.node)
 
     # -- attributes
 
@@ -693,26 +705,11 @@ class Filesystem:
 
     def figures(self) -> dict[str, int]:
         """Return what the mount counts, for the control file `stats`."""
-        pages, counts = self._workshop.room.pages, self._workshop.fetch_ahead.counts
-        disk = self._workshop.room.disk
-        kept = disk.counts if disk is not None else DiskCounts()
         return {
-            "cache.capacity_bytes": pages.capacity,
-            "cache.used_bytes": pages.used,
-            "disk.capacity_bytes": disk.capacity if disk is not None else 0,
-            "disk.used_bytes": disk.used if disk is not None else 0,
-            "disk.hits": kept.hits,
-            "disk.misses": kept.misses,
-            "disk.corrupt": kept.corrupt,
-            "disk.written": kept.written,
-            "fetch_ahead.fetched": counts.fetched,
-            "fetch_ahead.used": counts.used,
-            "fetch_ahead.dropped": counts.dropped,
-            "fetch_ahead.failed": counts.failed,
             "handles.open": len(self.handles),
             "inodes.known": len(self._table),
-            "streams.open": self._workshop.room.streams,
-            **self._workshop.outbox.figures(),
+            "inodes.control": len(self._control),
+            **self._workshop.figures(),
         }
 
     # -- the end

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NewType, TypeVar
 
 from aisfs.errors import BadHandle
-from aisfs.vfs.control_tree import ControlHandle
+from aisfs.vfs.control_tree import ControlHandle, ControlListing
 
 if TYPE_CHECKING:
     from aisfs.cache.readahead import AccessPattern
@@ -54,7 +54,7 @@ class DirectoryHandle:
     fixed: list[tuple[str, Node]]
 
 
-Handle = FileHandle | DirectoryHandle | ControlHandle
+Handle = FileHandle | DirectoryHandle | ControlHandle | ControlListing
 H = TypeVar("H", FileHandle, DirectoryHandle)
 
 
@@ -92,10 +92,10 @@ class HandleTable:
         handle = self._handles.get(fh)
         return handle if isinstance(handle, ControlHandle) else self.file(fh)
 
-    def directory(self, fh: Fh) -> DirectoryHandle:
+    def directory(self, fh: Fh) -> DirectoryHandle | ControlListing:
         """Return an open directory; `BadHandle` otherwise."""
         handle = self._handles.get(fh)
-        if not isinstance(handle, DirectoryHandle):
+        if not isinstance(handle, DirectoryHandle | ControlListing):
             raise BadHandle(f"handle {fh} is no open directory")
         return handle
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aisfs.cache.disk import DiskCounts
 from aisfs.cache.readahead import AccessPattern
 from aisfs.cache.reader import ContentReader
 from aisfs.staging.staged_file import StagedFile
@@ -70,6 +71,28 @@ class Workshop:
             path = self.state.new_staged_path()
             node.staged = StagedFile(path, self.quota, base)
         return node.staged
+
+    def figures(self) -> dict[str, int]:
+        """Return what the parts count."""
+        pages, counts = self.room.pages, self.fetch_ahead.counts
+        disk = self.room.disk
+        kept = disk.counts if disk is not None else DiskCounts()
+        return {
+            "cache.capacity_bytes": pages.capacity,
+            "cache.used_bytes": pages.used,
+            "disk.capacity_bytes": disk.capacity if disk is not None else 0,
+            "disk.used_bytes": disk.used if disk is not None else 0,
+            "disk.hits": kept.hits,
+            "disk.misses": kept.misses,
+            "disk.corrupt": kept.corrupt,
+            "disk.written": kept.written,
+            "fetch_ahead.fetched": counts.fetched,
+            "fetch_ahead.used": counts.used,
+            "fetch_ahead.dropped": counts.dropped,
+            "fetch_ahead.failed": counts.failed,
+            "streams.open": self.room.streams,
+            **self.outbox.figures(),
+        }
 
 
 class Base:

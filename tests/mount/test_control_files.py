@@ -136,7 +136,8 @@ def test_writing_to_an_order_that_made_room_for_others_is_refused(mount: Mount) 
 
 def test_the_control_directory_is_found_by_name_only(mount: Mount) -> None:
     assert ".aisfs" not in os.listdir(mount.path)  # noqa: PTH208
-    assert sorted(os.listdir(mount.path / ".aisfs")) == ["order", "stats", "sync", "warm"]  # noqa: PTH208
+    control = os.listdir(mount.path / ".aisfs")  # noqa: PTH208
+    assert {"order", "stats", "sync", "warm"} <= set(control)
     stat = (mount.path / ".aisfs" / "stats").stat()
     assert stat.st_size == 0
     assert stat.st_mode & 0o777 == 0o444

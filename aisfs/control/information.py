@@ -1,0 +1,236 @@
+"""Control files that tell of the mount's settings and of its cluster.
+
+Serves `daemon`, which hands them to the filesystem. They change nothing. Listing a directory asks
+the cluster for names at most; the content of a file is asked for when it is opened.
+"""
+
+from __future__ import annotations
+
+import platform
+from functools import partial
+from typing import TYPE_CHECKING
+
+import aisfs
+from aisfs.control.files import ControlDirectory, ControlFile, at_once, machine_form, table
+from aisfs.errors import NotFound
+from aisfs.settings import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aisfs.config import BucketName, Config
+    from aisfs.control.files import ControlEntry
+    from aisfs.store.cluster_facts import ClusterFacts, JobFacts
+
+README = """\
+Control files of an aisfs mount. They are found by name and show in no listing of the mount's root.
+A file has its content from the moment when it is opened. *.json is for programs; the other files
+have lines of key, tab, value.
+
+version                  of aisfs
+config.json              the mount's settings, and where each comes from
+stats, stats.json        what the mount counts
+order, sync, warm        take paths, one a line: what will be read, is to be stored, to be cached
+cluster/info.json        uuid, release, number of nodes, capacity
+cluster/map.json         all nodes and their addresses
+cluster/health           whether the cluster serves
+cluster/nodes/ID/        info.json: one node's entry in the map and its status
+jobs/list, list.json     jobs that run, and that ended lately
+jobs/ID/                 status, status.json: one job; also of ids that are not listed any more
+etl/NAME/                info.json, status, logs: one transformer
+buckets/PROVIDER/BUCKET/ props.json, and summary.json, for which the cluster counts the objects
+"""
+
+
+def information(facts: ClusterFacts, config: Config) -> list[ControlEntry]:
+    """Return all files and directories that tell of the settings and of the cluster."""
+    return [
+        ControlFile("README", at_once(lambda: README)),
+        ControlFile("version", at_once(_version)),
+        ControlFile("config.json", at_once(partial(_settings, config))),
+        _cluster(facts),
+        ControlDirectory(
+            "jobs",
+            (
+                ControlFile("list", partial(_job_list, facts)),
+                _json_file("list.json", facts.jobs),
+            ),
+            partial(_jobs, facts),
+            partial(_find_job, facts),
+        ),
+        ControlDirectory("etl", listed=partial(_etls, facts)),
+        ControlDirectory("buckets", listed=partial(_providers, facts)),
+    ]
+
+
+def _version() -> str:
+    return table({"aisfs": aisfs.__version__, "python": platform.python_version()})
+
+
+def _settings(config: Config) -> str:
+    """Return all settings but for their secrets, of which only the origin is told."""
+    return machine_form(
+        {name: {"value": value, "origin": origin} for name, value, origin in describe(config)}
+    )
+
+
+def _json_file(name: str, ask: Callable[[], Awaitable[object]]) -> ControlFile:
+    async def show() -> str:
+        return machine_form(await ask())
+
+    return ControlFile(name, show)
+
+
+# -- the cluster
+
+
+def _cluster(facts: ClusterFacts) -> ControlDirectory:
+    async def health() -> str:
+        told = await facts.health()
+        return table({"ready": _word(told.ready), "primary_ready": _word(told.primary_ready)})
+
+    return ControlDirectory(
+        "cluster",
+        (
+            _json_file("info.json", facts.cluster),
+            _json_file("map.json", facts.cluster_map),
+            ControlFile("health", health),
+            ControlDirectory("nodes", listed=partial(_nodes, facts)),
+        ),
+    )
+
+
+def _word(holds: bool) -> str:
+    return "yes" if holds else "no"
+
+
+async def _nodes(facts: ClusterFacts) -> dict[str, ControlDirectory]:
+    return {
+        node_id: ControlDirectory(node_id, (_json_file("info.json", partial(facts.node, node_id)),))
+        for node_id in await facts.nodes()
+    }
+
+
+# -- jobs
+
+
+async def _job_list(facts: ClusterFacts) -> str:
+    rows = {}
+    for job in await facts.jobs():
+        if job["aborted"]:
+            state = "aborted"
+        elif job["end_time"]:
+            state = "failed" if job["err"] else "finished"
+        else:
+            state = "running"
+        rows[job["uuid"]] = f"{job['kind']} {state}"
+    return table(rows)
+
+
+async def _jobs(facts: ClusterFacts) -> dict[str, ControlDirectory]:
+    return {job["uuid"]: _job(facts, job["uuid"]) for job in await facts.jobs()}
+
+
+async def _find_job(facts: ClusterFacts, job_id: str) -> ControlDirectory | None:
+    """Return a job that may not be listed: lists leave kinds out, and forget within minutes."""
+    try:
+        await facts.job(job_id)
+    except NotFound:
+        return None
+    return _job(facts, job_id)
+
+
+def _job(facts: ClusterFacts, job_id: str) -> ControlDirectory:
+    async def status() -> str:
+        return _job_table(await facts.job(job_id))
+
+    async def exact() -> object:
+        job = await facts.job(job_id)
+        return {"status": job.status, "snapshots": job.snapshots}
+
+    return ControlDirectory(
+        job_id, (ControlFile("status", status), _json_file("status.json", exact))
+    )
+
+
+def _job_table(job: JobFacts) -> str:
+    return table(
+        {
+            "id": job.id,
+            "kind": job.kind,
+            "state": job.state,
+            "error": job.error,
+            "started": job.started,
+            "ended": job.ended,
+            "objects": job.objects,
+            "bytes": job.bytes,
+        }
+    )
+
+
+# -- transformers
+
+
+async def _etls(facts: ClusterFacts) -> dict[str, ControlDirectory]:
+    return {info["id"]: _etl(facts, info["id"]) for info in await facts.etls()}
+
+
+def _etl(facts: ClusterFacts, name: str) -> ControlDirectory:
+    async def exact() -> object:
+        etl = await facts.etl(name)
+        return {"info": etl.info, "details": etl.details}
+
+    async def status() -> str:
+        info = (await facts.etl(name)).info
+        return table(
+            {
+                "name": info["id"],
+                "stage": info["stage"],
+                "job": info["xaction_id"],
+                "objects": info["obj_count"],
+                "in_bytes": info["in_bytes"],
+                "out_bytes": info["out_bytes"],
+            }
+        )
+
+    async def logs() -> str:
+        told = sorted((await facts.etl_logs(name)).items())
+        return "".join(f"==> target {target} <==\n{_ended(text)}" for target, text in told)
+
+    return ControlDirectory(
+        name,
+        (_json_file("info.json", exact), ControlFile("status", status), ControlFile("logs", logs)),
+    )
+
+
+def _ended(text: str) -> str:
+    """Return lines of which the last has its end, too."""
+    return text if text.endswith("\n") or not text else f"{text}\n"
+
+
+# -- buckets
+
+
+async def _providers(facts: ClusterFacts) -> dict[str, ControlDirectory]:
+    providers = {bucket.provider for bucket in await facts.buckets()}
+    return {
+        provider: ControlDirectory(provider, listed=partial(_buckets, facts, provider))
+        for provider in providers
+    }
+
+
+async def _buckets(facts: ClusterFacts, provider: str) -> dict[str, ControlDirectory]:
+    made = (_bucket(facts, each) for each in await facts.buckets() if each.provider == provider)
+    return {directory.name: directory for directory in made}
+
+
+def _bucket(facts: ClusterFacts, bucket: BucketName) -> ControlDirectory:
+    """Return a bucket's directory; one in a namespace is named as below a root of all buckets."""
+    name = f"{bucket.provider}{bucket.space}:{bucket.name}" if bucket.space else bucket.name
+    return ControlDirectory(
+        name,
+        (
+            _json_file("props.json", partial(facts.bucket_props, bucket)),
+            _json_file("summary.json", partial(facts.bucket_summary, bucket)),
+        ),
+    )
