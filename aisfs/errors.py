@@ -16,6 +16,7 @@ say what was attempted, on which name, and what the cluster answered.
     ├── CrossDevice       EXDEV         ├── NoSpace      ENOSPC
     ├── BadHandle         EBADF         ├── TimedOut     ETIMEDOUT
     ├── SentOn            ESPIPE        └── ResultTooBig ERANGE
+    ├── ArgumentsTooLong  E2BIG
     └── IoFailure         EIO
         ├── Corrupt       EIO           Unreachable
         ├── Torn          EIO           └── Incomplete   EHOSTUNREACH
@@ -140,6 +141,13 @@ class ResultTooBig(FsError):
     """The caller's buffer is too small for the answer."""
 
     errno = errno.ERANGE
+
+
+class ArgumentsTooLong(FsError):
+    """More commands at once than are taken."""
+
+    errno = errno.E2BIG
+    log_level = logging.INFO
 
 
 class Unsupported(FsError):

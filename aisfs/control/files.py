@@ -18,14 +18,23 @@ if TYPE_CHECKING:
 class Sink(Protocol):
     """Takes what one handle writes."""
 
-    def write(self, data: bytes) -> None:
-        """Take all of the bytes; an `FsError` if they are refused."""
+    async def write(self, data: bytes) -> int:
+        """Take bytes and return how many; an `FsError` if they are refused."""
 
     def shown(self) -> str:
         """Render what became of it so far."""
 
     def close(self) -> None:
         """Take note that no more comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: from the kernel's request header."""
+
+    uid: int
+    gid: int
+    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,21 @@ class ControlFile:
     name: str
     show: Callable[[], Awaitable[str]]
     accept: Callable[[], Sink] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalFile:
+    """A control file that is another one for each caller, or is not for all of them.
+
+    Attributes:
+        name, show, accept: as of `ControlFile`, given who opens it.
+        private: only root, and whoever the mount belongs to, may open it.
+    """
+
+    name: str
+    show: Callable[[Caller], Awaitable[str]]
+    accept: Callable[[Caller], Sink] | None = None
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +84,7 @@ class ControlDirectory:
     find: Callable[[str], Awaitable[ControlEntry | None]] | None = None
 
 
-ControlEntry = ControlFile | ControlDirectory
+ControlEntry = ControlFile | PersonalFile | ControlDirectory
 
 
 def at_once(render: Callable[[], str]) -> Callable[[], Awaitable[str]]:

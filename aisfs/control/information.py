@@ -11,7 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import aisfs
-from aisfs.control.files import ControlDirectory, ControlFile, at_once, machine_form, table
+from aisfs.control.files import (
+    ControlDirectory,
+    ControlFile,
+    PersonalFile,
+    at_once,
+    machine_form,
+    table,
+)
 from aisfs.errors import NotFound
 from aisfs.settings import describe
 
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aisfs.config import BucketName, Config
-    from aisfs.control.files import ControlEntry
+    from aisfs.control.files import Caller, ControlEntry
     from aisfs.store.cluster_facts import ClusterFacts, JobFacts
 
 README = """\
@@ -30,6 +37,8 @@ have lines of key, tab, value.
 version                  of aisfs
 config.json              the mount's settings, and where each comes from
 stats, stats.json        what the mount counts
+ctl                      takes commands to the cluster, one a line; reading it lists them
+last                     what became of your last command
 order, sync, warm        take paths, one a line: what will be read, is to be stored, to be cached
 cluster/info.json        uuid, release, number of nodes, capacity
 cluster/map.json         all nodes and their addresses
@@ -176,9 +185,9 @@ async def _etls(facts: ClusterFacts) -> dict[str, ControlDirectory]:
 
 
 def _etl(facts: ClusterFacts, name: str) -> ControlDirectory:
-    async def exact() -> object:
+    async def exact(_: Caller) -> str:
         etl = await facts.etl(name)
-        return {"info": etl.info, "details": etl.details}
+        return machine_form({"info": etl.info, "details": etl.details})
 
     async def status() -> str:
         info = (await facts.etl(name)).info
@@ -199,7 +208,11 @@ def _etl(facts: ClusterFacts, name: str) -> ControlDirectory:
 
     return ControlDirectory(
         name,
-        (_json_file("info.json", exact), ControlFile("status", status), ControlFile("logs", logs)),
+        (
+            PersonalFile("info.json", exact, private=True),  # it has the code and environment
+            ControlFile("status", status),
+            ControlFile("logs", logs),
+        ),
     )
 
 

@@ -21,6 +21,12 @@ FACTS = "user.ais."
 STATE = FACTS + "state"
 """Whether the cluster has a file's content: the one fact that only the mount knows."""
 
+DO = FACTS + "do"
+"""Set to a verb and what it takes besides the file: the cluster does it. See `commands`."""
+
+JOB = FACTS + "job"
+"""Id and state of the job that the last `user.ais.do` started."""
+
 MAX_NAME = 255
 MAX_VALUE = 64 << 10
 

@@ -16,10 +16,11 @@ import pyfuse3
 import trio
 
 from aisfs import logs
+from aisfs.control.files import Caller
 from aisfs.errors import FsError, NotFound
 from aisfs.fuse.attributes import absent_entry, bare_entry, entry_of, statvfs_of
 from aisfs.vfs.attributes import Kind
-from aisfs.vfs.filesystem import Caller, Change
+from aisfs.vfs.filesystem import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -62,7 +63,7 @@ def _answered(
 
 
 def _caller(ctx: pyfuse3.RequestContext) -> Caller:
-    return Caller(ctx.uid, ctx.gid)
+    return Caller(ctx.uid, ctx.gid, ctx.pid)
 
 
 class Operations(pyfuse3.Operations):
@@ -184,7 +185,7 @@ class Operations(pyfuse3.Operations):
 
     @_answered
     async def open(self, ino: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
-        control = await self._fs.open_control(ino, flags)
+        control = await self._fs.open_control(ino, flags, _caller(ctx))
         if control is not None:
             return pyfuse3.FileInfo(fh=control, direct_io=True, keep_cache=False)
         fh, keep_cache = await self._fs.open(ino, flags)
@@ -244,7 +245,7 @@ class Operations(pyfuse3.Operations):
 
     @_answered
     async def setxattr(self, ino: int, name: bytes, value: bytes, ctx: Any) -> None:
-        await self._fs.setxattr(ino, name, value)
+        await self._fs.setxattr(ino, name, value, _caller(ctx))
 
     @_answered
     async def removexattr(self, ino: int, name: bytes, ctx: Any) -> None:

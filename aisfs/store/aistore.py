@@ -28,6 +28,7 @@ from aisfs.errors import (
     TooLarge,
 )
 from aisfs.store.ais_facts import AISFacts
+from aisfs.store.ais_work import AISWork
 from aisfs.store.buckets import Buckets
 from aisfs.store.direct import DirectSource
 from aisfs.store.direct_writes import DirectWrites
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
     from aisfs.config import StoreConfig
     from aisfs.store.cluster_facts import ClusterFacts
+    from aisfs.store.cluster_work import ClusterWork
     from aisfs.store.interface import BodySink, Piece, Tail
     from aisfs_sdk.job import Job
     from aisfs_sdk.multipart_upload import MultipartUpload
@@ -97,6 +99,7 @@ class AISStore:
         self._patience_s = PREFETCH_PATIENCE * idle_timeout_s
         self._buckets = Buckets(client)
         self.facts: ClusterFacts = AISFacts(client, self._buckets)
+        self.work: ClusterWork = AISWork(client, self._buckets)
         self._reader = ReaderSource(self._buckets, connections, idle_timeout_s)
         self._nodes = LoopClient(client, connections)
         self._direct: DirectSource | None = None

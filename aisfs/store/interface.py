@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from aisfs.store.cluster_facts import ClusterFacts
+    from aisfs.store.cluster_work import ClusterWork
 
 __all__ = [
     "BodySink",
@@ -272,6 +273,10 @@ class ObjectStore(ChunkSource, Protocol):
     @property
     def facts(self) -> ClusterFacts:
         """What the cluster tells of itself."""
+
+    @property
+    def work(self) -> ClusterWork:
+        """What the cluster can be told to do."""
 
     async def prepare(self) -> None:
         """Make what the first reads would wait for otherwise; never fails."""

@@ -14,11 +14,12 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.control.files import ControlDirectory, ControlFile
+from aisfs.control.files import ControlDirectory, ControlFile, PersonalFile
 from aisfs.errors import BadHandle, Forbidden, IsADirectory, NotADirectory, NotFound
 from aisfs.vfs.attributes import Attributes, Kind
 from aisfs.vfs.inodes import ROOT, Ino, Node
@@ -27,7 +28,7 @@ from aisfs.vfs.paths import RESERVED, is_presentable, to_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from aisfs.control.files import ControlEntry, Sink
+    from aisfs.control.files import Caller, ControlEntry, Sink
     from aisfs.vfs.attributes import Presentation
 
 NAME = RESERVED
@@ -84,13 +85,12 @@ class ControlHandle:
             self.start, self.text = offset, to_bytes(self.sink.shown())
         return self.text[offset - self.start :][:size]
 
-    def write(self, data: bytes) -> int:
-        """Hand bytes on, wherever they are written to, and return how many they are."""
+    async def write(self, data: bytes) -> int:
+        """Hand bytes on, wherever they are written to, and return how many were taken."""
         if self.sink is None:
             raise BadHandle(f"{self.node.name} is not open for writing")
-        self.sink.write(bytes(data))
         self.start = None
-        return len(data)
+        return await self.sink.write(bytes(data))
 
     def close(self) -> None:
         """Let go of the handle."""
@@ -138,6 +138,8 @@ class ControlTree:
                 kind, mode = Kind.DIRECTORY, 0o555
             else:
                 kind, mode = Kind.FILE, 0o644 if entry.accept else 0o444
+                if isinstance(entry, PersonalFile) and entry.private:
+                    mode &= 0o600
             shown = Attributes(kind, mode, self._uid, self._gid, self._made_at_ns)
             node = ControlNode(Ino(self._next), path, shown, entry)
             self._next += 1
@@ -180,7 +182,7 @@ class ControlTree:
 
     @staticmethod
     def _as_directory(node: ControlNode) -> ControlDirectory:
-        if isinstance(node.entry, ControlFile):
+        if not isinstance(node.entry, ControlDirectory):
             raise NotADirectory(f"{node.name} is a file")
         return node.entry
 
@@ -217,11 +219,11 @@ class ControlTree:
 
     # -- files
 
-    async def open(self, ino: int, flags: int) -> ControlHandle | None:
+    async def open(self, ino: int, flags: int, caller: Caller) -> ControlHandle | None:
         """Open a control file, for which O_TRUNC means nothing; None if it is none.
 
         Raises:
-            IsADirectory, Forbidden: it is no file, or cannot be written.
+            IsADirectory, Forbidden: it is no file, cannot be written, or is another user's.
             FsError: what it tells could not be asked for.
         """
         node = self.get(Ino(ino))
@@ -230,8 +232,18 @@ class ControlTree:
         file, mode = node.entry, flags & os.O_ACCMODE
         if isinstance(file, ControlDirectory):
             raise IsADirectory(f"{node.name} is a directory")
+        if isinstance(file, PersonalFile):
+            file = self._of_caller(file, caller)
         if mode == os.O_RDONLY:
             return ControlHandle(node, to_bytes(await file.show()), None)
         if file.accept is None:
             raise Forbidden(f"{node.name} can only be read")
         return ControlHandle(node, b"", file.accept())
+
+    def _of_caller(self, file: PersonalFile, caller: Caller) -> ControlFile:
+        """Return a file as one caller sees it."""
+        # The kernel compares the owner that we show, which another option of the mount may set.
+        if file.private and caller.uid not in {0, self._uid, os.getuid()}:
+            raise Forbidden(f"{file.name} is for the owner of the mount only")
+        accept = None if file.accept is None else partial(file.accept, caller)
+        return ControlFile(file.name, partial(file.show, caller), accept)

@@ -17,6 +17,7 @@ import trio
 
 from aisfs.config import BucketName
 from aisfs.control import xattrs
+from aisfs.control.commands import Commands
 from aisfs.control.files import ControlFile, at_once, machine_form, table
 from aisfs.errors import (
     Exists,
@@ -36,6 +37,7 @@ from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
 from aisfs.vfs.open_files import OpenFiles
 from aisfs.vfs.paths import MARKER, bucket_directory, check_length, check_new, to_bytes, to_text
+from aisfs.vfs.places import Places
 from aisfs.vfs.rename import Renamer
 from aisfs.vfs.syncing import Syncing
 from aisfs.vfs.warming import Warming
@@ -43,7 +45,7 @@ from aisfs.vfs.warming import Warming
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from aisfs.control.files import ControlEntry
+    from aisfs.control.files import Caller, ControlEntry
     from aisfs.store.interface import Capacity, NameRules
     from aisfs.vfs.directory import Entry
     from aisfs.vfs.guards import Guards
@@ -57,14 +59,6 @@ MAX_TARGET = 4095
 
 CAPACITY_LIFETIME_S = 10.0
 """The cluster refreshes its own figures about as often."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks: from the kernel's request header."""
-
-    uid: int
-    gid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +102,18 @@ class Filesystem:
         warming = Warming(resolver, workshop.fetch_ahead)
         syncing = Syncing(resolver, self.files)
         self._facts = Facts(resolver, self.files.storing)
+        self._places = Places(resolver, syncing)
+        self._commands = Commands(
+            self._store,
+            self._places,
+            self._places.changed,
+            keeps_content=guards.no_overwrite or guards.no_delete,
+        )
         self._control = ControlTree(
             resolver.presentation,
             [
                 *information,
+                *self._commands.files(),
                 ControlFile("order", at_once(orders.shown), orders.announce),
                 ControlFile("stats", at_once(lambda: table(self.figures()))),
                 ControlFile("stats.json", at_once(lambda: machine_form(self.figures()))),
@@ -521,9 +523,9 @@ class Filesystem:
 
     # -- open files
 
-    async def open_control(self, ino: int, flags: int) -> Fh | None:
+    async def open_control(self, ino: int, flags: int, caller: Caller) -> Fh | None:
         """Open a control file, to be read without the kernel's cache; None if it is none."""
-        handle = await self._control.open(ino, flags)
+        handle = await self._control.open(ino, flags, caller)
         return None if handle is None else self.handles.add(handle)
 
     async def open(self, ino: int, flags: int) -> tuple[Fh, bool]:
@@ -563,7 +565,7 @@ class Filesystem:
         """Write bytes and return how many were taken. Kernel: FUSE_WRITE."""
         handle = self.handles.stream(Fh(fh))
         if isinstance(handle, ControlHandle):
-            return handle.write(data)
+            return await handle.write(data)
         return await self.files.write(handle, offset, data)
 
     async def flush(self, fh: int) -> None:
@@ -658,6 +660,8 @@ class Filesystem:
         if not text.startswith(xattrs.USER):
             raise NoAttribute(text)  # asked for every file by ls -l: no work, no network
         node = self.node(ino)
+        if text == xattrs.JOB:
+            return to_bytes(await self._commands.job_of(self._places.of(node)))
         if xattrs.is_fact(text):
             return await self._facts.value(node, text)
         await self._resolver.refresh(node)
@@ -671,12 +675,16 @@ class Filesystem:
         await self._resolver.refresh(node)
         return [to_bytes(name) for name in node.attributes.xattrs]
 
-    async def setxattr(self, ino: int, name: bytes, value: bytes) -> None:
+    async def setxattr(self, ino: int, name: bytes, value: bytes, caller: Caller) -> None:
         """Set an attribute; it persists with the object. Kernel: FUSE_SETXATTR.
 
         A fact of the cluster may be set to what it is, as programs do that copy all attributes.
+        What `user.ais.do` is set to is carried out, and not kept.
         """
         text, node = to_text(name), self.node(ino)
+        if text == xattrs.DO:
+            await self._commands.run_on(self._places.of(node), to_text(value), caller)
+            return
         if xattrs.is_fact(text) and await self._facts.is_value(node, text, value):
             return
         xattrs.check_settable(text, value)

@@ -76,7 +76,7 @@ class Order:
         self._expected: dict[Place, int] = {}
         self._parts: deque[tuple[int, Guess]] = deque()
 
-    def write(self, data: bytes) -> None:
+    async def write(self, data: bytes) -> int:
         """Take more of the list; lines may be cut anywhere.
 
         Raises:
@@ -95,6 +95,7 @@ class Order:
             )
         self._paths.write(data)
         self._orders.feed(self)
+        return len(data)
 
     def close(self) -> None:
         """Take the last line, whether it has its newline or not."""

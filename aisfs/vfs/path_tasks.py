@@ -107,7 +107,7 @@ class PathTask(ABC):
         self.files_done = 0
         self.failed = 0
 
-    def write(self, data: bytes) -> None:
+    async def write(self, data: bytes) -> int:
         """Take more paths, one per line; lines may be cut anywhere.
 
         Raises:
@@ -120,6 +120,7 @@ class PathTask(ABC):
             self.state = self.at_work
             self._scope = trio.CancelScope()
             self._tasks.resolver.nursery.start_soon(self._run, self._scope)
+        return len(data)
 
     def close(self) -> None:
         """End the task; what it did stays done."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aisfs.config import ConfigError, Source
 from aisfs.errors import Invalid, NameTooLong, NotPermitted
 
 if TYPE_CHECKING:
@@ -40,6 +41,25 @@ def bucket_directory(bucket: BucketName) -> str:
     if bucket.space:
         return f"{bucket.provider}{bucket.space}:{bucket.name}"
     return bucket.name if bucket.provider == "ais" else f"{bucket.provider}:{bucket.name}"
+
+
+def bucket_of_directory(basename: str) -> BucketName:
+    """Return the bucket that `bucket_directory` names so.
+
+    Raises:
+        Invalid: no bucket is named so.
+    """
+    head, _, name = basename.rpartition(":")
+    provider, hash_sign, namespace = (head or "ais").partition("#")
+    provider, _, uuid = provider.partition("@")
+    space = (f"@{uuid}" if uuid else "") + hash_sign + namespace
+    try:
+        bucket = Source.parse(f"{provider}://{space}{'/' if space else ''}{name}").bucket
+    except ConfigError as error:
+        raise Invalid(str(error)) from None
+    if bucket is None or bucket_directory(bucket) != basename:
+        raise Invalid(f"{basename!r} is the name of no bucket")
+    return bucket
 
 
 def split(name: str) -> tuple[str, str]:

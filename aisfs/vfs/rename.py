@@ -90,7 +90,7 @@ class Renamer:
             try:
                 await self._rename_file(node, target, new_parent.name + new)
             except FsError:
-                self._doubt(target, new_parent, new)
+                self._resolver.doubt(new_parent, new)  # it may have got a copy
                 raise
             self._note(node, old_parent, old, new_parent, new)
             return
@@ -121,13 +121,6 @@ class Renamer:
             parent.note_pending(name, node)
         else:
             parent.note_present(name, None)
-
-    def _doubt(self, target: Node | None, parent: DirectoryNode, name: str) -> None:
-        """Have a name looked at again that may have got a copy before its rename failed."""
-        parent.note_doubtful(name)
-        if target is not None:
-            target.checked_at = float("-inf")
-        self._resolver.invalidate(parent.ino, name)
 
     # -- files
 

@@ -353,6 +353,14 @@ class Resolver:
         if look.found:
             self.invalidate(parent.ino, basename)
 
+    def doubt(self, parent: DirectoryNode, basename: str) -> None:
+        """Have a name looked at again that may have become another object."""
+        parent.note_doubtful(basename)
+        node = self.table.find(parent.bucket, parent.name + basename)
+        if node is not None:
+            node.checked_at = float("-inf")
+        self.invalidate(parent.ino, basename)
+
     async def _shadowed_child(self, parent: DirectoryNode, basename: str) -> Node:
         """Return the object whose name is also a directory (C28)."""
         bucket, name = parent.bucket, parent.name + basename

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from aisfs.control.files import table
 from aisfs.errors import FsError, NotFound
 from aisfs.staging.outbox import WORKERS
-from aisfs.vfs.inodes import DirectoryNode, FileNode
+from aisfs.vfs.inodes import FileNode
 from aisfs.vfs.path_tasks import PathTask, PathTasks
 from aisfs.workers import for_each
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from aisfs.config import BucketName
-    from aisfs.vfs.inodes import Node
     from aisfs.vfs.open_files import OpenFiles
     from aisfs.vfs.resolver import Resolver
 
@@ -52,13 +51,18 @@ class Syncing(PathTasks["Task"]):
 
     # -- what there is to be stored
 
-    async def unsent(self, node: Node) -> list[Job]:
-        """Return the path of each file at or below a node that is to be stored, and how."""
+    async def unsent(self, bucket: BucketName | None, name: str) -> list[Job]:
+        """Return the path of each file that is to be stored, and how.
 
-        def within(bucket: BucketName | None, name: str) -> bool:
-            if not isinstance(node, DirectoryNode):
-                return (bucket, name) == (node.bucket, node.name)
-            return node.bucket in {None, bucket} and name.startswith(node.name)
+        Args:
+            bucket: None for all of them.
+            name: of a file, or of a directory, which ends in "/" or is "".
+        """
+
+        def within(of: BucketName | None, other: str) -> bool:
+            if name and not name.endswith("/"):
+                return (of, other) == (bucket, name)
+            return bucket in {None, of} and other.startswith(name)
 
         dirty = [
             each
@@ -114,7 +118,8 @@ class Task(PathTask):
         """Store everything at or below the next path."""
         path = self._next_path()
         try:
-            jobs = await self._syncing.unsent(await self._syncing.finder.node(path))
+            node = await self._syncing.finder.node(path)
+            jobs = await self._syncing.unsent(node.bucket, node.name)
         except NotFound:
             self._fail(path, NotFound("no such file or directory"))
             return

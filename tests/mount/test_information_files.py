@@ -27,8 +27,8 @@ pytestmark = pytest.mark.fuse
 OBJECTS = 5
 ETL = "upper-etl"
 AT_THE_TOP = [
-    "README", "buckets", "cluster", "config.json", "etl", "jobs", "order", "stats", "stats.json",
-    "sync", "version", "warm",
+    "README", "buckets", "cluster", "config.json", "ctl", "etl", "jobs", "last", "order", "stats",
+    "stats.json", "sync", "version", "warm",
 ]  # fmt: skip
 
 NAMES_ARE_ASKED_FOR = sorted(
@@ -161,8 +161,10 @@ def test_looking_around_asks_for_names_only(
 def test_every_file_can_be_read_and_none_has_a_size(control: Path) -> None:
     for file in (path for path in control.rglob("*") if path.is_file()):
         status = file.stat()
-        writable = file.name in {"order", "sync", "warm"}
-        assert (status.st_size, status.st_mode & 0o777) == (0, 0o644 if writable else 0o444)
+        mode = 0o644 if file.name in {"order", "sync", "warm"} else 0o444
+        if file.name == "ctl" or file.match("etl/*/info.json"):
+            mode = 0o600 if file.name == "ctl" else 0o400
+        assert (status.st_size, status.st_mode & 0o777) == (0, mode)
         text = file.read_text()
         if file.suffix == ".json":
             json.loads(text)

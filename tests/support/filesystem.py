@@ -26,12 +26,13 @@ from aisfs.config import (
     StagingConfig,
     StoreConfig,
 )
+from aisfs.control.files import Caller
 from aisfs.daemon import _build
 from aisfs.errors import NotFound
 from aisfs.staging.state import StateDirectory
 from aisfs.store.aistore import connect
 from aisfs.vfs.attributes import Kind
-from aisfs.vfs.filesystem import Caller, Change, Filesystem
+from aisfs.vfs.filesystem import Change, Filesystem
 from aisfs.vfs.inodes import ROOT, DirectoryNode, FileNode, Node
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from aisfs.daemon import _presentation
 from aisfs.errors import Forbidden, IsADirectory, NotADirectory, NotFound, TimedOut
 from aisfs.vfs.control_tree import BELIEVED_S, ControlTree
 from aisfs.vfs.inodes import ROOT, Ino
+from tests.support.filesystem import ME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +111,7 @@ async def test_what_nobody_refers_to_is_forgotten(tree: ControlTree) -> None:
     things = await find(tree, "things")
     assert sorted(await names(tree, things)) == ["list", "one", "two"]
     assert len(tree) == before + 5
-    handle = await tree.open(info.ino, os.O_RDONLY)
+    handle = await tree.open(info.ino, os.O_RDONLY, ME)
     assert handle is not None
     info.opens += 1
     for node in [tree.get(Ino(ino)) for ino in range(tree.directory.ino + 1, info.ino + 10)]:
@@ -190,8 +191,8 @@ async def test_a_cluster_that_is_away_makes_nothing_absent(
 
 async def test_content_is_rendered_once_for_each_handle(tree: ControlTree) -> None:
     file = await find(tree, "file")
-    first = await tree.open(file.ino, os.O_RDONLY)
-    second = await tree.open(file.ino, os.O_RDONLY)
+    first = await tree.open(file.ino, os.O_RDONLY, ME)
+    second = await tree.open(file.ino, os.O_RDONLY, ME)
     assert first is not None
     assert second is not None
     assert (second.read(0, 9), first.read(0, 9)) == (b"2\n", b"1\n")
@@ -205,12 +206,12 @@ async def test_files_and_directories_are_not_mixed_up(tree: ControlTree) -> None
     with pytest.raises(NotADirectory):
         await tree.open_directory(file.ino)
     with pytest.raises(IsADirectory):
-        await tree.open(things.ino, os.O_RDONLY)
+        await tree.open(things.ino, os.O_RDONLY, ME)
     with pytest.raises(Forbidden):
-        await tree.open(file.ino, os.O_RDWR)
+        await tree.open(file.ino, os.O_RDWR, ME)
     assert await tree.find(ROOT, "file") is None
     assert await tree.open_directory(ROOT) is None
-    assert await tree.open(ROOT, os.O_RDONLY) is None
+    assert await tree.open(ROOT, os.O_RDONLY, ME) is None
 
 
 async def test_the_kernel_forgets_and_so_does_the_mount(shell: Shell) -> None:

@@ -633,7 +633,7 @@ async def test_attributes_persist(
         ino = (await shell.node(path)).ino
         await shell.fs.setattr(ino, Change(mode=0o604), None)
         await shell.fs.setattr(ino, Change(mtime_ns=mtime_ns), None)
-        await shell.fs.setxattr(ino, b"user.colour", b"\0blue\xff")
+        await shell.fs.setxattr(ino, b"user.colour", b"\0blue\xff", ME)
     async with filesystem(cluster.endpoint, bucket, tmp_path / "2") as second:
         for path in ("f", "d"):
             for node in (await second.node(path), dict(await second.entries())[path]):
@@ -683,7 +683,7 @@ async def test_a_failed_change_changes_nothing(cluster: StoreProcess, shell: She
     assert (await shell.node("f")).attributes == before
     ino = (await shell.node("f")).ino
     with pytest.raises(NoSpace):
-        await shell.fs.setxattr(ino, b"user.big", b"x" * 3000)
+        await shell.fs.setxattr(ino, b"user.big", b"x" * 3000, ME)
     with pytest.raises(NoAttribute):
         await shell.fs.getxattr(ino, b"user.big")
 

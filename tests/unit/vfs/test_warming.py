@@ -15,7 +15,7 @@ from aisfs.store.aistore import connect
 from aisfs.vfs.inodes import ROOT
 from aisfs.vfs.path_tasks import MAX_TASKS, MOST_TEXT
 from aisfs_sdk import Client
-from tests.support.filesystem import Shell, filesystem
+from tests.support.filesystem import ME, Shell, filesystem
 from tests.support.store import StoreProcess
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ MIB = 1 << 20
 async def open_warm(shell: Shell) -> Fh:
     directory = await shell.fs.lookup(ROOT, b".aisfs")
     node = await shell.fs.lookup(directory.ino, b"warm")
-    fh = await shell.fs.open_control(node.ino, os.O_RDWR)
+    fh = await shell.fs.open_control(node.ino, os.O_RDWR, ME)
     assert fh is not None
     return fh
 
@@ -240,7 +240,7 @@ async def shown(shell: Shell) -> str:
     """Return what a handle that only reads tells."""
     directory = await shell.fs.lookup(ROOT, b".aisfs")
     node = await shell.fs.lookup(directory.ino, b"warm")
-    fh = await shell.fs.open_control(node.ino, os.O_RDONLY)
+    fh = await shell.fs.open_control(node.ino, os.O_RDONLY, ME)
     assert fh is not None
     text = bytes(await shell.fs.read(fh, 0, MIB)).decode()
     await shell.fs.release(fh)

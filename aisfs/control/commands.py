@@ -1,0 +1,241 @@
+"""Commands to the cluster that are written to a control file, or set as an attribute.
+
+Serves `vfs/control_tree` and `vfs/filesystem`. Each write is one transaction: its lines are carried
+out one after the other until one fails, and the writer is told how many bytes of them were done, or
+the errno of the first. Nothing is kept from one write to the next, and nothing happens at close:
+shells do not look at its errors.
+
+    write ─▶ lines ─▶ grammar ─▶ verbs ─▶ store/cluster_work ─▶ the answer, and `last` of the user
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from aisfs.control.files import PersonalFile
+from aisfs.control.grammar import Words, parse
+from aisfs.control.verbs import VERBS, Arguments
+from aisfs.errors import (
+    ArgumentsTooLong,
+    FsError,
+    Invalid,
+    NoAttribute,
+    NotFound,
+    NotPermitted,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aisfs.control.files import Caller
+    from aisfs.control.verbs import Resolve, Verb
+    from aisfs.store.cluster_facts import ClusterFacts
+    from aisfs.store.cluster_work import ClusterWork, Place
+
+log = logging.getLogger(__name__)
+
+LONGEST_WRITE = 64 << 10
+"""Bytes of commands that one write may bring."""
+
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
+
+_MOST_KEPT = 1024
+"""Users whose last command, and places whose last job, are remembered."""
+
+_ABORT = Words("abort", (), {})
+
+K = TypeVar("K")
+
+
+class Cluster(Protocol):
+    """What a store is to commands."""
+
+    @property
+    def work(self) -> ClusterWork:
+        """What it can be told to do."""
+
+    @property
+    def facts(self) -> ClusterFacts:
+        """What it tells."""
+
+
+class Commands:
+    """Carries out the commands of a mount.
+
+    Args:
+        cluster: does the work, and tells of jobs.
+        resolve: finds what an operand names.
+        changed: learns which objects may be others now.
+        keeps_content: whether this mount writes over nothing that is stored.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        resolve: Resolve,
+        changed: Callable[[Place], None],
+        *,
+        keeps_content: bool,
+    ) -> None:
+        self._cluster = cluster
+        self._resolve = resolve
+        self._changed = changed
+        self._keeps_content = keeps_content
+        self._last: OrderedDict[int, str] = OrderedDict()
+        self._jobs: OrderedDict[str, str] = OrderedDict()
+
+    def files(self) -> list[PersonalFile]:
+        """Return the control files by which commands come, and by which is told of them."""
+
+        async def verbs(_: Caller) -> str:
+            return "".join(f"{v.name} {v.usage}\t{v.help}\n" for v in VERBS.values())
+
+        async def last(caller: Caller) -> str:
+            return self.last(caller.uid)
+
+        return [
+            PersonalFile("ctl", verbs, partial(CommandSink, self), private=True),
+            PersonalFile("last", last),
+        ]
+
+    def last(self, uid: int) -> str:
+        """Return what became of a user's last command; "" if there was none."""
+        return self._last.get(uid, "")
+
+    async def run(self, line: str, caller: Caller) -> str:
+        """Carry out one command and return its answer; "" for an empty line.
+
+        Raises:
+            Invalid: the line is no command.
+            NotPermitted: this mount writes over nothing.
+            FsError: the cluster did not do it.
+        """
+        return await self._noted(line, caller, self._carry_out_line(line))
+
+    async def run_on(self, place: Place, value: str, caller: Caller) -> None:
+        """Carry out a command that is set as the attribute of a file or directory; as `run`.
+
+        `abort` alone stops the job that the last one started.
+        """
+        await self._noted(f"{value} ({place})", caller, self._carry_out_on(place, value))
+
+    async def job_of(self, place: Place) -> str:
+        """Return id and state of the job that the last command on a place started.
+
+        Raises:
+            NoAttribute: none did.
+        """
+        job_id = self._jobs.get(str(place))
+        if job_id is None:
+            raise NoAttribute(f"no command on {place} has started a job")
+        return f"{job_id} {(await self._cluster.facts.job(job_id)).state}"
+
+    async def _noted(self, line: str, caller: Caller, work: Awaitable[str]) -> str:
+        """Wait for an answer; log it, and keep it as the user's last."""
+        shown = line.strip().encode("unicode_escape", "surrogateescape").decode("ascii")
+        who = f"uid {caller.uid}, pid {caller.pid}"
+        try:
+            answer = await work
+        except FsError as error:
+            name = errno.errorcode.get(error.errno, str(error.errno))
+            text = " ".join(str(error).split())
+            _keep(self._last, caller.uid, f"error\t{name}\t{shown}\t{text}\n")
+            log.warning("command of %s: %s: %s %s", who, shown, name, text)
+            raise
+        if answer:
+            result = answer.removeprefix("ok").lstrip()
+            _keep(self._last, caller.uid, f"ok\t{shown}\t{result}\n")
+            log.info("command of %s: %s: %s", who, shown, answer)
+        return answer
+
+    async def _carry_out_line(self, line: str) -> str:
+        words = parse(line)
+        return "" if words is None else await self._carry_out(words)
+
+    async def _carry_out_on(self, place: Place, value: str) -> str:
+        words = parse(value)
+        if words is None:
+            raise Invalid(f"{value!r} is no command: {', '.join(VERBS)} are")
+        if words == _ABORT:
+            job_id = self._jobs.get(str(place))
+            if job_id is None:
+                raise NotFound(f"no command on {place} has started a job")
+            return await self._carry_out(Words("abort", (job_id,), {}))
+        answer = await self._carry_out(_verb(words).of(str(place), words))
+        _, job, job_id = (*answer.split("\t"), "", "")[:3]
+        if job:
+            _keep(self._jobs, str(place), job_id)
+        return answer
+
+    async def _carry_out(self, words: Words) -> str:
+        verb = _verb(words)
+        verb.check(words)
+        if verb.replaces and self._keeps_content:
+            raise NotPermitted(f"{verb.name} can write over objects: this mount has no-overwrite")
+        arguments = Arguments(words, self._resolve)
+        try:
+            return str(await verb.run(self._cluster.work, arguments))
+        finally:
+            for place in arguments.places:
+                self._changed(place)
+
+
+def _verb(words: Words) -> Verb:
+    verb = VERBS.get(words.verb)
+    if verb is None:
+        raise Invalid(f"there is no verb {words.verb!r}: {', '.join(VERBS)} are known")
+    return verb
+
+
+def _keep(known: OrderedDict[K, str], key: K, value: str) -> None:
+    """Remember something, and forget the oldest where there is too much."""
+    known[key] = value
+    known.move_to_end(key)
+    if len(known) > _MOST_KEPT:
+        known.popitem(last=False)
+
+
+class CommandSink:
+    """Takes the commands that one handle writes; shows the answers to the last write."""
+
+    def __init__(self, commands: Commands, caller: Caller) -> None:
+        self._commands = commands
+        self._caller = caller
+        self._answers = ""
+
+    async def write(self, data: bytes) -> int:
+        """Carry out lines; return the bytes of those that were.
+
+        Raises:
+            ArgumentsTooLong: there are more than one write may bring.
+            FsError: the first of them failed.
+        """
+        if len(data) > LONGEST_WRITE:
+            raise ArgumentsTooLong(f"one write brings at most {LONGEST_WRITE} bytes of commands")
+        self._answers, done = "", 0
+        for line in _LINE.findall(data):
+            try:
+                answer = await self._commands.run(
+                    line.decode("utf-8", "surrogateescape"), self._caller
+                )
+            except FsError:
+                self._answers += self._commands.last(self._caller.uid)
+                if done:
+                    return done
+                raise
+            done += len(line)
+            if answer:
+                self._answers += f"{answer}\n"
+        return done
+
+    def shown(self) -> str:
+        """Return the answers to the last write, one line per command."""
+        return self._answers
+
+    def close(self) -> None:
+        """Take note that no more comes: nothing is left to be done."""

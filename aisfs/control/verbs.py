@@ -1,0 +1,266 @@
+"""The verbs of the cluster: one table, for control files, attributes and the command line alike.
+
+Serves `commands`, and `cli/verbs`. A verb's usage says what it takes, and is what it is checked
+against: words in capitals are operands, `key=…` options, those in brackets may be left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from aisfs.control.grammar import Words
+from aisfs.errors import Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aisfs.config import BucketName
+    from aisfs.store.cluster_work import ClusterWork, Place
+
+_OPERAND = re.compile(r"\[?\b([A-Z]+)\b\]?")
+_OPTION = re.compile(r"(\[?)([a-z][a-z-]*)=")
+_YES, _NO = {"yes", "true", "1"}, {"no", "false", "0"}
+
+
+class Answer(NamedTuple):
+    """What a command led to: a job that goes on, or nothing more."""
+
+    job: str = ""
+
+    def __str__(self) -> str:
+        return f"ok\tjob\t{self.job}" if self.job else "ok"
+
+
+class Resolve(Protocol):
+    """Finds what an operand names."""
+
+    async def __call__(self, operand: str) -> Place:
+        """Return what `ais://BUCKET/NAME`, or a path, names; the cluster has all of it then.
+
+        Raises:
+            Invalid: it names nothing.
+        """
+        ...
+
+
+class Arguments:
+    """The operands and options of one command, read as what the verb takes.
+
+    Attributes:
+        places: what was named so far.
+    """
+
+    def __init__(self, words: Words, resolve: Resolve) -> None:
+        self._words = words
+        self._find = resolve
+        self.places: list[Place] = []
+
+    async def _resolve(self, text: str) -> Place:
+        place = await self._find(text)
+        self.places.append(place)
+        return place
+
+    def word(self, index: int, missing: str = "") -> str:
+        """Return an operand as it is; `missing` where it was left out."""
+        operands = self._words.operands
+        return operands[index] if index < len(operands) else missing
+
+    async def place(self, index: int) -> Place:
+        """Return the object, directory or bucket that an operand names."""
+        return await self._resolve(self.word(index))
+
+    async def object(self, index: int) -> Place:
+        """Return the object that an operand names."""
+        place = await self.place(index)
+        if not place.name or place.name.endswith("/"):
+            raise Invalid(f"{self.word(index)} is no object")
+        return place
+
+    async def bucket(self, index: int) -> BucketName:
+        """Return the bucket that an operand names."""
+        place = await self.place(index)
+        if place.name:
+            raise Invalid(f"{self.word(index)} is not a whole bucket")
+        return place.bucket
+
+    def text(self, key: str) -> str:
+        """Return an option as it is; "" where it was left out."""
+        return self._words.options.get(key, "")
+
+    async def place_of(self, key: str) -> Place:
+        """Return the object, directory or bucket that an option names."""
+        return await self._resolve(self.text(key))
+
+    def flag(self, key: str) -> bool:
+        """Return an option that is yes or no; no where it was left out."""
+        value = self._words.options.get(key, "no").lower()
+        if value not in _YES | _NO:
+            raise Invalid(f"{key}={value}: write {key}=yes or {key}=no")
+        return value in _YES
+
+    def endings(self, key: str) -> Mapping[str, str] | None:
+        """Return new endings of names by old ones: `jpg:png,jpeg:png`."""
+        text = self.text(key)
+        if not text:
+            return None
+        pairs = [pair.partition(":") for pair in text.split(",")]
+        if not all(old and colon and new for old, colon, new in pairs):
+            raise Invalid(f"{key}={text}: write {key}=OLD:NEW, more of them after commas")
+        return {old: new for old, _, new in pairs}
+
+
+Run = Callable[["ClusterWork", Arguments], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb.
+
+    Attributes:
+        usage: what stands behind its name.
+        help: what it does, in a line.
+        run: does it; the cluster goes on alone where the answer has a job.
+        replaces: it can write over objects that exist.
+        own: where a file's own name goes when the verb is set as the file's attribute: the
+            operand's index, or an option's key; None for a verb of no file.
+    """
+
+    name: str
+    usage: str
+    help: str
+    run: Run
+    replaces: bool = False
+    own: int | str | None = 0
+
+    def of(self, place: str, words: Words) -> Words:
+        """Return the words of a command that is set as an attribute, with the file's own name.
+
+        Raises:
+            Invalid: the verb is none of files, or the option is given already.
+        """
+        operands, options = list(words.operands), dict(words.options)
+        if self.own is None or self.own in options:
+            raise Invalid(f"{self.name} {self.usage}: this cannot be set as an attribute")
+        if isinstance(self.own, str):
+            options[self.own] = place
+        else:
+            operands.insert(self.own, place)
+        return Words(words.verb, tuple(operands), options)
+
+    def check(self, words: Words) -> None:
+        """Compare a command with the usage.
+
+        Raises:
+            Invalid: it has too few or too many operands, or options that the verb does not take.
+        """
+        operands = _OPERAND.findall(re.sub(r"\S+=\S+", "", self.usage))
+        optional = len(re.findall(r"\[[A-Z]+\]", self.usage))
+        options = _OPTION.findall(self.usage)
+        unknown = words.options.keys() - {key for _, key in options}
+        lacking = {key for bracket, key in options if not bracket} - words.options.keys()
+        problem = ""
+        if not len(operands) - optional <= len(words.operands) <= len(operands):
+            problem = f"{len(words.operands)} operands"
+        elif unknown:
+            problem = f"{min(unknown)}= is unknown"
+        elif lacking:
+            problem = f"{min(lacking)}= is missing"
+        if problem:
+            raise Invalid(f"{self.name}: {problem}: write {self.name} {self.usage}")
+
+
+async def _abort(work: ClusterWork, a: Arguments) -> Answer:
+    await work.abort(a.word(0))
+    return Answer()
+
+
+async def _archive(work: ClusterWork, a: Arguments) -> Answer:
+    members, template = await a.place_of("from"), a.text("template")
+    if template and members.name:
+        raise Invalid("template= chooses among all objects: give the bucket alone as from=")
+    return Answer(await work.archive(await a.object(0), members, template))
+
+
+async def _copy(work: ClusterWork, a: Arguments) -> Answer:
+    await work.copy(await a.object(0), await a.object(1), a.text("etl"))
+    return Answer()
+
+
+async def _copy_bucket(work: ClusterWork, a: Arguments) -> Answer:
+    job = await work.copy_bucket(
+        await a.bucket(0),
+        await a.bucket(1),
+        a.text("prefix"),
+        a.text("prepend"),
+        dry_run=a.flag("dry-run"),
+    )
+    return Answer(job)
+
+
+async def _evict(work: ClusterWork, a: Arguments) -> Answer:
+    return Answer(await work.evict(await a.place(0), keep_md=a.flag("keep-md")))
+
+
+async def _prefetch(work: ClusterWork, a: Arguments) -> Answer:
+    return Answer(await work.prefetch(await a.place(0)))
+
+
+async def _promote(work: ClusterWork, a: Arguments) -> Answer:
+    job = await work.promote(
+        a.word(0),
+        await a.place(1),
+        recursive=a.flag("recursive"),
+        overwrite=a.flag("overwrite"),
+        delete_source=a.flag("delete-source"),
+    )
+    return Answer(job)
+
+
+async def _start(work: ClusterWork, a: Arguments) -> Answer:
+    bucket = await a.bucket(1) if a.word(1) else None
+    return Answer(await work.start(a.word(0), bucket))
+
+
+async def _transform_bucket(work: ClusterWork, a: Arguments) -> Answer:
+    job = await work.transform_bucket(
+        await a.bucket(0), await a.bucket(1), a.text("etl"), a.text("prefix"), a.endings("ext")
+    )
+    return Answer(job)
+
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb("abort", "JOB", "stop a job; what it did stays", _abort, own=None),
+        Verb(
+            "archive", "SHARD from=PLACE [template=NAMES]",
+            "put objects into a new archive", _archive, replaces=True, own="from",
+        ),
+        Verb(
+            "copy", "SOURCE TARGET [etl=NAME]",
+            "copy an object, through a transformer if one is named", _copy, replaces=True,
+        ),
+        Verb(
+            "copy-bucket", "SOURCE TARGET [prefix=TEXT] [prepend=TEXT] [dry-run=yes]",
+            "copy a bucket's objects into another one", _copy_bucket, replaces=True,
+        ),
+        Verb(
+            "evict", "WHAT [keep-md=yes]",
+            "remove what a remote bucket has from the cluster; the remote ones stay", _evict,
+        ),
+        Verb("prefetch", "WHAT", "bring objects of a remote bucket into the cluster", _prefetch),
+        Verb(
+            "promote", "PATH WHERE [recursive=yes] [overwrite=yes] [delete-source=yes]",
+            "make objects of files that the targets can read", _promote, replaces=True, own=1,
+        ),
+        Verb("start", "KIND [BUCKET]", "start a job", _start, own=1),
+        Verb(
+            "transform-bucket", "SOURCE TARGET etl=NAME [prefix=TEXT] [ext=OLD:NEW]",
+            "send a bucket's objects through a transformer into another one", _transform_bucket,
+            replaces=True,
+        ),
+    )
+}  # fmt: skip

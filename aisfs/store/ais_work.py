@@ -1,0 +1,156 @@
+"""What an AIS cluster does when it is told to: `ClusterWork` on the SDK.
+
+Serves `aistore`. Its threads are its own, as those of `ais_facts`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aisfs.errors import Invalid, NotFound
+from aisfs.store.threads import CALL_DEADLINE_S, Threads
+from aisfs_sdk import const, errors
+from aisfs_sdk.etl_config import ETLConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeVar
+
+    from aisfs.config import BucketName
+    from aisfs.store.buckets import Buckets
+    from aisfs.store.cluster_work import Place
+    from aisfs_sdk import Client
+    from aisfs_sdk.multiobj import ObjectGroup
+
+    T = TypeVar("T")
+
+THREADS = 4
+
+COPY_LIMIT_S = 600.0
+"""Seconds that the cluster may take to copy or transform one object: it is silent meanwhile."""
+
+_OF_TEMPLATES = "{}@%*"
+
+
+class AISWork:
+    """`ClusterWork` of the cluster behind a client."""
+
+    def __init__(self, client: Client, buckets: Buckets) -> None:
+        self._client = client
+        self._buckets = buckets
+        self._threads = Threads(THREADS)
+
+    async def _do(self, what: str, work: Callable[[], T], seconds: float = CALL_DEADLINE_S) -> T:
+        return await self._threads.call(what, work, seconds)
+
+    async def evict(self, what: Place, *, keep_md: bool) -> str:
+        """Evict. AIS: DELETE /v1/buckets/B, evict-listrange; a whole bucket: evict-remote-bck."""
+        bucket = self._buckets.of(what.bucket)
+
+        def whole() -> str:
+            bucket.evict(keep_md)
+            return ""
+
+        return await self._do(f"evicting {what}", self._group(what).evict if what.name else whole)
+
+    async def prefetch(self, what: Place) -> str:
+        """Prefetch. AIS: POST /v1/buckets/B, prefetch-listrange."""
+        return await self._do(f"prefetching {what}", self._group(what).prefetch)
+
+    async def copy(self, source: Place, target: Place, etl: str) -> None:
+        """Copy an object. AIS: PUT /v1/objects/B/O?object_to=…."""
+        old, new = self._buckets.object(*source), self._buckets.object(*target)
+        config = ETLConfig(etl) if etl else None
+        doing = f"copying {source} to {target}"
+        await self._do(doing, lambda: old.copy(new, config), COPY_LIMIT_S)
+
+    async def copy_bucket(
+        self, source: BucketName, target: BucketName, prefix: str, prepend: str, *, dry_run: bool
+    ) -> str:
+        """Copy a bucket. AIS: POST /v1/buckets/B, copy-bck."""
+        old, new = self._buckets.of(source), self._buckets.of(target)
+        return await self._do(
+            f"copying {source.name} to {target.name}",
+            lambda: old.copy(new, prefix_filter=prefix, prepend=prepend, dry_run=dry_run),
+        )
+
+    async def transform_bucket(
+        self,
+        source: BucketName,
+        target: BucketName,
+        etl: str,
+        prefix: str,
+        ext: Mapping[str, str] | None,
+    ) -> str:
+        """Transform a bucket. AIS: POST /v1/buckets/B, etl-bck."""
+        old, new = self._buckets.of(source), self._buckets.of(target)
+        return await self._do(
+            f"transforming {source.name} to {target.name} by {etl}",
+            lambda: old.transform(etl, new, prefix_filter=prefix, ext=ext),
+        )
+
+    async def promote(
+        self, path: str, target: Place, *, recursive: bool, overwrite: bool, delete_source: bool
+    ) -> str:
+        """Promote files. AIS: POST /v1/objects/B, promote."""
+        below = self._buckets.object(*target)
+
+        def work() -> str:
+            headers = below.promote(
+                path,
+                recursive=recursive,
+                overwrite_dest=overwrite,
+                delete_source=delete_source,
+            )
+            return headers.get(const.HEADER_XACTION_ID, "")
+
+        return await self._do(f"promoting {path} to {target}", work, COPY_LIMIT_S)
+
+    async def archive(self, shard: Place, members: Place, template: str) -> str:
+        """Make an archive. AIS: PUT /v1/buckets/B, archive."""
+        if template:
+            group = self._buckets.of(members.bucket).objects(obj_template=template)
+        else:
+            group = self._group(members)
+        bucket = self._buckets.of(shard.bucket)
+        return await self._do(
+            f"archiving {members} as {shard}", lambda: group.archive(shard.name, to_bck=bucket)
+        )
+
+    async def start(self, kind: str, bucket: BucketName | None) -> str:
+        """Start a job. AIS: PUT /v1/cluster, start."""
+        buckets = [self._buckets.of(bucket)] if bucket is not None else None
+        job = self._client.job(job_kind=kind)
+        return await self._do(f"starting {kind}", lambda: job.start(buckets=buckets))
+
+    async def abort(self, job_id: str) -> None:
+        """Stop a job. AIS: PUT /v1/cluster, stop, which says nothing of a job that is unknown."""
+        job = self._client.job(job_id)
+
+        def work() -> None:
+            try:
+                job.status()
+            except errors.JobInfoNotFound:
+                if not job.get_details().list_snapshots():
+                    raise NotFound(f"the cluster knows no job {job_id}") from None
+            job.abort()
+
+        await self._do(f"aborting {job_id}", work)
+
+    def _group(self, what: Place) -> ObjectGroup:
+        """Return the objects of a place.
+
+        Raises:
+            Invalid: it is a bucket, or a directory that the cluster would take for another one.
+        """
+        bucket = self._buckets.of(what.bucket)
+        if not what.name:
+            raise Invalid(f"{what} is a bucket: name an object, or a directory by its slash")
+        if not what.name.endswith("/"):
+            return bucket.objects(obj_names=[what.name])
+        if any(sign in what.name for sign in _OF_TEMPLATES):
+            raise Invalid(
+                f"{what}: the cluster takes a directory's name for a template, in which "
+                f"{' '.join(_OF_TEMPLATES)} mean something else: name its objects"
+            )
+        return bucket.objects(obj_template=what.name)

@@ -1,0 +1,84 @@
+"""What a cluster does by itself when it is told to: jobs, and copies that pass nobody by.
+
+Serves `control/verbs`, which gives each of these a word; `ais_work.py` implements it on the SDK.
+Nothing here waits for a job to end: what returns an id has only begun. Every coroutine raises only
+`aisfs.errors.FsError` children.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aisfs.config import BucketName
+
+
+class Place(NamedTuple):
+    """What a command is about.
+
+    Attributes:
+        name: of an object; of all objects with a prefix, if it ends in "/"; "" for the bucket.
+    """
+
+    bucket: BucketName
+    name: str
+
+    def __str__(self) -> str:
+        return self.bucket.url_of(self.name)
+
+
+class ClusterWork(Protocol):
+    """Starts work on the cluster."""
+
+    async def evict(self, what: Place, *, keep_md: bool) -> str:
+        """Remove what a remote bucket has from the cluster; the remote ones stay.
+
+        Returns:
+            The job's id; "" for a whole bucket, which is evicted at once.
+        """
+
+    async def prefetch(self, what: Place) -> str:
+        """Bring objects of a remote bucket into the cluster; return the job's id."""
+
+    async def copy(self, source: Place, target: Place, etl: str) -> None:
+        """Copy one object, through a transformer if one is named; it is there then."""
+
+    async def copy_bucket(
+        self, source: BucketName, target: BucketName, prefix: str, prepend: str, *, dry_run: bool
+    ) -> str:
+        """Copy a bucket's objects into another one; return the job's id."""
+
+    async def transform_bucket(
+        self,
+        source: BucketName,
+        target: BucketName,
+        etl: str,
+        prefix: str,
+        ext: Mapping[str, str] | None,
+    ) -> str:
+        """Send a bucket's objects through a transformer into another one; return the job's id.
+
+        `ext` has new endings of names by old ones.
+        """
+
+    async def promote(
+        self, path: str, target: Place, *, recursive: bool, overwrite: bool, delete_source: bool
+    ) -> str:
+        """Make objects of files that the targets can read; return the job's id, "" for none."""
+
+    async def archive(self, shard: Place, members: Place, template: str) -> str:
+        """Put objects into a new archive; return the job's id.
+
+        Args:
+            shard: the archive's object.
+            members: an object, or all with a prefix; their bucket, where there is a template.
+            template: that their names follow; "" for none.
+        """
+
+    async def start(self, kind: str, bucket: BucketName | None) -> str:
+        """Start a job of a kind; return its id."""
+
+    async def abort(self, job_id: str) -> None:
+        """Stop a job; what it did stays. `NotFound` if there is none."""

@@ -1,0 +1,215 @@
+"""Commands to the cluster through a mount: by the control file, and by an attribute."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import subprocess
+import tarfile
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aisfs_sdk import Client
+from tests.support.mount import Mount
+from tests.support.store import StoreProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from aisfs_sdk import Bucket
+
+pytestmark = pytest.mark.fuse
+
+WAIT_S = 30.0
+
+ENDS = ("finished", "failed", "aborted", "idle")
+"""Archives idle for a minute after their work: others could join them."""
+
+
+class Place:
+    """A mount of all buckets of a store that has one of each kind."""
+
+    def __init__(self, store: StoreProcess, mount: Mount, files: Path) -> None:
+        self.store = store
+        self.path = mount.path
+        self.files = files
+        self.client = Client(store.endpoint)
+        self.bucket: Bucket = self.client.bucket("b")
+        self.control = mount.path / ".aisfs"
+
+    def command(self, line: str) -> str:
+        """Write a command and return its answer from the same handle."""
+        fd = os.open(self.control / "ctl", os.O_RDWR)
+        try:
+            assert os.write(fd, line.encode()) == len(line.encode())
+            return os.read(fd, 1 << 16).decode()
+        finally:
+            os.close(fd)
+
+    def job_of(self, answer: str) -> str:
+        """Wait until the job that an answer names has ended, and return how it did."""
+        ok, job, job_id = answer.strip().split("\t")
+        assert (ok, job) == ("ok", "job")
+        return self.ended((self.control / "jobs" / job_id / "status").read_text)
+
+    def ended(self, told: Callable[[], str]) -> str:
+        """Wait until what tells of a job tells that it has ended, and return it."""
+        limit = time.monotonic() + WAIT_S
+        while not any(word in (text := told()) for word in ENDS):
+            assert time.monotonic() < limit, text
+            time.sleep(0.05)
+        return text
+
+    def cached(self, name: str) -> bool:
+        """Tell whether the cluster itself has an object of the cloud."""
+        return self.client.bucket("cloud", provider="aws").object(name).head_v2().present
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the files of a cloud, and files that may be promoted."""
+    cloud, files = tmp_path_factory.mktemp("cloud"), tmp_path_factory.mktemp("files")
+    for number in range(3):
+        (cloud / f"c{number}").write_text(f"cloud {number}")
+    (files / "sub").mkdir()
+    (files / "one").write_text("one")
+    (files / "sub" / "two").write_text("two")
+    return cloud, files
+
+
+@pytest.fixture
+def place(folders: tuple[Path, Path]) -> Iterator[Place]:
+    cloud, files = folders
+    extra = ("--remote", f"aws://cloud={cloud}", "--promote-root", str(files))
+    with StoreProcess(extra=extra) as store:
+        store.create_bucket("b")
+        Client(store.endpoint).bucket("cloud", provider="aws").head()  # from now on it is known
+        with Mount(store.endpoint, options=[f"token-file={store.token_file}"]) as mount:
+            yield Place(store, mount, files)
+
+
+def test_an_object_is_copied_and_is_there(place: Place) -> None:
+    place.bucket.object("d/a b").put_content(b"bytes")
+    assert not (place.path / "b/e f").exists()  # and the mount knows it
+    assert place.command("copy '/b/d/a b' 'ais://b/e f'\n") == "ok\n"
+    assert (place.path / "b/e f").read_bytes() == b"bytes"
+    place.bucket.object("g").put_content(b"old, and longer")
+    assert (place.path / "b/g").read_bytes() == b"old, and longer"
+    os.setxattr(place.path / "b/d/a b", "user.ais.do", b"copy /b/g")
+    assert (place.path / "b/g").read_bytes() == b"bytes"
+    with pytest.raises(OSError, match="No data"):
+        os.getxattr(place.path / "b/d/a b", "user.ais.do")
+
+
+def test_the_cluster_works_on_what_was_written(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    with Mount(store.endpoint, "ais://b", options=["write-back"]) as mount:
+        store.faults([{"method": "PUT", "role": "target", "action": "delay", "seconds": 1}])
+        (mount.path / "f").write_bytes(b"just written")
+        os.setxattr(mount.path / "f", "user.ais.do", b"copy ais://b/g")
+        assert bucket.object("g").get().read_all() == b"just written"
+
+
+def test_a_directory_becomes_an_archive(place: Place) -> None:
+    for name in ("d/x", "d/y", "other"):
+        place.bucket.object(name).put_content(name.encode())
+    assert "failed" not in place.job_of(place.command("archive /b/all.tar from=/b/d/\n"))
+    with tarfile.open(fileobj=io.BytesIO((place.path / "b/all.tar").read_bytes())) as tar:
+        assert sorted(tar.getnames()) == ["d/x", "d/y"]
+    os.setxattr(place.path / "b/d", "user.ais.do", b"archive /b/too.tar")
+    told = place.ended(lambda: os.getxattr(place.path / "b/d", "user.ais.job").decode())
+    assert told.split()[1] in {"finished", "idle"}
+    with tarfile.open(fileobj=io.BytesIO((place.path / "b/too.tar").read_bytes())) as tar:
+        assert sorted(tar.getnames()) == ["d/x", "d/y"]
+
+
+def test_files_of_the_cluster_are_promoted(place: Place) -> None:
+    (place.path / "b/in").mkdir()
+    os.setxattr(place.path / "b/in", "user.ais.do", f"promote {place.files}/one".encode())
+    assert (place.path / "b/in/one").read_text() == "one"
+    place.command(f"promote {place.files} /b/all/ recursive=yes\n")
+    limit = time.monotonic() + WAIT_S
+    while {e.name for e in place.bucket.list_all_objects(prefix="all/")} != {
+        "all/one",
+        "all/sub/two",
+    }:
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+def test_what_a_cloud_has_is_evicted_and_prefetched(place: Place) -> None:
+    directory = place.path / "aws:cloud"
+    assert (directory / "c0").read_text() == "cloud 0"
+    assert place.cached("c0")
+    os.setxattr(directory / "c0", "user.ais.do", b"evict")
+    assert "finished" in place.ended(lambda: os.getxattr(directory / "c0", "user.ais.job").decode())
+    assert not place.cached("c0")
+    assert "finished" in place.job_of(place.command("prefetch aws://cloud/c1\n"))
+    assert place.cached("c1")
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        place.command("evict ais://b/o\n")  # there is no other copy of it
+
+
+def test_jobs_are_stopped_and_unknown_ones_refused(place: Place) -> None:
+    with pytest.raises(OSError, match=os.strerror(errno.ENOENT)):
+        place.command("abort nojob\n")
+    answer = place.command("start lru\n")
+    place.command(f"abort {answer.split()[2]}\n")
+    with pytest.raises(OSError, match=os.strerror(errno.ENOENT)):
+        os.setxattr(place.path / "b", "user.ais.do", b"abort")
+
+
+def test_a_shell_gets_the_errno_of_its_write(place: Place) -> None:
+    place.bucket.object("a").put_content(b"a")
+    script = f"""
+        cd {place.path}
+        echo 'copy /b/a /b/c1' > .aisfs/ctl && cat .aisfs/last
+        printf 'copy /b/a /b/c2\\ncopy /b/no /b/c3\\n' 2>&1 >> .aisfs/ctl || cat .aisfs/last
+        exec 3<> .aisfs/ctl; echo 'copy /b/a /b/c4' >&3; cat <&3
+        echo nonsense > .aisfs/ctl; cat .aisfs/last
+        grep -c . .aisfs/ctl
+    """
+    ended = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    lines = ended.stdout.splitlines()
+    assert lines[0] == "ok\tcopy /b/a /b/c1\t"
+    failure = next(line for line in lines if line.startswith("error\tENOENT\tcopy /b/no /b/c3\t"))
+    assert "b/no" in failure
+    assert "ok" in lines
+    assert any(line.startswith("error\tEINVAL\tnonsense\tthere is no verb") for line in lines)
+    assert int(lines[-1]) > 5
+    assert {"c1", "c2", "c4"} <= {entry.name for entry in place.bucket.list_all_objects()}
+
+
+def test_a_mount_that_replaces_nothing_tells_the_cluster_to_replace_nothing(
+    store: StoreProcess,
+) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    bucket.object("a").put_content(b"a")
+    with Mount(store.endpoint, "ais://b", options=["no-overwrite"]) as mount:
+        with pytest.raises(PermissionError):
+            os.setxattr(mount.path / "a", "user.ais.do", b"copy /c")
+        with pytest.raises(PermissionError):
+            (mount.path / ".aisfs/ctl").write_text("copy /a /c\n")
+    assert [entry.name for entry in bucket.list_all_objects()] == ["a"]
+
+
+def test_others_give_no_commands(place: Place) -> None:
+    shown = (place.control / "ctl").stat()
+    assert shown.st_mode & 0o777 == 0o600
+
+
+def test_walking_over_the_mount_starts_nothing(place: Place) -> None:
+    for name in ("d/x", "d/y"):
+        place.bucket.object(name).put_content(b"x")
+    place.store.clear_requests()
+    subprocess.run(["find", place.path, "-type", "f"], check=True, capture_output=True)
+    subprocess.run(["grep", "-r", "x", place.path / "b"], check=True, capture_output=True)
+    subprocess.run(["du", "-a", place.path], check=True, capture_output=True)
+    asked = place.store.requests()
+    assert not [r for r in asked if r["method"] in {"POST", "PUT", "PATCH", "DELETE"}]
+    reads = [r for r in asked if r["method"] == "GET" and "/objects/b/d/" in r["path"]]
+    assert len([r for r in reads if r["node"].startswith("t")]) == 2

@@ -1,0 +1,244 @@
+"""What a write of commands does, what of it is told, and who may read that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from aisfs.config import BucketName
+from aisfs.control.commands import LONGEST_WRITE, Commands, CommandSink
+from aisfs.control.files import Caller
+from aisfs.control.verbs import VERBS
+from aisfs.errors import (
+    ArgumentsTooLong,
+    FsError,
+    Invalid,
+    NoAttribute,
+    NotFound,
+    NotPermitted,
+)
+from aisfs.store.cluster_work import Place
+
+B = BucketName("b")
+
+
+def user(uid: int) -> Caller:
+    return Caller(uid, uid, 99)
+
+
+class Work:
+    """Notes what it is told, and refuses what is named so."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.changed: list[Place] = []
+
+    def __getattr__(self, name: str) -> Any:
+        async def do(*arguments: Any, **options: Any) -> str:
+            self.told.append((name, arguments, options))
+            if any(isinstance(a, Place) and a.name == "absent" for a in arguments):
+                raise NotFound("b/absent: there is no such object")
+            return "" if name in {"abort", "copy"} else "J1"
+
+        return do
+
+
+async def resolve(operand: str) -> Place:
+    if operand.startswith("bad:"):
+        raise Invalid(f"{operand} names nothing")
+    return Place(B, operand.removeprefix("/"))
+
+
+@pytest.fixture
+def work() -> Work:
+    return Work()
+
+
+class Cluster:
+    """Work and facts of a cluster."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = self.facts = work
+
+
+def made(work: Work, *, keeps_content: bool = False) -> Commands:
+    cluster: Any = Cluster(work)
+    return Commands(cluster, resolve, work.changed.append, keeps_content=keeps_content)
+
+
+@pytest.fixture
+def commands(work: Work) -> Commands:
+    return made(work)
+
+
+async def test_lines_are_carried_out_in_order_and_answered(work: Work, commands: Commands) -> None:
+    sink = CommandSink(commands, user(7))
+    data = b"evict /a\n\n# nothing\ncopy /a /b\nabort J9"
+    assert await sink.write(data) == len(data)
+    assert [name for name, _, _ in work.told] == ["evict", "copy", "abort"]
+    assert sink.shown() == "ok\tjob\tJ1\nok\nok\n"
+    assert commands.last(7) == "ok\tabort J9\t\n"
+
+
+async def test_a_bad_first_line_is_an_errno(work: Work, commands: Commands) -> None:
+    sink = CommandSink(commands, user(7))
+    with pytest.raises(Invalid):
+        await sink.write(b"evictt /a\nevict /b\n")
+    assert work.told == []
+    assert sink.shown() == commands.last(7)
+    assert commands.last(7).startswith("error\tEINVAL\tevictt /a\tthere is no verb 'evictt'")
+
+
+async def test_a_bad_line_ends_a_write_and_the_rest_is_refused(
+    work: Work, commands: Commands
+) -> None:
+    sink, good = CommandSink(commands, user(7)), b"evict /a\nevict /c\n"
+    assert await sink.write(good + b"evict /absent\nevict /d\n") == len(good)
+    assert [arguments[0].name for _, arguments, _ in work.told] == ["a", "c", "absent"]
+    assert sink.shown().splitlines()[:2] == ["ok\tjob\tJ1"] * 2
+    assert sink.shown().splitlines()[2].startswith("error\tENOENT\tevict /absent\t")
+    with pytest.raises(NotFound):
+        await sink.write(b"evict /absent\nevict /d\n")
+    assert len(work.told) == 4
+
+
+async def test_too_much_at_once_does_nothing(work: Work, commands: Commands) -> None:
+    with pytest.raises(ArgumentsTooLong):
+        await CommandSink(commands, user(7)).write(b"evict /a\n" * LONGEST_WRITE)
+    assert work.told == []
+
+
+async def test_each_user_has_a_last_command(commands: Commands) -> None:
+    await CommandSink(commands, user(1)).write(b"evict /a\n")
+    assert commands.last(2) == ""
+    with pytest.raises(FsError):
+        await CommandSink(commands, user(2)).write(b"evict /absent\n")
+    assert commands.last(1) == "ok\tevict /a\tjob\tJ1\n"
+    assert commands.last(2).startswith("error\tENOENT\t")
+
+
+async def test_what_is_not_text_is_told_in_one_line(commands: Commands) -> None:
+    with pytest.raises(FsError):
+        await CommandSink(commands, user(1)).write(b"evict \xff\x01\tabsent\n")
+    assert commands.last(1).count("\n") == 1
+    assert commands.last(1).count("\t") == 3
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS.values() if verb.replaces])
+async def test_nothing_is_replaced_where_content_is_kept(work: Work, verb: Any) -> None:
+    commands = made(work, keeps_content=True)
+    usage = {"archive": "/s from=/d/", "transform-bucket": "/ / etl=E"}.get(verb.name, "/ /")
+    with pytest.raises(NotPermitted):
+        await commands.run(f"{verb.name} {usage}", user(1))
+    assert work.told == []
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "arguments", "options"),
+    [
+        ("abort J", "abort", ("J",), {}),
+        ("archive /s from=/d/", "archive", (Place(B, "s"), Place(B, "d/"), ""), {}),
+        ("archive /s from=/ template=x", "archive", (Place(B, "s"), Place(B, ""), "x"), {}),
+        ("copy /a /b etl=E", "copy", (Place(B, "a"), Place(B, "b"), "E"), {}),
+        ("copy-bucket / / prepend=p", "copy_bucket", (B, B, "", "p"), {"dry_run": False}),
+        ("evict /a/ keep-md=yes", "evict", (Place(B, "a/"),), {"keep_md": True}),
+        ("prefetch /a", "prefetch", (Place(B, "a"),), {}),
+        (
+            "promote /p /q/ recursive=yes",
+            "promote",
+            ("/p", Place(B, "q/")),
+            {"recursive": True, "overwrite": False, "delete_source": False},
+        ),
+        ("start lru", "start", ("lru", None), {}),
+        ("start lru /", "start", ("lru", B), {}),
+        (
+            "transform-bucket / / etl=E ext=a:b,c:d",
+            "transform_bucket",
+            (B, B, "E", "", {"a": "b", "c": "d"}),
+            {},
+        ),
+    ],
+)
+async def test_verbs(
+    work: Work, commands: Commands, line: str, name: str, arguments: Any, options: Any
+) -> None:
+    await commands.run(line, user(1))
+    assert work.told == [(name, arguments, options)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "abort",
+        "abort a b",
+        "archive /s",
+        "archive /s/ from=/a",
+        "archive /s from=/d/ template=x",
+        "copy /a",
+        "copy /a /b/",
+        "copy /a /b etl=E more=1",
+        "copy-bucket /a /",
+        "evict",
+        "evict /a keep-md=perhaps",
+        "evict bad:a",
+        "prefetch",
+        "promote /p",
+        "start",
+        "transform-bucket / /",
+        "transform-bucket / / etl=E ext=a",
+    ],
+)
+async def test_what_a_verb_does_not_take(work: Work, commands: Commands, line: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        await commands.run(line, user(1))
+    assert str(refused.value)
+    assert work.told == []
+
+
+async def test_what_was_named_is_looked_at_again_also_after_a_failure(
+    work: Work, commands: Commands
+) -> None:
+    await commands.run("copy /a /b", user(1))
+    with pytest.raises(NotFound):
+        await commands.run("copy /a /absent", user(1))
+    assert [place.name for place in work.changed] == ["a", "b", "a", "absent"]
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "arguments"),
+    [
+        ("evict", "evict", ("PLACE",)),
+        ("copy /b", "copy", ("PLACE", Place(B, "b"), "")),
+        ("promote /p", "promote", ("/p", "PLACE")),
+        ("archive /s", "archive", (Place(B, "s"), "PLACE", "")),
+    ],
+)
+async def test_a_command_as_an_attribute_is_of_the_file_itself(
+    work: Work, commands: Commands, value: str, name: str, arguments: Any
+) -> None:
+    place = Place(B, "f=1 'x")
+    await commands.run_on(place, value, user(1))
+    (told,) = work.told
+    assert told[0] == name
+    wanted = Place(B, str(place))  # as this test's `resolve` takes it
+    assert told[1] == tuple(wanted if each == "PLACE" else each for each in arguments)
+
+
+async def test_the_job_of_an_attribute_is_told_and_stopped(work: Work, commands: Commands) -> None:
+    place = Place(B, "f")
+    with pytest.raises(NoAttribute):
+        await commands.job_of(place)
+    with pytest.raises(NotFound):
+        await commands.run_on(place, "abort", user(1))
+    await commands.run_on(place, "evict", user(1))
+    await commands.run_on(place, "copy /b", user(1))  # starts none
+    await commands.run_on(place, "abort", user(1))
+    assert work.told[-1] == ("abort", ("J1",), {})
+
+
+@pytest.mark.parametrize("value", ["", "# evict", "abort J1", "archive /s from=/x", "nothing"])
+async def test_what_no_attribute_does(work: Work, commands: Commands, value: str) -> None:
+    with pytest.raises(Invalid):
+        await commands.run_on(Place(B, "f"), value, user(1))
+    assert work.told == []
