@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from aisfs import __version__
+from aisfs.control.verbs import VERBS
 
 _COMMANDS = {
     "mount": "Mount a bucket, a prefix, or all buckets of a cluster.",
@@ -23,11 +24,15 @@ _COMMANDS = {
     "sync": "Wait until files are on the cluster.",
     "recover": "Show, send, save or drop what mounts left unsent.",
     "status": "List the mounts of this machine.",
+    "job": "List, show, await and stop jobs of the cluster.",
     "purge-markers": "Remove from a bucket what keeps its empty directories.",
     "demo": "Mount sample data from a store of its own and show it.",
     "serve": "Run the embedded store alone.",
 }
 _HIDDEN = ("daemon",)
+_VERBS = {verb.name: verb.help for verb in VERBS.values() if verb.name != "abort"}
+"""The cluster's own verbs; `aisfs job abort` is the one that is left out."""
+
 MOUNT_FAILURE = 32
 """Exit code of `mount`, whatever kept it from mounting (mount(8))."""
 
@@ -44,13 +49,15 @@ class _LateGroup(click.Group):
     """Imports a command's module when the command is used, so that `--help` imports none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
-        return list(_COMMANDS)
+        return [*_COMMANDS, *_VERBS]
 
     def get_command(
         self,
         ctx: click.Context,  # noqa: ARG002 - click's
         cmd_name: str,
     ) -> click.Command | None:
+        if cmd_name in _VERBS:
+            return importlib.import_module("aisfs.cli.verb").command_of(cmd_name)  # type: ignore[no-any-return]
         if cmd_name not in _COMMANDS and cmd_name not in _HIDDEN:
             return None
         module = cmd_name.replace("-", "_")
@@ -71,6 +78,12 @@ class _LateGroup(click.Group):
     ) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
+        with formatter.section("Work of the cluster"):
+            formatter.write_dl([(name, _sentence(text)) for name, text in _VERBS.items()])
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 @click.group(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"]})

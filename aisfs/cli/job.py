@@ -1,0 +1,206 @@
+"""`aisfs job`: the cluster's jobs: listed, shown, followed, stopped."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Self
+
+import click
+import trio
+
+from aisfs.cli.cluster import connection_options, run
+from aisfs.cli.sizes import in_words
+from aisfs.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aisfs.store.aistore import AISStore
+    from aisfs.store.cluster_facts import ClusterFacts, JobFacts, Json
+
+_ASK_S = 0.1
+_SELDOM_S = 2.0
+
+_BEGINS_S = 10.0
+"""Seconds after which a job that was started a moment ago has to be known."""
+
+_COLUMNS = ("id", "kind", "state", "error")
+
+
+@click.group()
+def job() -> None:
+    """Look after jobs of the cluster."""
+
+
+@job.command("list")
+@click.option("--json", "as_json", is_flag=True, help="as a JSON list")
+@connection_options
+def list_jobs(as_json: bool, **connection: Any) -> None:
+    """List the jobs that run, and those that ended lately."""
+
+    async def work(store: AISStore) -> list[Json]:
+        return await store.facts.jobs()
+
+    jobs = run(work, **connection)
+    if as_json:
+        print(json.dumps(jobs, indent=2))
+        return
+    rows = [(each["uuid"], each["kind"], _state(each), each["err"]) for each in jobs]
+    if sys.stdout.isatty():
+        _print_table(rows)
+    else:
+        for row in rows:
+            print("\t".join(row))
+
+
+@job.command()
+@click.argument("job_id", metavar="JOB")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+@connection_options
+def show(job_id: str, as_json: bool, **connection: Any) -> None:
+    """Show how far a JOB is."""
+
+    async def work(store: AISStore) -> JobFacts:
+        return await store.facts.job(job_id)
+
+    report(run(work, **connection), as_json=as_json)
+
+
+@job.command()
+@click.argument("job_id", metavar="JOB")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+@connection_options
+def wait(job_id: str, as_json: bool, **connection: Any) -> int:
+    """Wait until a JOB has ended; exit code 0 only if it went well."""
+
+    async def work(store: AISStore) -> JobFacts:
+        await store.facts.job(job_id)
+        return await follow(store.facts, job_id, quiet=as_json)
+
+    return report(run(work, **connection), as_json=as_json)
+
+
+@job.command()
+@click.argument("job_id", metavar="JOB")
+@connection_options
+def abort(job_id: str, **connection: Any) -> None:
+    """Stop a JOB; what it did stays."""
+
+    async def work(store: AISStore) -> None:
+        await store.work.abort(job_id)
+
+    run(work, **connection)
+
+
+async def follow(facts: ClusterFacts, job_id: str, *, quiet: bool) -> JobFacts:
+    """Return a job once it has ended, or has nothing left to do; show that on a terminal.
+
+    Jobs that others may join (archives, copies of groups) idle for a minute before they end.
+
+    Raises:
+        NotFound: the cluster does not know it.
+    """
+    pause_s, begins, idle = _ASK_S, trio.current_time() + _BEGINS_S, False
+    with _Display(shown=not quiet and sys.stderr.isatty()) as display:
+        while True:
+            try:
+                told = await facts.job(job_id)
+            except NotFound:  # no target has begun it yet
+                if trio.current_time() > begins:
+                    raise
+            else:
+                display.show(told)
+                # Twice idle, for a target that has not begun yet idles as well.
+                if told.state != "running" and (told.state != "idle" or idle):
+                    return told
+                idle = told.state == "idle"
+            await trio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _SELDOM_S)
+
+
+def report(told: JobFacts, *, as_json: bool) -> int:
+    """Print how a job is, and return the exit code."""
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "job": told.id,
+                    "kind": told.kind,
+                    "state": told.state,
+                    "error": told.error,
+                    "objects": told.objects,
+                    "bytes": told.bytes,
+                }
+            )
+        )
+    else:
+        print(f"{told.kind}[{told.id}] {told.state}: {_amount(told)}")
+        if told.error:
+            print("aisfs:", " ".join(told.error.split()), file=sys.stderr)
+    return 0 if told.state in {"running", "idle", "finished"} and not told.error else 1
+
+
+def _state(status: Json) -> str:
+    if status["aborted"]:
+        return "aborted"
+    if not status["end_time"]:
+        return "running"
+    return "failed" if status["err"] else "finished"
+
+
+def _amount(told: JobFacts) -> str:
+    return f"{told.objects} objects, {in_words(told.bytes)}"
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    from rich import print as show_table  # noqa: PLC0415 - for terminals only
+    from rich.box import SIMPLE  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    if not rows:
+        print("the cluster tells of no job")
+        return
+    table = Table(*(name.upper() for name in _COLUMNS), box=SIMPLE)
+    for row in rows:
+        table.add_row(*(escape(text) or "-" for text in row))
+    show_table(table)
+
+
+class _Display:
+    """A line on a terminal that says how far a job is; nothing elsewhere."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+
+    def __enter__(self) -> Self:
+        if self._shown:
+            from rich.console import Console  # noqa: PLC0415 - for terminals only
+            from rich.progress import (  # noqa: PLC0415
+                Progress,
+                SpinnerColumn,
+                TextColumn,
+                TimeElapsedColumn,
+            )
+
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task("the job begins", total=None)
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            self._bar.stop()
+
+    def show(self, told: JobFacts) -> None:
+        """Show how far it is."""
+        if self._shown:
+            text = f"{told.kind}[{told.id}] {told.state}: {_amount(told)}"
+            self._bar.update(self._task, description=text)
