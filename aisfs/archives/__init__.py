@@ -1,0 +1,1 @@
+"""What lies in a shard: its members as a tree, and their bytes."""
