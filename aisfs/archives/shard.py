@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.archives import tar, zip  # noqa: A004 - the formats' names
+from aisfs.archives import tar_archive, zip_archive
 from aisfs.archives.formats import Format
 from aisfs.archives.members import Kind, Member, Tree, Zipped, is_target
 from aisfs.archives.shard_file import HeaderFile, ShardFile
@@ -174,7 +174,7 @@ class ZipShard(Shard):
         self._source = source
         self._room = room
         self._starts: dict[int, int] = {}
-        self._unpacked: OrderedDict[int, zip.Unpacking] = OrderedDict()
+        self._unpacked: OrderedDict[int, zip_archive.Unpacking] = OrderedDict()
         self._beginning = trio.Lock()
         self._followed: OrderedDict[int, tuple[int, int]] = OrderedDict()
 
@@ -196,7 +196,7 @@ class ZipShard(Shard):
     ) -> bytes | memoryview:
         start = self._starts.get(place.header)
         if start is None:
-            start = self._starts[place.header] = await zip.start_of(self._source, place)
+            start = self._starts[place.header] = await zip_archive.start_of(self._source, place)
         data = await self._source.read(start + offset, size)
         self._follow(member, place, offset, data)
         return data
@@ -220,7 +220,7 @@ class ZipShard(Shard):
             if crc != place.crc:
                 raise Corrupt(f"{member.path} has not the checksum that the archive has of it")
 
-    async def _begin(self, member: Member, place: Zipped) -> zip.Unpacking:
+    async def _begin(self, member: Member, place: Zipped) -> zip_archive.Unpacking:
         """Return the member being unpacked, its readers' only one."""
         async with self._beginning:
             if place.header in self._unpacked:
@@ -229,7 +229,7 @@ class ZipShard(Shard):
                 self._drop_idle()
             while not self._room.admits(member.size) and self._drop_idle():
                 pass
-            begun = await zip.Unpacking.begin(self._source, self._room, member, place)
+            begun = await zip_archive.Unpacking.begin(self._source, self._room, member, place)
             if self._closed:
                 begun.close()
                 raise BadHandle("the shard is closed")
@@ -272,10 +272,10 @@ async def open_shard(source: ShardSource, kind: Format, room: Room) -> Shard:
     """
     tree = Tree(room.index)
     if kind is Format.ZIP:
-        await _in_thread(room, lambda: zip.index(ShardFile.over(source), tree, room.index))
+        await _in_thread(room, lambda: zip_archive.index(ShardFile.over(source), tree, room.index))
         return ZipShard(tree, source, room)
     if kind is Format.TAR:
-        await _in_thread(room, lambda: tar.index(HeaderFile.over(source), tree))
+        await _in_thread(room, lambda: tar_archive.index(HeaderFile.over(source), tree))
         return TarShard(tree, source)
     spool = await Spool.make(room)
     try:
@@ -295,5 +295,5 @@ def _unpack(source: ShardSource, kind: Format, spool: Spool, tree: Tree) -> None
         trio.from_thread.check_cancelled()
         return spool.fetch(offset, size)
 
-    tar.unpack(ShardFile.over(source), kind, spool)
-    tar.index(HeaderFile(fetch, spool.size), tree)
+    tar_archive.unpack(ShardFile.over(source), kind, spool)
+    tar_archive.index(HeaderFile(fetch, spool.size), tree)

@@ -1,8 +1,8 @@
 """A shard as the file that parsers of archives want, for a worker thread.
 
-Serves `tar` and `zip`. Parsers read a few bytes at a time and jump; a read of a shard may be a
-request to a cluster. So reads that follow each other are served from one large piece, and a jump
-over a large member costs a small one.
+Serves `tar_archive` and `zip_archive`. Parsers read a few bytes at a time and jump; a read of a
+shard may be a request to a cluster. So reads that follow each other are served from one large
+piece, and a jump over a large member costs a small one.
 """
 
 from __future__ import annotations

@@ -25,15 +25,17 @@ class MemorySource:
     Attributes:
         reads: offset and size of each.
         failure: raised by the reads to come.
-        asked: set when the first is asked for.
         gate: reads wait for it.
+        stops_at: number of the read that never ends, as of a cluster that does not answer.
+        stopped: set by that read.
     """
 
     data: bytes
     reads: list[tuple[int, int]] = field(default_factory=list)
     failure: FsError | None = None
-    asked: trio.Event = field(default_factory=trio.Event)
     gate: trio.Event | None = None
+    stops_at: int = 0
+    stopped: trio.Event = field(default_factory=trio.Event)
 
     @property
     def size(self) -> int:
@@ -47,7 +49,9 @@ class MemorySource:
         assert size > 0
         assert 0 <= offset <= self.size - size
         self.reads.append((offset, size))
-        self.asked.set()
+        if len(self.reads) == self.stops_at:
+            self.stopped.set()
+            await trio.sleep_forever()
         await trio.lowlevel.checkpoint()
         if self.gate is not None:
             await self.gate.wait()

@@ -213,9 +213,10 @@ class Unpacking:
         """
         self.users += 1
         try:
-            async with self._turn:
-                while self._spool.size < offset + size:
-                    await self._go_on()
+            while self._spool.size < offset + size:
+                async with self._turn:  # for one piece: who wants less has it the sooner
+                    if self._spool.size < offset + size:
+                        await self._go_on()
             return await self._spool.read(offset, size)
         finally:
             self.users -= 1

@@ -151,8 +151,8 @@ def _extents(found: tarfile.TarInfo, end: int) -> tuple[Extent, ...] | None:
 def _mtime_ns(found: tarfile.TarInfo) -> int:
     """Return a member's time; tarfile's own is a float, which has no nanoseconds."""
     rough = found.mtime
-    if not math.isfinite(rough) or not -(1 << 33) < rough < 1 << 33:
-        return 0  # beyond what 64 bits of nanoseconds hold
+    if not -(1 << 33) < rough < 1 << 33:  # no number, or beyond 64 bits of nanoseconds
+        return 0
     try:
         exact = Decimal(found.pax_headers.get("mtime", rough))
     except InvalidOperation:
