@@ -174,22 +174,23 @@ class ZipShard(Shard):
         self._source = source
         self._room = room
         self._starts: dict[int, int] = {}
-        self._unpacked: OrderedDict[int, zip_archive.Unpacking] = OrderedDict()
+        self._unpacked: OrderedDict[str, zip_archive.Unpacking] = OrderedDict()
         self._beginning = trio.Lock()
-        self._followed: OrderedDict[int, tuple[int, int]] = OrderedDict()
+        self._followed: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     async def _read(self, member: Member, offset: int, size: int) -> bytes | memoryview:
         place = member.place
         assert isinstance(place, Zipped)
         if not place.deflated:
             return await self._read_stored(member, place, offset, size)
-        unpacking = self._unpacked.get(place.header) or await self._begin(member, place)
-        self._unpacked.move_to_end(place.header)
+        # Not by place: a hostile directory may tell two things of one place.
+        unpacking = self._unpacked.get(member.path) or await self._begin(member, place)
+        self._unpacked.move_to_end(member.path)
         try:
             return await unpacking.read(offset, size)
         finally:
-            if unpacking.broken is not None and self._unpacked.get(place.header) is unpacking:
-                self._drop(place.header)  # the next reader begins anew
+            if unpacking.broken is not None and self._unpacked.get(member.path) is unpacking:
+                self._drop(member.path)  # the next reader begins anew
 
     async def _read_stored(
         self, member: Member, place: Zipped, offset: int, size: int
@@ -207,24 +208,24 @@ class ZipShard(Shard):
         Raises:
             Corrupt: it is another one.
         """
-        reached, crc = (0, 0) if offset == 0 else self._followed.get(place.header, (-1, 0))
+        reached, crc = (0, 0) if offset == 0 else self._followed.get(member.path, (-1, 0))
         if reached != offset:
             return
         reached, crc = offset + len(data), zlib.crc32(data, crc)
-        self._followed[place.header] = reached, crc
-        self._followed.move_to_end(place.header)
+        self._followed[member.path] = reached, crc
+        self._followed.move_to_end(member.path)
         if len(self._followed) > FOLLOWED:
             self._followed.popitem(last=False)
         if reached == member.size:
-            del self._followed[place.header]
+            del self._followed[member.path]
             if crc != place.crc:
                 raise Corrupt(f"{member.path} has not the checksum that the archive has of it")
 
     async def _begin(self, member: Member, place: Zipped) -> zip_archive.Unpacking:
         """Return the member being unpacked, its readers' only one."""
         async with self._beginning:
-            if place.header in self._unpacked:
-                return self._unpacked[place.header]
+            if member.path in self._unpacked:
+                return self._unpacked[member.path]
             if len(self._unpacked) >= UNPACKED_AT_MOST:
                 self._drop_idle()
             while not self._room.admits(member.size) and self._drop_idle():
@@ -233,19 +234,19 @@ class ZipShard(Shard):
             if self._closed:
                 begun.close()
                 raise BadHandle("the shard is closed")
-            self._unpacked[place.header] = begun
+            self._unpacked[member.path] = begun
             return begun
 
     def _drop_idle(self) -> bool:
         """Forget the member that was read longest ago and is not read now; tell if there is one."""
-        for header, unpacking in self._unpacked.items():
+        for path, unpacking in self._unpacked.items():
             if not unpacking.users:
-                self._drop(header)
+                self._drop(path)
                 return True
         return False
 
-    def _drop(self, header: int) -> None:
-        self._unpacked.pop(header).close()
+    def _drop(self, path: str) -> None:
+        self._unpacked.pop(path).close()
 
     def close(self) -> None:
         """Let the members that were unpacked go."""

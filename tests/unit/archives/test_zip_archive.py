@@ -318,6 +318,18 @@ async def test_a_member_that_is_not_sound_is_listed_and_refused(
     shard.close()
 
 
+async def test_two_members_at_one_place_are_told_apart(room: Room) -> None:
+    """The second says that there is more, of which the first knows nothing."""
+    data = bytearray(zip_of((info("a"), b"1" * 50), (info("b"), b"2" * 60)))
+    second = data.rindex(b"PK\1\2")
+    struct.pack_into("<I", data, second + PLACE, 0)
+    shard = await opened(bytes(data), room)
+    assert bytes(await shard.read(shard.members["a"], 0, 60)) == b"1" * 50
+    with pytest.raises(Corrupt):
+        await shard.read(shard.members["b"], 0, 60)
+    shard.close()
+
+
 async def test_a_wrong_checksum_is_found_by_who_reads_on_to_the_end(room: Room) -> None:
     shard = await opened(patched(STORED, CRC, 1, "<I"), room)
     member = shard.members["a"]
