@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from aisfs.control.grammar import Words
 from aisfs.errors import Invalid
+from aisfs.store.cluster_work import EtlSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,6 +127,7 @@ class Verb:
         replaces: it can write over objects that exist.
         own: where a file's own name goes when the verb is set as the file's attribute: the
             operand's index, or an option's key; None for a verb of no file.
+        ends: its job ends by itself.
     """
 
     name: str
@@ -134,6 +136,7 @@ class Verb:
     run: Run
     replaces: bool = False
     own: int | str | None = 0
+    ends: bool = True
 
     def of(self, place: str, words: Words) -> Words:
         """Return the words of a command that is set as an attribute, with the file's own name.
@@ -200,6 +203,30 @@ async def _copy_bucket(work: ClusterWork, a: Arguments) -> Answer:
     return Answer(job)
 
 
+async def _etl_init(work: ClusterWork, a: Arguments) -> Answer:
+    if bool(a.text("code")) == bool(a.text("spec")):
+        raise Invalid("a transformer is made of either code= or spec=")
+    key = "code" if a.text("code") else "spec"
+    source = EtlSource(await a.place_of(key), key == "code")
+    job = await work.etl_init(a.word(0), source, a.text("comm"), a.text("timeout"))
+    return Answer(job)
+
+
+async def _etl_start(work: ClusterWork, a: Arguments) -> Answer:
+    await work.etl_start(a.word(0))
+    return Answer()
+
+
+async def _etl_stop(work: ClusterWork, a: Arguments) -> Answer:
+    await work.etl_stop(a.word(0))
+    return Answer()
+
+
+async def _etl_delete(work: ClusterWork, a: Arguments) -> Answer:
+    await work.etl_delete(a.word(0))
+    return Answer()
+
+
 async def _evict(work: ClusterWork, a: Arguments) -> Answer:
     return Answer(await work.evict(await a.place(0), keep_md=a.flag("keep-md")))
 
@@ -247,6 +274,14 @@ VERBS = {
             "copy-bucket", "SOURCE TARGET [prefix=TEXT] [prepend=TEXT] [dry-run=yes]",
             "copy a bucket's objects into another one", _copy_bucket, replaces=True,
         ),
+        Verb(
+            "etl-init", "NAME [code=FILE] [spec=FILE] [comm=hpush] [timeout=1m]",
+            "start a transformer by a Python file's transform(data), or a pod's specification",
+            _etl_init, own="code", ends=False,
+        ),
+        Verb("etl-start", "NAME", "start a transformer again", _etl_start, own=None),
+        Verb("etl-stop", "NAME", "stop a transformer; its code stays", _etl_stop, own=None),
+        Verb("etl-delete", "NAME", "delete a transformer that was stopped", _etl_delete, own=None),
         Verb(
             "evict", "WHAT [keep-md=yes]",
             "remove what a remote bucket has from the cluster; the remote ones stay", _evict,

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aisfs.errors import Invalid, NotFound
+from aisfs.store.etl_source import transform_of
 from aisfs.store.threads import CALL_DEADLINE_S, Threads
 from aisfs_sdk import const, errors
 from aisfs_sdk.etl_config import ETLConfig
+from aisfs_sdk.etl_const import DEFAULT_ETL_COMM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from aisfs.config import BucketName
     from aisfs.store.buckets import Buckets
-    from aisfs.store.cluster_work import Place
+    from aisfs.store.cluster_work import EtlSource, Place
     from aisfs_sdk import Client
     from aisfs_sdk.multiobj import ObjectGroup
 
@@ -28,6 +30,11 @@ THREADS = 4
 
 COPY_LIMIT_S = 600.0
 """Seconds that the cluster may take to copy or transform one object: it is silent meanwhile."""
+
+LARGEST_SOURCE = 1 << 20
+"""Bytes of a transformer's code or specification."""
+
+DEFAULT_ETL_START = "1m"
 
 _OF_TEMPLATES = "{}@%*"
 
@@ -136,6 +143,38 @@ class AISWork:
             job.abort()
 
         await self._do(f"aborting {job_id}", work)
+
+    async def etl_init(self, name: str, source: EtlSource, comm: str, timeout: str) -> str:
+        """Start a new transformer. AIS: PUT /v1/etl."""
+        comm, timeout = comm or DEFAULT_ETL_COMM, timeout or DEFAULT_ETL_START
+        etl = self._client.etl(name)
+
+        def work() -> str:
+            text = self._text(source.place)
+            if not source.is_code:
+                return etl.init_spec(text.decode("utf-8", "replace"), comm, timeout)
+            transform = transform_of(text, str(source.place))
+            return etl.init_code(transform, communication_type=comm, timeout=timeout)
+
+        return await self._do(f"starting ETL {name} by {source.place}", work, COPY_LIMIT_S)
+
+    def _text(self, place: Place) -> bytes:
+        found = self._buckets.object(*place)
+        if found.head_v2().size > LARGEST_SOURCE:
+            raise Invalid(f"{place} has more than {LARGEST_SOURCE} bytes")
+        return found.get().read_all()
+
+    async def etl_start(self, name: str) -> None:
+        """Start a transformer again. AIS: POST /v1/etl/NAME/start."""
+        await self._do(f"starting ETL {name}", self._client.etl(name).start, COPY_LIMIT_S)
+
+    async def etl_stop(self, name: str) -> None:
+        """Stop a transformer. AIS: POST /v1/etl/NAME/stop."""
+        await self._do(f"stopping ETL {name}", self._client.etl(name).stop)
+
+    async def etl_delete(self, name: str) -> None:
+        """Delete a transformer. AIS: DELETE /v1/etl/NAME."""
+        await self._do(f"deleting ETL {name}", self._client.etl(name).delete)
 
     def _group(self, what: Place) -> ObjectGroup:
         """Return the objects of a place.

@@ -29,6 +29,13 @@ class Place(NamedTuple):
         return self.bucket.url_of(self.name)
 
 
+class EtlSource(NamedTuple):
+    """What a transformer is made of: the text of a Python file, or of a pod's specification."""
+
+    place: Place
+    is_code: bool
+
+
 class ClusterWork(Protocol):
     """Starts work on the cluster."""
 
@@ -82,3 +89,25 @@ class ClusterWork(Protocol):
 
     async def abort(self, job_id: str) -> None:
         """Stop a job; what it did stays. `NotFound` if there is none."""
+
+    async def etl_init(self, name: str, source: EtlSource, comm: str, timeout: str) -> str:
+        """Start a new transformer; return its job's id once it runs.
+
+        Args:
+            name: of at least 6 characters.
+            source: the object that holds what it is made of.
+            comm: how targets speak to it, such as `hpush`; "" for the usual way.
+            timeout: for its start, such as "5m"; "" for a minute.
+
+        Raises:
+            Invalid: the object is no Python file with a function `transform(data)`.
+        """
+
+    async def etl_start(self, name: str) -> None:
+        """Start a transformer again that was stopped."""
+
+    async def etl_stop(self, name: str) -> None:
+        """Stop a transformer; what it is made of stays."""
+
+    async def etl_delete(self, name: str) -> None:
+        """Delete a transformer that was stopped."""
