@@ -24,14 +24,19 @@ _COMMANDS = {
     "sync": "Wait until files are on the cluster.",
     "recover": "Show, send, save or drop what mounts left unsent.",
     "status": "List the mounts of this machine.",
+    "etl": "List, start, stop and delete transformers of the cluster.",
     "job": "List, show, await and stop jobs of the cluster.",
     "purge-markers": "Remove from a bucket what keeps its empty directories.",
     "demo": "Mount sample data from a store of its own and show it.",
     "serve": "Run the embedded store alone.",
 }
 _HIDDEN = ("daemon",)
-_VERBS = {verb.name: verb.help for verb in VERBS.values() if verb.name != "abort"}
-"""The cluster's own verbs; `aisfs job abort` is the one that is left out."""
+_VERBS = {
+    verb.name: verb.help
+    for verb in VERBS.values()
+    if verb.name != "abort" and not verb.name.startswith("etl-")
+}
+"""The cluster's own verbs; the others are in the groups `job` and `etl`."""
 
 MOUNT_FAILURE = 32
 """Exit code of `mount`, whatever kept it from mounting (mount(8))."""

@@ -11,11 +11,10 @@ import trio
 
 from aisfs.cli.cluster import connection_options, run
 from aisfs.cli.sizes import in_words
+from aisfs.cli.tables import print_rows
 from aisfs.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from aisfs.store.aistore import AISStore
     from aisfs.store.cluster_facts import ClusterFacts, JobFacts, Json
 
@@ -47,11 +46,7 @@ def list_jobs(as_json: bool, **connection: Any) -> None:
         print(json.dumps(jobs, indent=2))
         return
     rows = [(each["uuid"], each["kind"], _state(each), each["err"]) for each in jobs]
-    if sys.stdout.isatty():
-        _print_table(rows)
-    else:
-        for row in rows:
-            print("\t".join(row))
+    print_rows(_COLUMNS, rows, "the cluster tells of no job")
 
 
 @job.command()
@@ -151,21 +146,6 @@ def _state(status: Json) -> str:
 
 def _amount(told: JobFacts) -> str:
     return f"{told.objects} objects, {in_words(told.bytes)}"
-
-
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    from rich import print as show_table  # noqa: PLC0415 - for terminals only
-    from rich.box import SIMPLE  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    if not rows:
-        print("the cluster tells of no job")
-        return
-    table = Table(*(name.upper() for name in _COLUMNS), box=SIMPLE)
-    for row in rows:
-        table.add_row(*(escape(text) or "-" for text in row))
-    show_table(table)
 
 
 class _Display:

@@ -20,6 +20,7 @@ import trio
 
 from aisfs.cli import Failure
 from aisfs.cli.sizes import in_words
+from aisfs.cli.tables import print_rows
 from aisfs.config import ConfigError
 from aisfs.errors import Busy, FsError
 from aisfs.settings import load
@@ -86,11 +87,11 @@ def _list(choice: _Choice) -> int:
     rows = [_row(path, owed) for path in choice.directories for owed in _owed(path)]
     if choice.as_json:
         print(json.dumps(rows, indent=2))
-    elif sys.stdout.isatty():
-        _print_table(rows)
-    else:
+        return 0
+    if sys.stdout.isatty():
         for row in rows:
-            print("\t".join(" ".join(str(row[name]).split()) for name in _COLUMNS))
+            row |= {"bytes": in_words(int(row["bytes"])), "since": str(row["since"])[:19]}
+    print_rows(_COLUMNS, [[row[name] for name in _COLUMNS] for row in rows], "nothing is unsent")
     return 0
 
 
@@ -117,22 +118,6 @@ def _row(directory: Path, owed: Owed) -> dict[str, str | int]:
         "complete": bool(owed.checksum),
         "file": str(directory / "staging" / owed.data),
     }
-
-
-def _print_table(rows: list[dict[str, str | int]]) -> None:
-    from rich import print as show  # noqa: PLC0415 - for terminals only
-    from rich.box import SIMPLE  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    if not rows:
-        print("nothing is unsent")
-        return
-    table = Table(*(name.upper() for name in _COLUMNS), box=SIMPLE)
-    for row in rows:
-        shown = {**row, "bytes": in_words(int(row["bytes"])), "since": str(row["since"])[:19]}
-        table.add_row(*(escape(str(shown[name])) for name in _COLUMNS))
-    show(table)
 
 
 # -- replay

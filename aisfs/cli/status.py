@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import click
 
 from aisfs.cli import Failure, mounts
+from aisfs.cli.tables import print_rows
 from aisfs.errors import FsError
 from aisfs.staging.journal import unsent
 from aisfs.staging.state import JOURNAL
@@ -27,11 +27,9 @@ def status(as_json: bool) -> None:
     rows = [_row(mount) for mount in mounts.mounted()]
     if as_json:
         print(json.dumps(rows, indent=2))
-    elif sys.stdout.isatty():
-        _print_table(rows)
     else:
-        for row in rows:
-            print("\t".join("" if row[name] is None else str(row[name]) for name in _COLUMNS))
+        nothing = "nothing is mounted: 'aisfs mount ais://BUCKET DIRECTORY' mounts a bucket"
+        print_rows(_COLUMNS, [[row[name] for name in _COLUMNS] for row in rows], nothing)
 
 
 def _row(mount: mounts.MountedSource) -> dict[str, str | int | None]:
@@ -56,19 +54,3 @@ def _unsent(pid: int | None) -> dict[str, int | None]:
     except FsError as error:
         raise Failure(str(error)) from None
     return {"queued": found.queued, "failed": found.failed, "bytes": found.size}
-
-
-def _print_table(rows: list[dict[str, str | int | None]]) -> None:
-    from rich import print as show  # noqa: PLC0415 - for terminals only
-    from rich.box import SIMPLE  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    if not rows:
-        print("nothing is mounted: 'aisfs mount ais://BUCKET DIRECTORY' mounts a bucket")
-        return
-    table = Table(*(name.upper() for name in _COLUMNS), box=SIMPLE)
-    for row in rows:
-        texts = ("-" if row[name] in {None, ""} else str(row[name]) for name in _COLUMNS)
-        table.add_row(*map(escape, texts))
-    show(table)

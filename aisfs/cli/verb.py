@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from aisfs.store.cluster_facts import JobFacts
 
 
-def command_of(name: str) -> click.Command:
-    """Return the command of a verb."""
+def command_of(name: str, title: str = "") -> click.Command:
+    """Return the command of a verb, under another title if one is given."""
     verb = VERBS[name]
 
     @click.argument("words", nargs=-1, metavar=verb.usage)
@@ -34,7 +34,7 @@ def command_of(name: str) -> click.Command:
             verb.check(parsed)
             answer = await verb.run(store.work, Arguments(parsed, resolve))
             job = None
-            if answer.job and not no_wait:
+            if answer.job and verb.ends and not no_wait:
                 job = await follow(store.facts, answer.job, quiet=as_json)
             return answer, job
 
@@ -47,6 +47,6 @@ def command_of(name: str) -> click.Command:
             print(answer.job)
         return 0
 
-    made = click.command(name, help=f"{verb.help[0].upper()}{verb.help[1:]}.")(command)
+    made = click.command(title or name, help=f"{verb.help[0].upper()}{verb.help[1:]}.")(command)
     assert isinstance(made, click.Command)
     return made

@@ -34,7 +34,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def store(cloud: Path) -> Iterator[StoreProcess]:
-    with StoreProcess(extra=("--remote", f"aws://cloud={cloud}")) as process:
+    with StoreProcess(extra=("--remote", f"aws://cloud={cloud}", "--allow-etl")) as process:
         bucket = Client(process.endpoint).bucket("b").create()
         for name in ("d/x", "d/y", "o"):
             bucket.object(name).put_content(name.encode())
@@ -118,6 +118,23 @@ def test_a_failed_job_is_told_and_is_the_exit_code(store: StoreProcess) -> None:
     ended = run(store, "prefetch", "aws://cloud/absent")
     assert ended.returncode == 1
     assert "absent" in ended.stderr
+
+
+def test_a_transformer_lives_and_dies(store: StoreProcess, bucket: Bucket, tmp_path: Path) -> None:
+    bucket.object("upper.py").put_content(b"def transform(data): return data.upper()\n")
+    token = f"token-file={store.token_file}"
+    made = run(store, "etl", "init", "uppercase", "code=ais://b/upper.py", "-o", token)
+    assert (made.returncode, made.stderr) == (0, "")
+    assert [line.split("\t")[0] for line in run(store, "etl", "list").stdout.splitlines()] == [
+        "uppercase"
+    ]
+    assert json.loads(run(store, "etl", "list", "--json").stdout)[0]["id"] == "uppercase"
+    assert run(store, "copy", "ais://b/o", "ais://b/O", "etl=uppercase").returncode == 0
+    assert bucket.object("O").get().read_all() == b"O"
+    assert run(store, "etl", "logs", "uppercase").returncode == 0
+    assert run(store, "etl", "stop", "uppercase", "-o", token).returncode == 0
+    assert run(store, "etl", "delete", "uppercase", "-o", token).returncode == 0
+    assert run(store, "etl", "list").stdout == ""
 
 
 def test_the_verbs_are_helped_with(store: StoreProcess) -> None:
