@@ -164,6 +164,7 @@ class Verb:
         options = _OPTION.findall(self.usage)
         unknown = words.options.keys() - {key for _, key in options}
         lacking = {key for bracket, key in options if not bracket} - words.options.keys()
+        empty = {key for key, value in words.options.items() if not value}
         problem = ""
         if not len(operands) - optional <= len(words.operands) <= len(operands):
             problem = f"{len(words.operands)} operands"
@@ -171,6 +172,8 @@ class Verb:
             problem = f"{min(unknown)}= is unknown"
         elif lacking:
             problem = f"{min(lacking)}= is missing"
+        elif empty:
+            problem = f"{min(empty)}= has no value"
         if problem:
             raise Invalid(f"{self.name}: {problem}: write {self.name} {self.usage}")
 

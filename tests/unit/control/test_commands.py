@@ -178,6 +178,7 @@ async def test_verbs(
         "copy /a",
         "copy /a /b/",
         "copy /a /b etl=E more=1",
+        "copy /a /b etl=",
         "copy-bucket /a /",
         "evict",
         "evict /a keep-md=perhaps",

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from aisfs.config import BucketName, Config, Source, StoreConfig
-from aisfs.control.files import ControlDirectory, ControlFile, table
+from aisfs.control.files import ControlDirectory, ControlFile, PersonalFile, table
 from aisfs.control.information import information
 from aisfs.errors import NotFound
 from aisfs.store.cluster_facts import EtlFacts, JobFacts, Json
+from tests.support.filesystem import ME
 
 if TYPE_CHECKING:
     from aisfs.control.files import ControlEntry
@@ -87,9 +88,9 @@ async def entry(path: str) -> ControlEntry:
 
 async def text(path: str) -> str:
     file = await entry(path)
-    assert isinstance(file, ControlFile)
+    assert isinstance(file, ControlFile | PersonalFile)
     assert file.accept is None
-    return await file.show()
+    return await (file.show() if isinstance(file, ControlFile) else file.show(ME))
 
 
 async def names(path: str) -> list[str]:
