@@ -31,7 +31,7 @@ from aisfs.control.information import information
 from aisfs.errors import FsError, NotFound
 from aisfs.fuse import request_loop
 from aisfs.fuse.operations import Operations
-from aisfs.fuse.session import Session, invalidate_entry
+from aisfs.fuse.session import Session, entry_forgotten, invalidate_entry
 from aisfs.staging.multipart import Cluster, Parts
 from aisfs.staging.outbox import Outbox
 from aisfs.staging.quota import Quota
@@ -203,7 +203,7 @@ async def _build(
         config.mount.attribute_ttl_s, config.mount.negative_ttl_s, config.mount.listing_ttl_s
     )
     resolver = Resolver(store, InodeTable(root), presentation, lifetimes, room.nursery)
-    resolver.invalidate = invalidate_entry
+    resolver.invalidate, resolver.forgotten = invalidate_entry, entry_forgotten
     room.renewed = resolver.renew
     workshop = await _workshop(config, room, state, shown)
     for move, error in left:

@@ -78,7 +78,7 @@ class Commands:
         self,
         cluster: Cluster,
         resolve: Resolve,
-        changed: Callable[[Place], None],
+        changed: Callable[[Place], Awaitable[None]],
         *,
         keeps_content: bool,
     ) -> None:
@@ -182,7 +182,7 @@ class Commands:
             return str(await verb.run(self._cluster.work, arguments))
         finally:
             for place in arguments.places:
-                self._changed(place)
+                await self._changed(place)
 
 
 def _verb(words: Words) -> Verb:

@@ -11,6 +11,7 @@ import logging
 import os
 import subprocess
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,9 @@ READ_AHEAD_KB = 1024
 
 MAX_BACKGROUND = 64
 """Kernel requests in flight in the background: twelve slow reads otherwise block every reader."""
+
+FORGOTTEN_S = 0.1
+"""Longest that an answer waits until the kernel has forgotten a name, which may wait for it."""
 
 LINGER_S = 5.0
 """Seconds that open files may go on after an unmount was asked for, before they get ENOTCONN."""
@@ -105,6 +109,21 @@ class Session:
 def invalidate_entry(parent: int, name: str) -> None:
     """Make the kernel forget a name, from the loop: pyfuse3 does it in a thread of its own."""
     pyfuse3.invalidate_entry_async(parent, to_bytes(name), ignore_enoent=True)
+
+
+async def entry_forgotten(parent: int, name: str) -> None:
+    """Make the kernel forget a name, and return when it has.
+
+    Where a request that the caller answers keeps the kernel from it, it is done after the answer.
+    """
+    forget = partial(pyfuse3.invalidate_entry, parent, to_bytes(name))
+
+    def work() -> None:
+        with suppress(FileNotFoundError):  # it does not know the name
+            forget()
+
+    with trio.move_on_after(FORGOTTEN_S):
+        await trio.to_thread.run_sync(work, abandon_on_cancel=True)
 
 
 def _device_of(mountpoint: Path) -> int | None:

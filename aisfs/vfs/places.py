@@ -87,7 +87,7 @@ class Places:
             raise Invalid("all buckets together are no place: name one of them")
         return Place(node.bucket, node.name)
 
-    def changed(self, place: Place) -> None:
+    async def changed(self, place: Place) -> None:
         """Have a place looked at again, of which the cluster may have made something else."""
         table = self._resolver.table
         directory = table.find(place.bucket, place.name)
@@ -98,6 +98,7 @@ class Places:
         parent = table.find(place.bucket, prefix)
         if basename and isinstance(parent, DirectoryNode):
             self._resolver.doubt(parent, basename)
+            await self._resolver.forgotten(parent.ino, basename)
 
 
 def _check(text: str, name: str) -> None:

@@ -62,6 +62,10 @@ NEVER = float("-inf")
 Place = tuple["BucketName | None", str]
 
 
+async def _no_kernel(parent: int, name: str) -> None:
+    """Be forgotten where nobody remembers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
     """Seconds for which an answer of the cluster is believed (C3)."""
@@ -78,7 +82,8 @@ class Resolver:
         doomed: objects that were unlinked while open: gone for this mount, deleted at last close.
         changes: what stores or removes objects, and directories that stand still meanwhile.
         emptied: directories that this mount emptied; real clusters go on listing them.
-        invalidate: makes the kernel forget what it was told of a name in a directory.
+        invalidate: makes the kernel forget what it was told of a name in a directory, soon.
+        forgotten: does that and waits for it, where whoever asks does not keep it from happening.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class Resolver:
         self.doomed: dict[Place, FileNode] = {}
         self.changes = Changes()
         self.invalidate: Callable[[int, str], None] = lambda parent, name: None  # noqa: ARG005
+        self.forgotten = _no_kernel
         self.emptied: cachetools.LRUCache[Place, bool] = cachetools.LRUCache(10_000)
 
     # -- freshness

@@ -8,6 +8,7 @@ import os
 import subprocess
 import tarfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,13 +19,14 @@ from tests.support.store import StoreProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from aisfs_sdk import Bucket
 
 pytestmark = pytest.mark.fuse
 
 WAIT_S = 30.0
+
+SCRIPT = Path(__file__).with_name("cluster_work.sh")
 
 ENDS = ("finished", "failed", "aborted", "idle")
 """Archives idle for a minute after their work: others could join them."""
@@ -213,3 +215,25 @@ def test_walking_over_the_mount_starts_nothing(place: Place) -> None:
     assert not [r for r in asked if r["method"] in {"POST", "PUT", "PATCH", "DELETE"}]
     reads = [r for r in asked if r["method"] == "GET" and "/objects/b/d/" in r["path"]]
     assert len([r for r in reads if r["node"].startswith("t")]) == 2
+
+
+def test_a_shell_script_does_all_of_it(folders: tuple[Path, Path]) -> None:
+    cloud, files = folders
+    extra = ("--allow-etl", "--remote", f"aws://cloud={cloud}", "--promote-root", str(files))
+    with StoreProcess(extra=extra) as store:
+        store.create_bucket("b")
+        Client(store.endpoint).bucket("cloud", provider="aws").head()
+        with Mount(store.endpoint, options=[f"token-file={store.token_file}"]) as mount:
+            said = run_script(mount, str(files))
+    assert [line for line in said if not line.startswith("done: ")] == []
+    assert len(said) == 10
+
+
+def run_script(mount: Mount, files: str) -> list[str]:
+    """Run the script and return its lines."""
+    ended = subprocess.run(
+        ["sh", SCRIPT, mount.path, mount.endpoint, files],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, f"{ended.stdout}{ended.stderr}{mount.log_tail()}"
+    return ended.stdout.splitlines()

@@ -64,7 +64,11 @@ class Cluster:
 
 def made(work: Work, *, keeps_content: bool = False) -> Commands:
     cluster: Any = Cluster(work)
-    return Commands(cluster, resolve, work.changed.append, keeps_content=keeps_content)
+
+    async def changed(place: Place) -> None:
+        work.changed.append(place)
+
+    return Commands(cluster, resolve, changed, keeps_content=keeps_content)
 
 
 @pytest.fixture
