@@ -269,7 +269,10 @@ class DiskTier:
         batch = self._next_batch(segment, placed)
         segment.users += 1
         try:
-            rows = await trio.to_thread.run_sync(segment.write, [placed for placed, _ in batch])
+            # Not those that prove wrong meanwhile: a crash would leave them to the next mount.
+            rows = await trio.to_thread.run_sync(
+                segment.write, [placed for placed, _ in batch], self._queued.__contains__
+            )
             self._enter(segment, batch, rows)
         finally:
             segment.release(1)

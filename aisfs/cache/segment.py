@@ -22,7 +22,7 @@ import xxhash
 from aisfs.cache.pages import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 MAGIC = b"aisfs pages 1\n\0\0"
@@ -225,8 +225,12 @@ class Segment:
 
     # -- in threads: bytes
 
-    def write(self, batch: Sequence[Placed]) -> bytes:
+    def write(self, batch: Sequence[Placed], wanted: Callable[[int], bool]) -> bytes:
         """Write pages that `place` put one behind the other, at most 500, and return their rows.
+
+        Args:
+            batch: the pages.
+            wanted: tells by its key whether a page is still to be found when its bytes are written.
 
         Raises:
             OSError: the disk did not take them.
@@ -238,6 +242,9 @@ class Segment:
             buffers += [_PADDING[: offset - end], view] if offset > end else [view]
             end = offset + len(view)
         _write(self.fd, buffers, batch[0].offset)
+        for number, (key, *_) in enumerate(batch):
+            if not wanted(key):
+                rows[number * RECORD.size : (number + 1) * RECORD.size] = bytes(RECORD.size)
         _write(self.fd, [memoryview(rows)], BLOCK + batch[0].slot * RECORD.size)
         self.allocated = os.fstat(self.fd).st_blocks * 512 + ALLOWANCE
         return bytes(rows)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from aisfs.cache import disk, shelf
+from aisfs.cache import disk, segment, shelf
 from aisfs.cache.disk import LOADED_BY_LOOP, DiskTier
 from aisfs.cache.pages import PAGE_SIZE, SMALL, Page, PageCache
 from aisfs.cache.segment import ALLOWANCE
@@ -245,6 +245,28 @@ async def test_what_proved_wrong_is_forgotten_wherever_it_is(tmp_path: Path) -> 
 
 
 # -- damage
+
+
+async def test_what_proves_wrong_while_it_is_written_outlives_no_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder as it is when the rows are written, which is what a crash leaves to the next."""
+    write, crashed = segment._write, tmp_path / "crashed"
+    async with opened(tmp_path / "cache") as tier:
+
+        def watched(fd: int, buffers: Sequence[memoryview], offset: int) -> None:
+            write(fd, buffers, offset)
+            if len(buffers[0]) == PAGE_SIZE:
+                trio.from_thread.run_sync(tier.disk.forget, key(1), 1)
+            elif offset == segment.BLOCK:
+                shutil.copytree(tmp_path / "cache", crashed)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(segment, "_write", watched)
+            await tier.keep(key(1), bytes(PAGE_SIZE))
+    assert files(crashed)
+    async with opened(crashed) as tier:
+        assert await tier.load(key(1), PAGE_SIZE) is None
 
 
 @pytest.mark.parametrize("size", [100, 64 * KIB, PAGE_SIZE])
