@@ -274,6 +274,7 @@ class MountConfig:
     bucket_ops: bool = False
     no_delete: bool = False
     no_overwrite: bool = False
+    commands: str = "all"
     attribute_ttl_s: float = 1.0
     negative_ttl_s: float = 1.0
     listing_ttl_s: float = 1.0

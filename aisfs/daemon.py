@@ -26,8 +26,9 @@ from aisfs.cache.disk import DiskTier
 from aisfs.cache.fetch_ahead import FetchAhead
 from aisfs.cache.pages import PageCache
 from aisfs.cache.room import CacheRoom
-from aisfs.config import Config, ConfigError
+from aisfs.config import Config, ConfigError, nearest
 from aisfs.control.information import information
+from aisfs.control.verbs import VERBS
 from aisfs.errors import FsError, NotFound
 from aisfs.fuse import request_loop
 from aisfs.fuse.operations import Operations
@@ -216,8 +217,23 @@ async def _build(
     room.nursery.start_soon(workshop.outbox.run)
     rules = await store.name_rules()
     mount = config.mount
-    guards = Guards(mount.bucket_ops, mount.no_delete, mount.no_overwrite)
+    verbs = _verbs(mount.commands)
+    guards = Guards(mount.bucket_ops, mount.no_delete, mount.no_overwrite, verbs)
     return filesystem(resolver, workshop, rules, guards, information(store.facts, config))
+
+
+def _verbs(commands: str) -> frozenset[str]:
+    """Return the verbs that the setting names.
+
+    Raises:
+        ConfigError: one of them is none.
+    """
+    if commands in {"all", "none"}:
+        return frozenset(VERBS if commands == "all" else ())
+    named = frozenset(commands.split(":"))
+    for unknown in sorted(named - VERBS.keys()):
+        raise ConfigError(f"commands: there is no verb {unknown!r}{nearest(unknown, VERBS)}")
+    return named
 
 
 async def _workshop(

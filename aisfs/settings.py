@@ -37,6 +37,7 @@ class Kind(Enum):
     TOKEN = "a token"  # noqa: S105 - the word, not a secret
     LEVEL = "one of debug, info, warning, error"
     TRANSPORT = "direct or sdk"
+    VERBS = "all, none, or verbs of the cluster such as copy:archive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +249,13 @@ SETTINGS = (
         Kind.SWITCH,
         "no-overwrite",
         "refuse to write to or replace what is stored; new files can be made",
+    ),
+    Setting(
+        "mount",
+        "commands",
+        Kind.VERBS,
+        "commands",
+        "what the cluster may be told to do: all, none, or verbs such as copy:archive",
     ),
     Setting(
         "mount",
@@ -467,6 +475,8 @@ def _by_flag(name: str) -> Setting:
     return _BY_FLAG[flat]
 
 
+_VERBS = re.compile(r"[a-z-]+(?::[a-z-]+)*")
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|)", re.ASCII)
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": _HOUR_S}
@@ -529,6 +539,12 @@ def _parse_transport(text: str) -> str:
     return text.lower()
 
 
+def _parse_verbs(text: str) -> str:
+    if not _VERBS.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
 def _parse_switch(text: str) -> bool:
     if text.lower() not in _SWITCHES:
         raise ValueError(text)
@@ -547,6 +563,7 @@ _PARSERS: dict[Kind, Callable[[str], Value]] = {
     Kind.TOKEN: str,
     Kind.LEVEL: _parse_level,
     Kind.TRANSPORT: _parse_transport,
+    Kind.VERBS: _parse_verbs,
 }
 
 
@@ -584,7 +601,7 @@ def _show(setting: Setting, value: Value) -> str:
             text = "yes" if value else "no"
         case Kind.TOKEN:
             text = "(hidden)" if value else ""
-        case Kind.ENDPOINT | Kind.PATH | Kind.FILE | Kind.LEVEL | Kind.TRANSPORT:
+        case Kind.ENDPOINT | Kind.PATH | Kind.FILE | Kind.LEVEL | Kind.TRANSPORT | Kind.VERBS:
             pass
     return text
 

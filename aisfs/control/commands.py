@@ -26,7 +26,6 @@ from aisfs.errors import (
     Invalid,
     NoAttribute,
     NotFound,
-    NotPermitted,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class Commands:
         cluster: does the work, and tells of jobs.
         resolve: finds what an operand names.
         changed: learns which objects may be others now.
-        keeps_content: whether this mount writes over nothing that is stored.
+        check: refuses verbs that this mount does not pass on, with `NotPermitted`.
     """
 
     def __init__(
@@ -79,13 +78,12 @@ class Commands:
         cluster: Cluster,
         resolve: Resolve,
         changed: Callable[[Place], Awaitable[None]],
-        *,
-        keeps_content: bool,
+        check: Callable[[Verb], None],
     ) -> None:
         self._cluster = cluster
         self._resolve = resolve
         self._changed = changed
-        self._keeps_content = keeps_content
+        self._check = check
         self._last: OrderedDict[int, str] = OrderedDict()
         self._jobs: OrderedDict[str, str] = OrderedDict()
 
@@ -112,7 +110,7 @@ class Commands:
 
         Raises:
             Invalid: the line is no command.
-            NotPermitted: this mount writes over nothing.
+            NotPermitted: this mount does not pass the verb on.
             FsError: the cluster did not do it.
         """
         return await self._noted(line, caller, self._carry_out_line(line))
@@ -175,8 +173,7 @@ class Commands:
     async def _carry_out(self, words: Words) -> str:
         verb = _verb(words)
         verb.check(words)
-        if verb.replaces and self._keeps_content:
-            raise NotPermitted(f"{verb.name} can write over objects: this mount has no-overwrite")
+        self._check(verb)
         arguments = Arguments(words, self._resolve)
         try:
             return str(await verb.run(self._cluster.work, arguments))

@@ -104,10 +104,7 @@ class Filesystem:
         self._facts = Facts(resolver, self.files.storing)
         self._places = Places(resolver, syncing)
         self._commands = Commands(
-            self._store,
-            self._places,
-            self._places.changed,
-            keeps_content=guards.no_overwrite or guards.no_delete,
+            self._store, self._places, self._places.changed, guards.check_command
         )
         self._control = ControlTree(
             resolver.presentation,

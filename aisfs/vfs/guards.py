@@ -8,10 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aisfs.control.verbs import VERBS
 from aisfs.errors import NotPermitted
 from aisfs.vfs.inodes import FileNode
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from aisfs.control.verbs import Verb
     from aisfs.vfs.inodes import Node
 
 
@@ -23,11 +27,13 @@ class Guards:
         bucket_ops: whether buckets may be made and removed.
         no_delete: names stay.
         no_overwrite: what is stored keeps its content and its name; new files can be made.
+        verbs: what the cluster may be told to do.
     """
 
     bucket_ops: bool = False
     no_delete: bool = False
     no_overwrite: bool = False
+    verbs: Collection[str] = frozenset(VERBS)
 
     def check_removal(self, name: str) -> None:
         """Refuse unlink(2) and rmdir(2) on a mount that deletes nothing."""
@@ -44,3 +50,11 @@ class Guards:
         """Refuse to change the content of a file that the cluster has."""
         if self.no_overwrite and isinstance(node, FileNode) and node.identity is not None:
             raise NotPermitted(f"{node.name} keeps its content: this mount has no-overwrite")
+
+    def check_command(self, verb: Verb) -> None:
+        """Refuse what the cluster must not be told here, or what can write over objects."""
+        if verb.name not in self.verbs:
+            raise NotPermitted(f"{verb.name} is not passed on: this mount's commands leave it out")
+        if verb.replaces and (self.no_delete or self.no_overwrite):
+            switch = "no-delete" if self.no_delete else "no-overwrite"
+            raise NotPermitted(f"{verb.name} can write over objects: this mount has {switch}")

@@ -199,6 +199,20 @@ def test_a_mount_that_replaces_nothing_tells_the_cluster_to_replace_nothing(
     assert [entry.name for entry in bucket.list_all_objects()] == ["a"]
 
 
+def test_a_mount_passes_on_what_it_is_told_to(store: StoreProcess) -> None:
+    bucket = Client(store.endpoint).bucket("b").create()
+    bucket.object("a").put_content(b"a")
+    with Mount(store.endpoint, "ais://b", options=["commands=copy:archive"]) as mount:
+        os.setxattr(mount.path / "a", "user.ais.do", b"copy /c")
+        with pytest.raises(PermissionError):
+            (mount.path / ".aisfs/ctl").write_text("start lru\n")
+    refused = Mount(store.endpoint, "ais://b", options=["commands=copy:archiv"])
+    ended = refused.try_mount()
+    refused._clean_up()
+    assert ended.returncode == 32
+    assert "there is no verb 'archiv' (nearest: archive)" in ended.stderr
+
+
 def test_others_give_no_commands(place: Place) -> None:
     shown = (place.control / "ctl").stat()
     assert shown.st_mode & 0o777 == 0o600

@@ -19,6 +19,7 @@ from aisfs.errors import (
     NotPermitted,
 )
 from aisfs.store.cluster_work import Place
+from aisfs.vfs.guards import Guards
 
 B = BucketName("b")
 
@@ -62,13 +63,13 @@ class Cluster:
         self.work = self.facts = work
 
 
-def made(work: Work, *, keeps_content: bool = False) -> Commands:
+def made(work: Work, guards: Guards | None = None) -> Commands:
     cluster: Any = Cluster(work)
 
     async def changed(place: Place) -> None:
         work.changed.append(place)
 
-    return Commands(cluster, resolve, changed, keeps_content=keeps_content)
+    return Commands(cluster, resolve, changed, (guards or Guards()).check_command)
 
 
 @pytest.fixture
@@ -107,6 +108,14 @@ async def test_a_bad_line_ends_a_write_and_the_rest_is_refused(
     assert len(work.told) == 4
 
 
+async def test_only_the_verbs_that_a_mount_passes_on_are(work: Work) -> None:
+    commands = made(work, Guards(verbs={"copy"}))
+    await commands.run("copy /a /b", user(1))
+    with pytest.raises(NotPermitted):
+        await commands.run("evict /a", user(1))
+    assert [name for name, _, _ in work.told] == ["copy"]
+
+
 async def test_too_much_at_once_does_nothing(work: Work, commands: Commands) -> None:
     with pytest.raises(ArgumentsTooLong):
         await CommandSink(commands, user(7)).write(b"evict /a\n" * LONGEST_WRITE)
@@ -131,7 +140,7 @@ async def test_what_is_not_text_is_told_in_one_line(commands: Commands) -> None:
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS.values() if verb.replaces])
 async def test_nothing_is_replaced_where_content_is_kept(work: Work, verb: Any) -> None:
-    commands = made(work, keeps_content=True)
+    commands = made(work, Guards(no_overwrite=True))
     usage = {"archive": "/s from=/d/", "transform-bucket": "/ / etl=E"}.get(verb.name, "/ /")
     with pytest.raises(NotPermitted):
         await commands.run(f"{verb.name} {usage}", user(1))
