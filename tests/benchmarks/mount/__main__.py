@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from tests.benchmarks.mount import listings, small_files, streams, table, warm, writes
+from tests.benchmarks.mount import archives, listings, small_files, streams, table, warm, writes
 from tests.benchmarks.mount.bench import Bench
 from tests.benchmarks.mount.place import place
 from tests.benchmarks.mount.wire import Wire
@@ -45,6 +45,7 @@ ROWS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "B13": streams.b13,
     "B16": warm.b16,
     "B18": streams.b18,
+    "B20": archives.b20,
 }
 
 
