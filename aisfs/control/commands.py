@@ -17,6 +17,8 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import trio
+
 from aisfs.control.files import PersonalFile
 from aisfs.control.grammar import Words, parse
 from aisfs.control.verbs import VERBS, Arguments
@@ -24,6 +26,7 @@ from aisfs.errors import (
     ArgumentsTooLong,
     FsError,
     Invalid,
+    IoFailure,
     NoAttribute,
     NotFound,
 )
@@ -40,6 +43,12 @@ log = logging.getLogger(__name__)
 
 LONGEST_WRITE = 64 << 10
 """Bytes of commands that one write may bring."""
+
+PATIENCE_S = 25.0
+"""Longest that a program waits for a command: nobody can kill it while it does."""
+
+GOES_ON = "ok\tgoes on"
+"""The answer to a command that is not done by then; `last` tells how it ended."""
 
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 
@@ -63,6 +72,17 @@ class Cluster(Protocol):
         """What it tells."""
 
 
+class _Given:
+    """One command that was given, and what becomes of it."""
+
+    def __init__(self, line: str, caller: Caller) -> None:
+        self.shown = line.strip().encode("unicode_escape", "surrogateescape").decode("ascii")
+        self.caller = caller
+        self.over = trio.Event()
+        self.answer = ""
+        self.error: FsError | None = None
+
+
 class Commands:
     """Carries out the commands of a mount.
 
@@ -71,6 +91,7 @@ class Commands:
         resolve: finds what an operand names.
         changed: learns which objects may be others now.
         check: refuses verbs that this mount does not pass on, with `NotPermitted`.
+        nursery: in which commands run.
     """
 
     def __init__(
@@ -79,11 +100,13 @@ class Commands:
         resolve: Resolve,
         changed: Callable[[Place], Awaitable[None]],
         check: Callable[[Verb], None],
+        nursery: trio.Nursery,
     ) -> None:
         self._cluster = cluster
         self._resolve = resolve
         self._changed = changed
         self._check = check
+        self._nursery = nursery
         self._last: OrderedDict[int, str] = OrderedDict()
         self._jobs: OrderedDict[str, str] = OrderedDict()
 
@@ -113,14 +136,15 @@ class Commands:
             NotPermitted: this mount does not pass the verb on.
             FsError: the cluster did not do it.
         """
-        return await self._noted(line, caller, self._carry_out_line(line))
+        return await self._noted(line, caller, partial(self._carry_out_line, line))
 
     async def run_on(self, place: Place, value: str, caller: Caller) -> None:
         """Carry out a command that is set as the attribute of a file or directory; as `run`.
 
         `abort` alone stops the job that the last one started.
         """
-        await self._noted(f"{value} ({place})", caller, self._carry_out_on(place, value))
+        work = partial(self._carry_out_on, place, value)
+        await self._noted(f"{value} ({place})", caller, work)
 
     async def job_of(self, place: Place) -> str:
         """Return id and state of the job that the last command on a place started.
@@ -133,23 +157,42 @@ class Commands:
             raise NoAttribute(f"no command on {place} has started a job")
         return f"{job_id} {(await self._cluster.facts.job(job_id)).state}"
 
-    async def _noted(self, line: str, caller: Caller, work: Awaitable[str]) -> str:
-        """Wait for an answer; log it, and keep it as the user's last."""
-        shown = line.strip().encode("unicode_escape", "surrogateescape").decode("ascii")
-        who = f"uid {caller.uid}, pid {caller.pid}"
+    async def _noted(self, line: str, caller: Caller, work: Callable[[], Awaitable[str]]) -> str:
+        """Carry out a command and return its answer, or that it goes on by itself."""
+        given = _Given(line, caller)
+        self._nursery.start_soon(self._run, given, work)
+        with trio.move_on_after(PATIENCE_S):
+            await given.over.wait()
+        if given.error is not None:
+            raise given.error
+        if not given.over.is_set():
+            self._note(given, GOES_ON)
+            return GOES_ON
+        return given.answer
+
+    async def _run(self, given: _Given, work: Callable[[], Awaitable[str]]) -> None:
         try:
-            answer = await work
+            given.answer = await work()
         except FsError as error:
-            name = errno.errorcode.get(error.errno, str(error.errno))
-            text = " ".join(str(error).split())
-            _keep(self._last, caller.uid, f"error\t{name}\t{shown}\t{text}\n")
-            log.warning("command of %s: %s: %s %s", who, shown, name, text)
-            raise
-        if answer:
+            given.error = error
+        except Exception as error:  # a bug must not end the mount
+            log.exception("carrying out a command")
+            given.error = IoFailure(f"an error in aisfs itself: {error!r}")
+        given.over.set()
+        self._note(given, given.answer)
+
+    def _note(self, given: _Given, answer: str) -> None:
+        """Log what became of a command, and keep it as the user's last."""
+        who = f"uid {given.caller.uid}, pid {given.caller.pid}"
+        if given.error is not None:
+            name = errno.errorcode.get(given.error.errno, str(given.error.errno))
+            text = " ".join(str(given.error).split())
+            _keep(self._last, given.caller.uid, f"error\t{name}\t{given.shown}\t{text}\n")
+            log.warning("command of %s: %s: %s %s", who, given.shown, name, text)
+        elif answer:
             result = answer.removeprefix("ok").lstrip()
-            _keep(self._last, caller.uid, f"ok\t{shown}\t{result}\n")
-            log.info("command of %s: %s: %s", who, shown, answer)
-        return answer
+            _keep(self._last, given.caller.uid, f"ok\t{given.shown}\t{result}\n")
+            log.info("command of %s: %s: %s", who, given.shown, answer)
 
     async def _carry_out_line(self, line: str) -> str:
         words = parse(line)

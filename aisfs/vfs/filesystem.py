@@ -104,7 +104,11 @@ class Filesystem:
         self._facts = Facts(resolver, self.files.storing)
         self._places = Places(resolver, syncing)
         self._commands = Commands(
-            self._store, self._places, self._places.changed, guards.check_command
+            self._store,
+            self._places,
+            self._places.changed,
+            guards.check_command,
+            resolver.nursery,
         )
         self._control = ControlTree(
             resolver.presentation,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 
 from aisfs.config import BucketName
 from aisfs.control.commands import LONGEST_WRITE, Commands, CommandSink
@@ -29,7 +30,7 @@ def user(uid: int) -> Caller:
 
 
 class Work:
-    """Notes what it is told, and refuses what is named so."""
+    """Notes what it is told, refuses what is named so, and takes its time for what is large."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
@@ -40,6 +41,9 @@ class Work:
             self.told.append((name, arguments, options))
             if any(isinstance(a, Place) and a.name == "absent" for a in arguments):
                 raise NotFound("b/absent: there is no such object")
+            if any(isinstance(a, Place) and a.name == "large" for a in arguments):
+                await trio.sleep(60)
+                raise NotFound("b/large: it went meanwhile")
             return "" if name in {"abort", "copy"} else "J1"
 
         return do
@@ -63,18 +67,18 @@ class Cluster:
         self.work = self.facts = work
 
 
-def made(work: Work, guards: Guards | None = None) -> Commands:
+def made(work: Work, nursery: trio.Nursery, guards: Guards | None = None) -> Commands:
     cluster: Any = Cluster(work)
 
     async def changed(place: Place) -> None:
         work.changed.append(place)
 
-    return Commands(cluster, resolve, changed, (guards or Guards()).check_command)
+    return Commands(cluster, resolve, changed, (guards or Guards()).check_command, nursery)
 
 
 @pytest.fixture
-def commands(work: Work) -> Commands:
-    return made(work)
+def commands(work: Work, nursery: trio.Nursery) -> Commands:
+    return made(work, nursery)
 
 
 async def test_lines_are_carried_out_in_order_and_answered(work: Work, commands: Commands) -> None:
@@ -108,8 +112,8 @@ async def test_a_bad_line_ends_a_write_and_the_rest_is_refused(
     assert len(work.told) == 4
 
 
-async def test_only_the_verbs_that_a_mount_passes_on_are(work: Work) -> None:
-    commands = made(work, Guards(verbs={"copy"}))
+async def test_only_the_verbs_that_a_mount_passes_on_are(work: Work, nursery: trio.Nursery) -> None:
+    commands = made(work, nursery, Guards(verbs={"copy"}))
     await commands.run("copy /a /b", user(1))
     with pytest.raises(NotPermitted):
         await commands.run("evict /a", user(1))
@@ -120,6 +124,17 @@ async def test_too_much_at_once_does_nothing(work: Work, commands: Commands) -> 
     with pytest.raises(ArgumentsTooLong):
         await CommandSink(commands, user(7)).write(b"evict /a\n" * LONGEST_WRITE)
     assert work.told == []
+
+
+async def test_a_command_that_takes_long_goes_on_by_itself(
+    work: Work, commands: Commands, autojump_clock: object
+) -> None:
+    sink, lines = CommandSink(commands, user(1)), b"copy /large /b\ncopy /a /b\n"
+    assert await sink.write(lines) == len(lines)
+    assert sink.shown() == "ok\tgoes on\nok\n"
+    assert [arguments[0].name for _, arguments, _ in work.told] == ["large", "a"]
+    await trio.sleep(60)
+    assert commands.last(1).startswith("error\tENOENT\tcopy /large /b\t")
 
 
 async def test_each_user_has_a_last_command(commands: Commands) -> None:
@@ -139,8 +154,10 @@ async def test_what_is_not_text_is_told_in_one_line(commands: Commands) -> None:
 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS.values() if verb.replaces])
-async def test_nothing_is_replaced_where_content_is_kept(work: Work, verb: Any) -> None:
-    commands = made(work, Guards(no_overwrite=True))
+async def test_nothing_is_replaced_where_content_is_kept(
+    work: Work, nursery: trio.Nursery, verb: Any
+) -> None:
+    commands = made(work, nursery, Guards(no_overwrite=True))
     usage = {"archive": "/s from=/d/", "transform-bucket": "/ / etl=E"}.get(verb.name, "/ /")
     with pytest.raises(NotPermitted):
         await commands.run(f"{verb.name} {usage}", user(1))
