@@ -16,7 +16,7 @@ say what was attempted, on which name, and what the cluster answered.
     ├── CrossDevice       EXDEV         ├── NoSpace      ENOSPC
     ├── BadHandle         EBADF         ├── TimedOut     ETIMEDOUT
     ├── SentOn            ESPIPE        └── ResultTooBig ERANGE
-    ├── ArgumentsTooLong  E2BIG
+    ├── ArgumentsTooLong  E2BIG         ├── Interrupted  EINTR
     └── IoFailure         EIO
         ├── Corrupt       EIO           Unreachable
         ├── Torn          EIO           └── Incomplete   EHOSTUNREACH
@@ -148,6 +148,12 @@ class ArgumentsTooLong(FsError):
 
     errno = errno.E2BIG
     log_level = logging.INFO
+
+
+class Interrupted(FsError):
+    """A program was told to end while it waited."""
+
+    errno = errno.EINTR
 
 
 class Unsupported(FsError):

@@ -22,6 +22,7 @@ import trio
 from aisfs.control.files import PersonalFile
 from aisfs.control.grammar import Words, parse
 from aisfs.control.verbs import VERBS, Arguments
+from aisfs.control.waits import wait_for
 from aisfs.errors import (
     ArgumentsTooLong,
     FsError,
@@ -44,11 +45,9 @@ log = logging.getLogger(__name__)
 LONGEST_WRITE = 64 << 10
 """Bytes of commands that one write may bring."""
 
-PATIENCE_S = 25.0
-"""Longest that a program waits for a command: nobody can kill it while it does."""
-
 GOES_ON = "ok\tgoes on"
-"""The answer to a command that is not done by then; `last` tells how it ended."""
+"""The answer to a command that its program cannot wait for; `last` tells how it ended. No errno:
+programs may do again what a signal has interrupted, and there would be two."""
 
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 
@@ -161,13 +160,11 @@ class Commands:
         """Carry out a command and return its answer, or that it goes on by itself."""
         given = _Given(line, caller)
         self._nursery.start_soon(self._run, given, work)
-        with trio.move_on_after(PATIENCE_S):
-            await given.over.wait()
-        if given.error is not None:
-            raise given.error
-        if not given.over.is_set():
+        if not await wait_for(given.over, caller.pid):
             self._note(given, GOES_ON)
             return GOES_ON
+        if given.error is not None:
+            raise given.error
         return given.answer
 
     async def _run(self, given: _Given, work: Callable[[], Awaitable[str]]) -> None:

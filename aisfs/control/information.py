@@ -10,6 +10,8 @@ import platform
 from functools import partial
 from typing import TYPE_CHECKING
 
+import trio
+
 import aisfs
 from aisfs.control.files import (
     ControlDirectory,
@@ -19,7 +21,8 @@ from aisfs.control.files import (
     machine_form,
     table,
 )
-from aisfs.errors import NotFound
+from aisfs.control.waits import LOOK_S, PATIENCE_S, is_told_to_end
+from aisfs.errors import Interrupted, NotFound
 from aisfs.settings import describe
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ cluster/map.json         all nodes and their addresses
 cluster/health           whether the cluster serves
 cluster/nodes/ID/        info.json: one node's entry in the map and its status
 jobs/list, list.json     jobs that run, and that ended lately
+jobs/ID/wait             its state, once it has ended or 25 s have passed; in no listing
 jobs/ID/                 status, status.json: one job; also of ids that are not listed any more
 etl/NAME/                info.json, status, logs: one transformer
 buckets/PROVIDER/BUCKET/ props.json, and summary.json, for which the cluster counts the objects
@@ -157,9 +161,32 @@ def _job(facts: ClusterFacts, job_id: str) -> ControlDirectory:
         job = await facts.job(job_id)
         return {"status": job.status, "snapshots": job.snapshots}
 
+    async def waiting(name: str) -> ControlEntry | None:
+        return PersonalFile(name, partial(_wait, facts, job_id)) if name == "wait" else None
+
     return ControlDirectory(
-        job_id, (ControlFile("status", status), _json_file("status.json", exact))
+        job_id, (ControlFile("status", status), _json_file("status.json", exact)), find=waiting
     )
+
+
+async def _wait(facts: ClusterFacts, job_id: str, caller: Caller) -> str:
+    """Return a job's state once it has ended or has nothing left to do, or after a while.
+
+    Raises:
+        Interrupted: who waits is told to end.
+    """
+    end, idle = trio.current_time() + PATIENCE_S, False
+    while True:
+        state = (await facts.job(job_id)).state
+        # Twice idle, for a target that has not begun yet idles as well.
+        if state not in {"running", "idle"} or (idle and state == "idle"):
+            return f"{state}\n"
+        if trio.current_time() >= end:
+            return f"{state}\n"
+        idle = state == "idle"
+        await trio.sleep(LOOK_S)
+        if is_told_to_end(caller.pid):
+            raise Interrupted(f"waiting for job {job_id} was interrupted")
 
 
 def _job_table(job: JobFacts) -> str:

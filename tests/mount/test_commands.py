@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import subprocess
 import tarfile
 import time
@@ -86,7 +87,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def place(folders: tuple[Path, Path]) -> Iterator[Place]:
     cloud, files = folders
-    extra = ("--remote", f"aws://cloud={cloud}", "--promote-root", str(files))
+    extra = ("--allow-etl", "--remote", f"aws://cloud={cloud}", "--promote-root", str(files))
     with StoreProcess(extra=extra) as store:
         store.create_bucket("b")
         Client(store.endpoint).bucket("cloud", provider="aws").head()  # from now on it is known
@@ -216,6 +217,40 @@ def test_a_mount_passes_on_what_it_is_told_to(store: StoreProcess) -> None:
 def test_others_give_no_commands(place: Place) -> None:
     shown = (place.control / "ctl").stat()
     assert shown.st_mode & 0o777 == 0o600
+
+
+def test_a_job_is_waited_for_until_somebody_has_enough(place: Place) -> None:
+    place.bucket.object("d/x").put_content(b"x")
+    job_id = place.command("archive /b/w.tar from=/b/d/\n").split()[2]
+    assert (place.control / f"jobs/{job_id}/wait").read_text() in {"idle\n", "finished\n"}
+    assert "wait" not in os.listdir(place.control / f"jobs/{job_id}")  # noqa: PTH208
+    place.bucket.object("upper.py").put_content(b"def transform(data): return data\n")
+    place.command("etl-init forever code=/b/upper.py\n")  # its job runs while it does
+    job_id = (place.control / "last").read_text().split()[-1]
+    try:
+        waiting = subprocess.Popen(["cat", place.control / f"jobs/{job_id}/wait"])
+        time.sleep(0.5)
+        assert waiting.poll() is None
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(5) != 0
+    finally:
+        place.command("etl-stop forever\netl-delete forever\n")
+
+
+def test_who_is_interrupted_leaves_the_command_to_itself(place: Place) -> None:
+    place.bucket.object("o").put_content(b"o")
+    held = {"method": "PUT", "role": "target", "path": "/b/o$", "action": "delay", "seconds": 3}
+    place.store.faults([held])
+    giver = subprocess.Popen(["sh", "-c", f"echo 'copy /b/o /b/p' > {place.control}/ctl"])
+    time.sleep(1)
+    giver.send_signal(signal.SIGTERM)
+    assert giver.wait(1.5) == -signal.SIGTERM
+    assert (place.control / "last").read_text() == "ok\tcopy /b/o /b/p\tgoes on\n"
+    limit = time.monotonic() + WAIT_S
+    while (place.control / "last").read_text() != "ok\tcopy /b/o /b/p\t\n":
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+    assert place.bucket.object("p").get().read_all() == b"o"
 
 
 def test_walking_over_the_mount_starts_nothing(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ B = BucketName("b")
 
 
 def user(uid: int) -> Caller:
-    return Caller(uid, uid, 99)
+    return Caller(uid, uid, os.getpid())
 
 
 class Work:
