@@ -258,6 +258,18 @@ class StagingConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewsConfig:
+    """What views of objects may take.
+
+    Attributes:
+        spool: bytes on disk of what had to be unpacked; 0 means the smaller of 10 GiB and half of
+            the free space.
+    """
+
+    spool: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class MountConfig:
     """What the mount shows and allows. `uid`/`gid` of -1 mean the mounter's."""
 
@@ -307,6 +319,7 @@ class Config:
     cache: CacheConfig = CacheConfig()
     readahead: ReadaheadConfig = ReadaheadConfig()
     staging: StagingConfig = StagingConfig()
+    views: ViewsConfig = ViewsConfig()
     mount: MountConfig = MountConfig()
     log: LogConfig = LogConfig()
     origins: dict[str, str] = field(default_factory=dict, compare=False, repr=False)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 import trio
 
+from aisfs.archives.spool import Room
 from aisfs.cache.disk import DiskTier
 from aisfs.cache.fetch_ahead import FetchAhead
 from aisfs.cache.pages import PageCache
@@ -47,6 +48,7 @@ from aisfs.vfs.filesystem import Filesystem
 from aisfs.vfs.guards import Guards
 from aisfs.vfs.inodes import ROOT, DirectoryNode, InodeTable
 from aisfs.vfs.resolver import Lifetimes, Resolver
+from aisfs.vfs.shards import LONGEST_INDEX
 from aisfs.vfs.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -262,8 +264,10 @@ async def _workshop(
     if not config.mount.read_only:
         room.nursery.start_soon(cluster.tidy_up, await state.journal.parts())
     parts = Parts(cluster, room.nursery, quota)
+    # The state directory is there whatever is set, and is this mount's alone, unlike cache-dir.
+    unpacked = Room(state.path, config.views.spool or default_quota(state.path), LONGEST_INDEX)
     return Workshop(
-        room, fetch_ahead, uploader, outbox, state, quota, window, streams, parts,
+        room, fetch_ahead, uploader, outbox, state, quota, window, streams, parts, unpacked,
         staging.write_back, staging.drain_timeout_s,
     )  # fmt: skip
 

@@ -221,6 +221,14 @@ SETTINGS = (
         "how long an unmount sends what is unsent; the rest is left to the next mount",
         most=24 * _HOUR_S,
     ),
+    Setting(
+        "views",
+        "spool",
+        Kind.SIZE,
+        "view-spool",
+        "room below state-dir for what views unpack; 0 is the smaller of 10 GiB and half of the "
+        "free space",
+    ),
     Setting("mount", "read_only", Kind.SWITCH, "ro", "refuse every change"),
     Setting("mount", "allow_other", Kind.SWITCH, "allow-other", "let other users in"),
     Setting("mount", "uid", Kind.COUNT, "uid", "owner shown", most=_LARGEST_ID),

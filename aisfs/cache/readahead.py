@@ -37,9 +37,13 @@ class AccessPattern:
         self.sequential = True
         self.window = FIRST_WINDOW
 
+    def continued_by(self, start: int, end: int) -> bool:
+        """Tell whether a read of [start, end) follows the ones before."""
+        return abs(start - self._expected) <= REORDERED * (end - start)
+
     def observe(self, start: int, end: int) -> None:
         """Take note of a read of [start, end)."""
-        if abs(start - self._expected) <= REORDERED * (end - start):
+        if self.continued_by(start, end):
             self._streak += 1
             self._expected = max(self._expected, end)
             if self._streak > 1:

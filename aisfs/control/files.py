@@ -8,6 +8,7 @@ read shows what became of what it wrote.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -76,15 +77,62 @@ class ControlDirectory:
         entries: what is always in it.
         listed: asks for what else is in it now, by name; None if there is nothing else.
         find: asks for one name that `listed` may leave out; None if it leaves out nothing.
+        remembered: whether what was listed is found without asking again, for a while.
+        mtime_ns: when it changed last; 0: with the mount.
     """
 
     name: str
     entries: Sequence[ControlEntry] = ()
     listed: Callable[[], Awaitable[Mapping[str, ControlEntry]]] | None = None
     find: Callable[[str], Awaitable[ControlEntry | None]] | None = None
+    remembered: bool = True
+    mtime_ns: int = 0
 
 
-ControlEntry = ControlFile | PersonalFile | ControlDirectory
+class OpenView(Protocol):
+    """An open file of a view; `size` is that of its content."""
+
+    size: int
+
+    async def read(self, offset: int, size: int) -> bytes | memoryview:
+        """Return up to `size` bytes, short only at the end; valid until the next await."""
+
+    def close(self) -> None:
+        """Take note that no more is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewFile(ABC):
+    """A file or symbolic link of a view: one content that never changes, to be read only.
+
+    Attributes:
+        name: its basename.
+        size: bytes of the content, or of the link's target.
+        mtime_ns: since the epoch.
+        mode: permission bits.
+        link: whether it is a symbolic link.
+    """
+
+    name: str
+    size: int
+    mtime_ns: int
+    mode: int
+    link: bool
+
+    @abstractmethod
+    def same_as(self, other: ViewFile) -> bool:
+        """Tell whether both are the same content."""
+
+    @abstractmethod
+    async def open(self) -> OpenView:
+        """Open it; `Stale` if there is another content at its place by now."""
+
+    @abstractmethod
+    async def target(self) -> str:
+        """Return where a symbolic link leads; `Stale` as `open`."""
+
+
+ControlEntry = ControlFile | PersonalFile | ControlDirectory | ViewFile
 
 
 def at_once(render: Callable[[], str]) -> Callable[[], Awaitable[str]]:

@@ -52,6 +52,7 @@ jobs/ID/wait             its state, once it has ended or 25 s have passed; in no
 jobs/ID/                 status, status.json: one job; also of ids that are not listed any more
 etl/NAME/                info.json, status, logs: one transformer
 buckets/PROVIDER/BUCKET/ props.json, and summary.json, for which the cluster counts the objects
+view/archive/PROVIDER/BUCKET/PATH/SHARD/  what lies in a .tar, .tgz, .tar.gz, .zip or .tar.lz4
 """
 
 
@@ -264,11 +265,14 @@ async def _buckets(facts: ClusterFacts, provider: str) -> dict[str, ControlDirec
     return {directory.name: directory for directory in made}
 
 
-def _bucket(facts: ClusterFacts, bucket: BucketName) -> ControlDirectory:
+def bucket_below_provider(bucket: BucketName) -> str:
     """Return a bucket's directory; one in a namespace is named as below a root of all buckets."""
-    name = f"{bucket.provider}{bucket.space}:{bucket.name}" if bucket.space else bucket.name
+    return f"{bucket.provider}{bucket.space}:{bucket.name}" if bucket.space else bucket.name
+
+
+def _bucket(facts: ClusterFacts, bucket: BucketName) -> ControlDirectory:
     return ControlDirectory(
-        name,
+        bucket_below_provider(bucket),
         (
             _json_file("props.json", partial(facts.bucket_props, bucket)),
             _json_file("summary.json", partial(facts.bucket_summary, bucket)),

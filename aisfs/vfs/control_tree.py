@@ -6,7 +6,8 @@ true when it was opened, and one that was opened for both what became of what it
 
 Looking around asks the cluster for names where a directory's are the cluster's, and renders
 nothing. Invariants: a path has one inode number while the kernel knows it; a node goes with the
-kernel's last reference and the last handle, and what its directory listed with it.
+kernel's last reference and the last handle, and what its directory listed with it. A file of a view
+is one content: another one at its path has another number, so that the kernel may keep its bytes.
 """
 
 from __future__ import annotations
@@ -19,8 +20,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.control.files import ControlDirectory, ControlFile, PersonalFile
-from aisfs.errors import BadHandle, Forbidden, IsADirectory, NotADirectory, NotFound
+from aisfs.control.files import ControlDirectory, ControlFile, PersonalFile, ViewFile
+from aisfs.errors import (
+    BadHandle,
+    Forbidden,
+    Invalid,
+    IsADirectory,
+    NotADirectory,
+    NotFound,
+    ReadOnly,
+)
 from aisfs.vfs.attributes import Attributes, Kind
 from aisfs.vfs.inodes import ROOT, Ino, Node
 from aisfs.vfs.paths import RESERVED, is_presentable, to_bytes
@@ -28,7 +37,7 @@ from aisfs.vfs.paths import RESERVED, is_presentable, to_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from aisfs.control.files import Caller, ControlEntry, Sink
+    from aisfs.control.files import Caller, ControlEntry, OpenView, Sink
     from aisfs.vfs.attributes import Presentation
 
 NAME = RESERVED
@@ -57,6 +66,15 @@ class ControlNode(Node):
         self.entry = entry
         self.listed: Mapping[str, ControlEntry] = {}
         self.listed_at = float("-inf")
+
+    def is_of(self, entry: ControlEntry) -> bool:
+        """Tell whether the node may stand for an entry that is at its path now."""
+        old = self.entry
+        if isinstance(old, ViewFile) and isinstance(entry, ViewFile):
+            return old.same_as(entry)
+        if isinstance(old, ViewFile) or isinstance(entry, ViewFile):
+            return False
+        return isinstance(old, ControlDirectory) == isinstance(entry, ControlDirectory)
 
 
 @dataclass(slots=True, eq=False)
@@ -99,6 +117,26 @@ class ControlHandle:
 
 
 @dataclass(slots=True, eq=False)
+class ViewHandle:
+    """One open file of a view."""
+
+    node: ControlNode
+    opened: OpenView
+
+    async def read(self, offset: int, size: int) -> bytes | memoryview:
+        """Return up to `size` bytes from `offset` on; valid until the next await."""
+        return await self.opened.read(offset, size)
+
+    async def write(self, data: bytes) -> int:  # noqa: ARG002 - as of other handles
+        """Refuse to write."""
+        raise BadHandle(f"{self.node.name} is not open for writing")
+
+    def close(self) -> None:
+        """Let go of the handle."""
+        self.opened.close()
+
+
+@dataclass(slots=True, eq=False)
 class ControlListing:
     """One open control directory, with what was in it when it was opened, by name."""
 
@@ -107,15 +145,32 @@ class ControlListing:
 
 
 class ControlTree:
-    """All control files of a mount."""
+    """All control files of a mount.
 
-    def __init__(self, presentation: Presentation, entries: Sequence[ControlEntry]) -> None:
+    Args:
+        presentation: whose they are.
+        entries: what the control directory shows.
+        unlisted: what is found in it by name only: a walk through the control files, too, must not
+            wander into views of all objects.
+    """
+
+    def __init__(
+        self,
+        presentation: Presentation,
+        entries: Sequence[ControlEntry],
+        unlisted: Sequence[ControlEntry] = (),
+    ) -> None:
         self._uid, self._gid = presentation.uid, presentation.gid
         self._made_at_ns = time.time_ns()
         self._next = FIRST_INO
         self._by_ino: dict[Ino, ControlNode] = {}
         self._by_path: dict[str, ControlNode] = {}
-        self.directory = self._node(NAME, ControlDirectory(NAME, entries))
+        by_name = {entry.name: entry for entry in unlisted}
+
+        async def find(basename: str) -> ControlEntry | None:
+            return by_name.get(basename)
+
+        self.directory = self._node(NAME, ControlDirectory(NAME, entries, find=find))
 
     def __len__(self) -> int:
         return len(self._by_ino)
@@ -128,23 +183,32 @@ class ControlTree:
         """Forget a node that neither the kernel nor a handle refers to."""
         if node.removable and node is not self.directory:
             self._by_ino.pop(node.ino, None)
-            self._by_path.pop(node.name, None)
+            if self._by_path.get(node.name) is node:
+                del self._by_path[node.name]
 
     def _node(self, path: str, entry: ControlEntry) -> ControlNode:
-        """Return the node of a path, made if there is none."""
+        """Return the node of a path, made if there is none that may stand for the entry."""
         node = self._by_path.get(path)
-        if node is None:
-            if isinstance(entry, ControlDirectory):
-                kind, mode = Kind.DIRECTORY, 0o555
-            else:
-                kind, mode = Kind.FILE, 0o644 if entry.accept else 0o444
-                if isinstance(entry, PersonalFile) and entry.private:
-                    mode &= 0o600
-            shown = Attributes(kind, mode, self._uid, self._gid, self._made_at_ns)
-            node = ControlNode(Ino(self._next), path, shown, entry)
+        if node is None or not node.is_of(entry):
+            node = ControlNode(Ino(self._next), path, self._shown(entry), entry)
             self._next += 1
             self._by_ino[node.ino] = self._by_path[path] = node
+        elif isinstance(entry, ControlDirectory):  # it may lead to something else now
+            node.entry, node.attributes = entry, self._shown(entry)
         return node
+
+    def _shown(self, entry: ControlEntry) -> Attributes:
+        mtime_ns, size = self._made_at_ns, 0
+        if isinstance(entry, ControlDirectory):
+            kind, mode, mtime_ns = Kind.DIRECTORY, 0o555, entry.mtime_ns or mtime_ns
+        elif isinstance(entry, ViewFile):
+            kind, mode = Kind.SYMLINK if entry.link else Kind.FILE, entry.mode
+            mtime_ns, size = entry.mtime_ns, entry.size
+        else:
+            kind, mode = Kind.FILE, 0o644 if entry.accept else 0o444
+            if isinstance(entry, PersonalFile) and entry.private:
+                mode &= 0o600
+        return Attributes(kind, mode, self._uid, self._gid, mtime_ns, size)
 
     # -- names
 
@@ -192,14 +256,14 @@ class ControlTree:
         if directory.listed is None:
             return {}
         asked_at = trio.current_time()
-        listed = await directory.listed()
-        node.listed = {
+        listed = {
             name: entry
-            for name, entry in listed.items()
+            for name, entry in (await directory.listed()).items()
             if is_presentable(name) and "/" not in name
         }
-        node.listed_at = asked_at
-        return node.listed
+        if directory.remembered:
+            node.listed, node.listed_at = listed, asked_at
+        return listed
 
     async def open_directory(self, ino: int) -> ControlListing | None:
         """Open a control directory; None if it is none."""
@@ -219,11 +283,12 @@ class ControlTree:
 
     # -- files
 
-    async def open(self, ino: int, flags: int, caller: Caller) -> ControlHandle | None:
+    async def open(self, ino: int, flags: int, caller: Caller) -> ControlHandle | ViewHandle | None:
         """Open a control file, for which O_TRUNC means nothing; None if it is none.
 
         Raises:
             IsADirectory, Forbidden: it is no file, cannot be written, or is another user's.
+            ReadOnly: it is of a view, and would be written.
             FsError: what it tells could not be asked for.
         """
         node = self.get(Ino(ino))
@@ -232,6 +297,10 @@ class ControlTree:
         file, mode = node.entry, flags & os.O_ACCMODE
         if isinstance(file, ControlDirectory):
             raise IsADirectory(f"{node.name} is a directory")
+        if isinstance(file, ViewFile):
+            if flags & (os.O_ACCMODE | os.O_TRUNC):
+                raise ReadOnly(f"{node.name} shows what is in an object, and can only be read")
+            return ViewHandle(node, await file.open())
         if isinstance(file, PersonalFile):
             file = self._of_caller(file, caller)
         if mode == os.O_RDONLY:
@@ -239,6 +308,20 @@ class ControlTree:
         if file.accept is None:
             raise Forbidden(f"{node.name} can only be read")
         return ControlHandle(node, b"", file.accept())
+
+    async def target(self, ino: int) -> bytes | None:
+        """Return where a symbolic link leads; None if it is none of a view.
+
+        Raises:
+            Invalid: it is no link.
+            FsError: it could not be read.
+        """
+        node = self.get(Ino(ino))
+        if node is None:
+            return None
+        if not isinstance(node.entry, ViewFile) or not node.entry.link:
+            raise Invalid(f"{node.name} is no symbolic link")
+        return to_bytes(await node.entry.target())
 
     def _of_caller(self, file: PersonalFile, caller: Caller) -> ControlFile:
         """Return a file as one caller sees it."""

@@ -18,7 +18,7 @@ import trio
 from aisfs.config import BucketName
 from aisfs.control import xattrs
 from aisfs.control.commands import Commands
-from aisfs.control.files import ControlFile, at_once, machine_form, table
+from aisfs.control.files import ControlFile, ViewFile, at_once, machine_form, table
 from aisfs.errors import (
     Exists,
     FsError,
@@ -28,10 +28,17 @@ from aisfs.errors import (
     NotADirectory,
     NotFound,
     NotPermitted,
+    ReadOnly,
     Stale,
 )
 from aisfs.vfs.attributes import Attributes, Kind, encode
-from aisfs.vfs.control_tree import ControlHandle, ControlListing, ControlNode, ControlTree
+from aisfs.vfs.control_tree import (
+    ControlHandle,
+    ControlListing,
+    ControlNode,
+    ControlTree,
+    ViewHandle,
+)
 from aisfs.vfs.facts import Facts
 from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
@@ -40,6 +47,7 @@ from aisfs.vfs.paths import MARKER, bucket_directory, check_length, check_new, t
 from aisfs.vfs.places import Places
 from aisfs.vfs.rename import Renamer
 from aisfs.vfs.syncing import Syncing
+from aisfs.vfs.views import Views
 from aisfs.vfs.warming import Warming
 
 if TYPE_CHECKING:
@@ -110,6 +118,7 @@ class Filesystem:
             guards.check_command,
             resolver.nursery,
         )
+        self._views = Views(resolver, workshop)
         self._control = ControlTree(
             resolver.presentation,
             [
@@ -121,6 +130,7 @@ class Filesystem:
                 ControlFile("sync", at_once(syncing.shown), syncing.begin),
                 ControlFile("warm", at_once(warming.shown), warming.begin),
             ],
+            [self._views.directory],
         )
         self._capacity: Capacity | None = None
         self._capacity_at = float("-inf")
@@ -479,6 +489,9 @@ class Filesystem:
 
     async def readlink(self, ino: int) -> bytes:
         """Return a symbolic link's target. Kernel: FUSE_READLINK."""
+        shown = await self._control.target(ino)
+        if shown is not None:
+            return shown
         node = self._file(ino)
         if node.attributes.kind is not Kind.SYMLINK:
             raise Invalid(f"{node.name} is no symbolic link")
@@ -524,10 +537,12 @@ class Filesystem:
 
     # -- open files
 
-    async def open_control(self, ino: int, flags: int, caller: Caller) -> Fh | None:
-        """Open a control file, to be read without the kernel's cache; None if it is none."""
+    async def open_control(self, ino: int, flags: int, caller: Caller) -> tuple[Fh, bool] | None:
+        """Open a control file, and tell whether the kernel may cache it; None if it is none."""
         handle = await self._control.open(ino, flags, caller)
-        return None if handle is None else self.handles.add(handle)
+        return (
+            None if handle is None else (self.handles.add(handle), isinstance(handle, ViewHandle))
+        )
 
     async def open(self, ino: int, flags: int) -> tuple[Fh, bool]:
         """Open a file; also tell whether the kernel's cached pages are still its content.
@@ -560,12 +575,14 @@ class Filesystem:
         handle = self.handles.stream(Fh(fh))
         if isinstance(handle, ControlHandle):
             return handle.read(offset, size)
+        if isinstance(handle, ViewHandle):
+            return await handle.read(offset, size)
         return await self.files.read(handle, offset, size)
 
     async def write(self, fh: int, offset: int, data: bytes) -> int:
         """Write bytes and return how many were taken. Kernel: FUSE_WRITE."""
         handle = self.handles.stream(Fh(fh))
-        if isinstance(handle, ControlHandle):
+        if isinstance(handle, ControlHandle | ViewHandle):
             return await handle.write(data)
         return await self.files.write(handle, offset, data)
 
@@ -587,7 +604,7 @@ class Filesystem:
         if isinstance(handle, FileHandle):
             await self.files.close(handle)
             self._let_go(handle.node)
-        elif isinstance(handle, ControlHandle):
+        elif isinstance(handle, ControlHandle | ViewHandle):
             handle.close()
             self._let_go(handle.node)
 
@@ -599,6 +616,8 @@ class Filesystem:
         if isinstance(node, ControlNode):
             if any(value is not None for value in (change.mode, change.uid, change.gid)):
                 raise NotPermitted(f"{node.name} keeps its owner and permissions")
+            if isinstance(node.entry, ViewFile):
+                raise ReadOnly(f"{node.name} shows what is in an object, and can only be read")
             return node  # the size is always 0, and times mean nothing
         if change.size is not None:
             if fh is None:
@@ -719,6 +738,7 @@ class Filesystem:
             "inodes.known": len(self._table),
             "inodes.control": len(self._control),
             **self._workshop.figures(),
+            **self._views.figures(),
         }
 
     # -- the end

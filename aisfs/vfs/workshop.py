@@ -15,6 +15,7 @@ from aisfs.staging.staged_file import StagedFile
 from aisfs.vfs.resolver import Resolver
 
 if TYPE_CHECKING:
+    from aisfs.archives.spool import Room
     from aisfs.cache.fetch_ahead import FetchAhead
     from aisfs.cache.room import CacheRoom
     from aisfs.staging.multipart import Parts
@@ -32,6 +33,7 @@ class Workshop:
 
     Attributes:
         window: bytes that a sequential reader is read ahead.
+        unpacked: room for what views have to unpack.
         write_back: a close returns when the content is durable here (C9).
         drain_s: longest that the end of the mount sends what is left.
     """
@@ -45,6 +47,7 @@ class Workshop:
     window: int
     streams: Streams
     parts: Parts
+    unpacked: Room
     write_back: bool = False
     drain_s: float = 60.0
 
