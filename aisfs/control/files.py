@@ -90,9 +90,15 @@ class ControlDirectory:
 
 
 class OpenView(Protocol):
-    """An open file of a view; `size` is that of its content."""
+    """An open file of a view.
+
+    Attributes:
+        size: bytes of its content.
+        lasting: whether the file has the same bytes whenever it is opened.
+    """
 
     size: int
+    lasting: bool
 
     async def read(self, offset: int, size: int) -> bytes | memoryview:
         """Return up to `size` bytes, short only at the end; valid until the next await."""
@@ -107,14 +113,14 @@ class ViewFile(ABC):
 
     Attributes:
         name: its basename.
-        size: bytes of the content, or of the link's target.
+        size: bytes of the content, or of the link's target; None if that shows when it is opened.
         mtime_ns: since the epoch.
         mode: permission bits.
         link: whether it is a symbolic link.
     """
 
     name: str
-    size: int
+    size: int | None
     mtime_ns: int
     mode: int
     link: bool

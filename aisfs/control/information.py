@@ -53,6 +53,7 @@ jobs/ID/                 status, status.json: one job; also of ids that are not 
 etl/NAME/                info.json, status, logs: one transformer
 buckets/PROVIDER/BUCKET/ props.json, and summary.json, for which the cluster counts the objects
 view/archive/PROVIDER/BUCKET/PATH/SHARD/  what lies in a .tar, .tgz, .tar.gz, .zip or .tar.lz4
+view/etl/NAME/PROVIDER/BUCKET/PATH  the object as the transformer NAME makes it
 """
 
 

@@ -51,6 +51,7 @@ from aisfs.store.replies import described, name_of, object_info, own_value, prop
 from aisfs.store.threads import CALL_DEADLINE_S, Threads
 from aisfs_sdk import Client, ListObjectFlag, errors
 from aisfs_sdk.eras import Feature
+from aisfs_sdk.etl_config import ETLConfig
 from aisfs_sdk.job_types import AggregatedJobSnap
 
 if TYPE_CHECKING:
@@ -75,6 +76,12 @@ PREFETCH_PATIENCE = 1.5
 """Idle timeouts (20 s each by default) without a newly fetched object, after which a prefetch is
 not waited for: a remote bucket may be slower than the cluster."""
 
+TRANSFORMED_AT_A_TIME = 8
+"""Objects that are transformed beside each other; each occupies a thread."""
+
+TRANSFORMED_PIECE = 1 << 20
+"""Bytes of a transformer's output that are taken at once."""
+
 COPIED_IN_A_SECOND = 16 << 20
 """Bytes that a cluster at least copies of an object that is appended to, silently: one of three
 targets on two cores, which other work shared, took 6 s for 1 GiB."""
@@ -96,6 +103,8 @@ class AISStore:
         self._call = Threads(connections).call
         # Of their own: those that wait for who writes the file must keep nobody waiting.
         self._growing = trio.CapacityLimiter(connections)
+        # Transformers take their time, too.
+        self._transforming = trio.CapacityLimiter(TRANSFORMED_AT_A_TIME)
         self._patience_s = PREFETCH_PATIENCE * idle_timeout_s
         self._buckets = Buckets(client)
         self.facts: ClusterFacts = AISFacts(client, self._buckets)
@@ -344,6 +353,20 @@ class AISStore:
                 return reader.read_all()
 
         return await self._call(doing, work, CALL_DEADLINE_S)
+
+    async def transform(
+        self, bucket: BucketName, name: str, etl: str, take: Callable[[bytes], None]
+    ) -> None:
+        """Give an object as a transformer makes it. AIS: GET /v1/objects/B/O?etl_name=ETL."""
+
+        def work() -> None:
+            target = self._buckets.object(bucket, name)
+            with target.get(etl=ETLConfig(etl), chunk_size=TRANSFORMED_PIECE) as reader:
+                for piece in reader:
+                    take(piece)
+
+        doing = f"transforming {bucket.name}/{name} by {etl}"
+        await self._call(doing, work, limiter=self._transforming)
 
     async def put(self, bucket: BucketName, name: str, upload: Upload) -> ObjectInfo:
         """Store a whole object. AIS: PUT /v1/objects/B/O."""

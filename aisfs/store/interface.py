@@ -338,6 +338,23 @@ class ObjectStore(ChunkSource, Protocol):
     async def get(self, bucket: BucketName, name: str, limit: int) -> bytes:
         """Return a small object whole; `TooLarge` above `limit` bytes."""
 
+    async def transform(
+        self, bucket: BucketName, name: str, etl: str, take: Callable[[bytes], None]
+    ) -> None:
+        """Give an object as a transformer of the cluster makes it, from its start to its end.
+
+        Args:
+            bucket: where the object is.
+            name: which it is.
+            etl: the transformer's name.
+            take: called in the network thread with what comes next; what it raises ends the
+                request, and comes out here.
+
+        Raises:
+            NotFound: there is no such object or transformer.
+            IoFailure: the transformer failed, or its output broke off.
+        """
+
     async def put(self, bucket: BucketName, name: str, upload: Upload) -> ObjectInfo:
         """Store a whole object with its attributes and return it as stored."""
 

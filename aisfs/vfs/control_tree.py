@@ -57,15 +57,18 @@ class ControlNode(Node):
         entry: what it is.
         listed: what the cluster listed in it last.
         listed_at: when it was asked for that.
+        sized: whether the size that it shows is that of its content; the kernel must ask each time
+            for one that is not.
     """
 
-    __slots__ = ("entry", "listed", "listed_at")
+    __slots__ = ("entry", "listed", "listed_at", "sized")
 
     def __init__(self, ino: Ino, path: str, shown: Attributes, entry: ControlEntry) -> None:
         super().__init__(ino, None, path, shown)
         self.entry = entry
         self.listed: Mapping[str, ControlEntry] = {}
         self.listed_at = float("-inf")
+        self.sized = not isinstance(entry, ViewFile) or entry.size is not None
 
     def is_of(self, entry: ControlEntry) -> bool:
         """Tell whether the node may stand for an entry that is at its path now."""
@@ -203,7 +206,7 @@ class ControlTree:
             kind, mode, mtime_ns = Kind.DIRECTORY, 0o555, entry.mtime_ns or mtime_ns
         elif isinstance(entry, ViewFile):
             kind, mode = Kind.SYMLINK if entry.link else Kind.FILE, entry.mode
-            mtime_ns, size = entry.mtime_ns, entry.size
+            mtime_ns, size = entry.mtime_ns, entry.size or 0
         else:
             kind, mode = Kind.FILE, 0o644 if entry.accept else 0o444
             if isinstance(entry, PersonalFile) and entry.private:
@@ -300,7 +303,10 @@ class ControlTree:
         if isinstance(file, ViewFile):
             if flags & (os.O_ACCMODE | os.O_TRUNC):
                 raise ReadOnly(f"{node.name} shows what is in an object, and can only be read")
-            return ViewHandle(node, await file.open())
+            opened = await file.open()
+            node.attributes = node.attributes.but(size=opened.size)
+            node.sized = True
+            return ViewHandle(node, opened)
         if isinstance(file, PersonalFile):
             file = self._of_caller(file, caller)
         if mode == os.O_RDONLY:

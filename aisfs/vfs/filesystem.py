@@ -164,6 +164,8 @@ class Filesystem:
 
     def remaining(self, node: Node) -> float:
         """Return for how many seconds the kernel may keep a node's attributes."""
+        if isinstance(node, ControlNode) and not node.sized:
+            return 0.0
         return self._resolver.remaining(node)
 
     @property
@@ -537,12 +539,18 @@ class Filesystem:
 
     # -- open files
 
-    async def open_control(self, ino: int, flags: int, caller: Caller) -> tuple[Fh, bool] | None:
-        """Open a control file, and tell whether the kernel may cache it; None if it is none."""
+    async def open_control(
+        self, ino: int, flags: int, caller: Caller
+    ) -> tuple[Fh, bool, bool] | None:
+        """Open a control file; None if it is none.
+
+        Also tell whether the kernel may cache what is read, and whether what it has is still right.
+        """
         handle = await self._control.open(ino, flags, caller)
-        return (
-            None if handle is None else (self.handles.add(handle), isinstance(handle, ViewHandle))
-        )
+        if handle is None:
+            return None
+        view = handle.opened if isinstance(handle, ViewHandle) else None
+        return self.handles.add(handle), view is not None, view is not None and view.lasting
 
     async def open(self, ino: int, flags: int) -> tuple[Fh, bool]:
         """Open a file; also tell whether the kernel's cached pages are still its content.

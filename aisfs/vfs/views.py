@@ -1,9 +1,10 @@
-"""Views: what lies in the cluster's objects, as directories and files below the control directory.
+"""Views: what can be made of the cluster's objects, as files below the control directory.
 
 Serves `filesystem`, which hands them to the control tree. `archive/PROVIDER/BUCKET/…` shows the
 directories of a bucket, and each shard in them as a directory of its members. What is in a bucket
-is listed, and no shard looked into; only a look into a shard's directory does that. A mount of a
-bucket or of a prefix shows what is in it and nothing else.
+is listed, and no shard looked into; only a look into a shard's directory does that.
+`etl/NAME/PROVIDER/BUCKET/…` shows all objects, each as the transformer NAME makes it; nothing is
+transformed before it is opened, and until then nobody knows its size.
 """
 
 from __future__ import annotations
@@ -12,37 +13,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import cachetools
-import trio
-
 from aisfs.archives.formats import format_of
 from aisfs.archives.members import Kind as MemberKind
 from aisfs.control.files import ControlDirectory, ViewFile
-from aisfs.control.information import bucket_below_provider
-from aisfs.errors import Invalid, IoFailure, NotFound, Stale, Unsupported
-from aisfs.store.interface import MAX_PAGE
-from aisfs.vfs.attributes import Kind
-from aisfs.vfs.inodes import ROOT
-from aisfs.vfs.paths import SHADOWED, shadowed_name, split
+from aisfs.errors import Invalid, Stale, Unsupported
+from aisfs.vfs.making import Making
+from aisfs.vfs.outputs import Outputs, Recipe
 from aisfs.vfs.shards import Shards
+from aisfs.vfs.view_objects import BucketTrees, ViewObjects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aisfs.archives.members import Member
     from aisfs.config import BucketName
     from aisfs.control.files import ControlEntry
     from aisfs.store.interface import Identity, ObjectInfo
+    from aisfs.vfs.outputs import Output
     from aisfs.vfs.resolver import Resolver
-    from aisfs.vfs.shards import Content, Place
+    from aisfs.vfs.shards import Content
+    from aisfs.vfs.view_objects import Place
     from aisfs.vfs.workshop import Workshop
-
-FEWEST = 1000
-"""Names that a look-up asks for to learn whether there is a directory: no cluster lists fewer."""
-
-DIRECTORIES = 10_000
-DIRECTORY_S = 10.0
-"""Directories that were looked up are believed so long, as other names of control files."""
 
 
 class Views:
@@ -53,124 +44,40 @@ class Views:
     """
 
     def __init__(self, resolver: Resolver, workshop: Workshop) -> None:
-        self._resolver = resolver
-        self._store = resolver.store
-        self._shards = Shards(resolver, workshop)
-        root = resolver.table.get(ROOT)
-        assert root is not None
-        self._mounted, self._prefix = root.bucket, root.name
-        self._known: cachetools.TTLCache[Place, bool] = cachetools.TTLCache(
-            DIRECTORIES, DIRECTORY_S, trio.current_time
-        )
+        self._making = Making(resolver.nursery, workshop.unpacked)
+        objects = ViewObjects(resolver)
+        trees = BucketTrees(objects)
+        self._shards = Shards(objects, workshop, self._making)
+        archive = ArchiveView(resolver, self._shards)
+        self._outputs = Outputs(resolver.store, objects, self._making)
+        etls = EtlDirectories(resolver, trees, self._outputs)
         self.directory = ControlDirectory(
-            "view", (ControlDirectory("archive", listed=self._providers),)
+            "view", (trees.directory("archive", archive), etls.directory)
         )
 
     def figures(self) -> dict[str, int]:
-        """Return what views have open."""
-        return self._shards.figures()
+        """Return what views have open, and what they unpacked."""
+        counts = {**self._shards.figures(), **self._outputs.figures()}
+        return {**counts, "views.spool_bytes": self._making.room.used}
 
-    # -- buckets and their directories
 
-    async def _buckets(self) -> list[BucketName]:
-        if self._mounted is not None:
-            return [self._mounted]
-        return await self._store.facts.buckets()
+class ArchiveView:
+    """Shards as directories of their members."""
 
-    async def _providers(self) -> dict[str, ControlEntry]:
-        return {
-            provider: ControlDirectory(provider, listed=partial(self._buckets_of, provider))
-            for provider in {bucket.provider for bucket in await self._buckets()}
-        }
+    remembered = True
 
-    async def _buckets_of(self, provider: str) -> dict[str, ControlEntry]:
-        made = (
-            self._directory(bucket_below_provider(bucket), bucket, "")
-            for bucket in await self._buckets()
-            if bucket.provider == provider
-        )
-        return {directory.name: directory for directory in made}
+    def __init__(self, resolver: Resolver, shards: Shards) -> None:
+        self._resolver = resolver
+        self._shards = shards
 
-    def _directory(self, name: str, bucket: BucketName, prefix: str) -> ControlDirectory:
-        return ControlDirectory(
-            name,
-            listed=partial(self._listed, bucket, prefix),
-            find=partial(self._find, bucket, prefix),
-        )
+    @staticmethod
+    def shows(name: str) -> bool:
+        """Tell whether an object is a shard by its name."""
+        return format_of(name) is not None
 
-    def _above_mounted(self, bucket: BucketName, prefix: str) -> dict[str, ControlEntry] | None:
-        """Return the one name that leads to what is mounted; None below its top."""
-        if prefix.startswith(self._prefix):
-            return None
-        name, _, _ = self._prefix[len(prefix) :].partition("/")
-        return {name: self._directory(name, bucket, f"{prefix}{name}/")}
-
-    async def _listed(self, bucket: BucketName, prefix: str) -> Mapping[str, ControlEntry]:
-        """Return the directories and shards of a directory."""
-        above = self._above_mounted(bucket, prefix)
-        if above is not None:
-            return above
-        found: dict[str, ControlEntry] = {}
-        shards: dict[str, ObjectInfo] = {}
-        token = ""
-        while True:
-            asked_at = trio.current_time()
-            listing = await self._store.list(bucket, prefix, token, MAX_PAGE, recursive=False)
-            for directory in listing.directories:
-                _, name = split(directory)
-                found[name] = self._directory(name, bucket, directory)
-            for info in listing.objects:
-                if self._is_shard(bucket, info):
-                    self._shards.learn((bucket, info.name), info, asked_at)
-                    shards[info.name[len(prefix) :]] = info
-            if not listing.token:
-                break
-            if listing.token <= token:
-                raise IoFailure(
-                    f"listing {bucket.url_of(prefix)}: the cluster's continuation token "
-                    f"{listing.token!r} does not advance"
-                )
-            token = listing.token
-        for basename, info in shards.items():
-            name = basename + SHADOWED if basename in found else basename
-            found[name] = self._shard(name, bucket, info)
-        return found
-
-    def _is_shard(self, bucket: BucketName, info: ObjectInfo) -> bool:
-        kind = format_of(info.name)
-        return kind is not None and self._resolver.shown(bucket, info).kind is Kind.FILE
-
-    async def _find(self, bucket: BucketName, prefix: str, name: str) -> ControlEntry | None:
-        """Return a directory, or else a shard. C28: a directory takes the name that both have."""
-        above = self._above_mounted(bucket, prefix)
-        if above is not None:
-            return above.get(name)
-        try:
-            if await self._is_directory(bucket, f"{prefix}{name}/"):
-                return self._directory(name, bucket, f"{prefix}{name}/")
-            shadowed = shadowed_name(name)
-            if shadowed is not None and await self._is_directory(bucket, f"{prefix}{shadowed}/"):
-                return await self._find_shard(name, bucket, prefix + shadowed)
-            return await self._find_shard(name, bucket, prefix + name)
-        except (NotFound, Invalid):  # Invalid: the protocol cannot even ask for it
-            return None
-
-    async def _find_shard(self, name: str, bucket: BucketName, path: str) -> ControlEntry | None:
-        if format_of(path) is None:
-            return None
-        info = await self._shards.look((bucket, path))
-        return self._shard(name, bucket, info) if self._is_shard(bucket, info) else None
-
-    async def _is_directory(self, bucket: BucketName, prefix: str) -> bool:
-        known = self._known.get((bucket, prefix))
-        if known is None:
-            listing = await self._store.list(bucket, prefix, "", FEWEST, recursive=False)
-            known = bool(listing.objects or listing.directories)
-            if known or format_of(prefix[:-1]) is not None:
-                self._known[bucket, prefix] = known
-        return known
-
-    # -- shards
+    async def maker(self) -> Callable[[str, BucketName, ObjectInfo], ControlEntry]:
+        """Return what makes the directory of a shard."""
+        return self._shard
 
     def _shard(self, name: str, bucket: BucketName, info: ObjectInfo) -> ControlDirectory:
         mtime_ns = self._resolver.shown(bucket, info).mtime_ns
@@ -264,6 +171,8 @@ class MemberFile(ViewFile):
 class OpenMember:
     """An open member: it keeps the content that it is of."""
 
+    lasting = True
+
     def __init__(self, file: MemberFile, content: Content) -> None:
         self.size = file.member.size
         self.content = content
@@ -279,7 +188,9 @@ class OpenMember:
         """
         shard, file = self.content.shard, self._file
         try:
-            return await file.shards.with_room(partial(shard.read, file.member, offset, size))
+            return await file.shards.making.with_room(
+                partial(shard.read, file.member, offset, size)
+            )
         except Stale:
             file.shards.doubt(file.place)
             raise
@@ -287,3 +198,88 @@ class OpenMember:
     def close(self) -> None:
         """Let go of the content."""
         self.content.release()
+
+
+class EtlDirectories:
+    """The transformers of the cluster, each with all buckets as it makes them.
+
+    Attributes:
+        directory: `etl`, for the control tree.
+    """
+
+    def __init__(self, resolver: Resolver, trees: BucketTrees, outputs: Outputs) -> None:
+        self._resolver = resolver
+        self._trees = trees
+        self._outputs = outputs
+        self.directory = ControlDirectory("etl", listed=self._listed)
+
+    async def _listed(self) -> dict[str, ControlEntry]:
+        return {
+            name: self._trees.directory(name, EtlView(self._resolver, self._outputs, name))
+            for name in await self._outputs.jobs()
+        }
+
+
+class EtlView:
+    """Objects as one transformer makes them."""
+
+    remembered = False  # an entry is of one content, and of one start of the transformer
+
+    def __init__(self, resolver: Resolver, outputs: Outputs, etl: str) -> None:
+        self._resolver = resolver
+        self._outputs = outputs
+        self._etl = etl
+
+    @staticmethod
+    def shows(name: str) -> bool:  # noqa: ARG004 - as of other views
+        """Show all objects."""
+        return True
+
+    async def maker(self) -> Callable[[str, BucketName, ObjectInfo], ControlEntry]:
+        """Return what makes the file of an object; asks which transformer it is now."""
+        return partial(self._file, await self._outputs.job_of(self._etl))
+
+    def _file(self, job: str, name: str, bucket: BucketName, info: ObjectInfo) -> ControlEntry:
+        recipe = Recipe.of(self._etl, job, (bucket, info.name), info.identity)
+        mtime_ns = self._resolver.shown(bucket, info).mtime_ns
+        size = self._outputs.size_of(recipe)
+        return EtlFile(name, size, mtime_ns, 0o444, False, self._outputs, recipe)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EtlFile(ViewFile):
+    """One content of an object, as a transformer makes it."""
+
+    outputs: Outputs
+    recipe: Recipe
+
+    def same_as(self, other: ViewFile) -> bool:
+        """Tell whether both are the same content and the same transformer."""
+        return isinstance(other, EtlFile) and self.recipe == other.recipe
+
+    async def open(self) -> OpenOutput:
+        """Have it transformed, unless it is there."""
+        return OpenOutput(await self.outputs.open(self.recipe))
+
+    async def target(self) -> str:
+        """Refuse: it is no link."""
+        raise Invalid(f"{self.name} is no symbolic link")
+
+
+class OpenOutput:
+    """An open output."""
+
+    lasting = False  # transformers may make something else of the same content, another time
+
+    def __init__(self, output: Output) -> None:
+        self.size = output.spool.size
+        self._output = output
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes at `offset`; short only at the end."""
+        size = min(size, self.size - offset)
+        return await self._output.spool.read(offset, size) if size > 0 else b""
+
+    def close(self) -> None:
+        """Let go of the output."""
+        self._output.release()

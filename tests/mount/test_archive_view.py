@@ -548,7 +548,7 @@ def test_spools_are_bounded_and_go_with_the_mount(store: StoreProcess, bucket: B
         for _ in range(2):
             for name, members in shards.items():
                 assert seen(view(mount) / name) == members
-                assert figures(mount)["shards.unpacked_bytes"] <= 2 * MIB
+                assert figures(mount)["views.spool_bytes"] <= 2 * MIB
             assert seen(view(mount) / "z.zip") == shards["s-0.tgz"]
         with pytest.raises(OSError, match=raises(errno.ENOSPC)):
             os.listdir(view(mount) / "huge.tgz")  # noqa: PTH208

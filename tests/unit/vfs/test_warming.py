@@ -31,9 +31,9 @@ MIB = 1 << 20
 async def open_warm(shell: Shell) -> Fh:
     directory = await shell.fs.lookup(ROOT, b".aisfs")
     node = await shell.fs.lookup(directory.ino, b"warm")
-    fh = await shell.fs.open_control(node.ino, os.O_RDWR, ME)
-    assert fh is not None
-    return fh
+    opened = await shell.fs.open_control(node.ino, os.O_RDWR, ME)
+    assert opened is not None
+    return opened[0]
 
 
 async def told(shell: Shell, fh: Fh, offset: int = 0) -> dict[str, str]:
@@ -240,8 +240,9 @@ async def shown(shell: Shell) -> str:
     """Return what a handle that only reads tells."""
     directory = await shell.fs.lookup(ROOT, b".aisfs")
     node = await shell.fs.lookup(directory.ino, b"warm")
-    fh = await shell.fs.open_control(node.ino, os.O_RDONLY, ME)
-    assert fh is not None
+    opened = await shell.fs.open_control(node.ino, os.O_RDONLY, ME)
+    assert opened is not None
+    fh, *_ = opened
     text = bytes(await shell.fs.read(fh, 0, MIB)).decode()
     await shell.fs.release(fh)
     return text

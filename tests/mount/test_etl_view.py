@@ -1,0 +1,214 @@
+"""Objects as the cluster's transformers make them, through a mount: `.aisfs/view/etl`."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import mmap
+import os
+import random
+import re
+import shutil
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aisfs_sdk import Client
+from tests.support.mount import Mount
+from tests.support.store import StoreProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from aisfs_sdk import Bucket
+
+pytestmark = pytest.mark.fuse
+
+ETL = "thrice"
+MIB = 1 << 20
+
+
+def raises(number: int) -> str:
+    return re.escape(os.strerror(number))
+
+
+def client_of(store: StoreProcess) -> Client:
+    """Return a client with the token without which nobody starts transformers."""
+    return Client(store.endpoint, token=store.token_file.read_text().strip())
+
+
+def thrice(data: bytes) -> bytes:
+    if data == b"bad":
+        raise ValueError("this one cannot be transformed")
+    return data * 3
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[StoreProcess]:
+    """Return a store with a transformer that makes objects three times as long."""
+    with StoreProcess(extra=("--allow-etl",)) as process:
+        client = client_of(process)
+        client.bucket("b").create()
+        client.etl(ETL).init_code(thrice, communication_type="hpush")
+        yield process
+
+
+@pytest.fixture
+def bucket(store: StoreProcess) -> Iterator[Bucket]:
+    """Return the bucket, emptied afterwards."""
+    bucket = client_of(store).bucket("b")
+    yield bucket
+    for each in bucket.list_all_objects():
+        bucket.object(each.name).delete()
+
+
+@pytest.fixture(params=["0", "1s"])
+def mount(store: StoreProcess, request: pytest.FixtureRequest) -> Iterator[Mount]:
+    times = [f"{name}-ttl={request.param}" for name in ("attribute", "negative", "listing")]
+    with Mount(store.endpoint, "ais://b", options=times) as made:
+        yield made
+
+
+def view(mount: Mount, etl: str = ETL) -> Path:
+    return mount.path / ".aisfs/view/etl" / etl / "ais/b"
+
+
+def transformed(store: StoreProcess) -> int:
+    """Return how many transformations were asked for."""
+    return len(
+        [r for r in store.requests() if "etl_name=" in r["query"] and r["node"].startswith("t")]
+    )
+
+
+def figures(mount: Mount) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads((mount.path / ".aisfs/stats.json").read_bytes())
+    return figures
+
+
+def test_looking_around_transforms_nothing(
+    store: StoreProcess, bucket: Bucket, mount: Mount
+) -> None:
+    for name in ("d/one", "d/two #2", "three"):
+        bucket.object(name).put_content(b"abc")
+    store.clear_requests()
+    found = subprocess.check_output(["find", view(mount), "-type", "f", "-printf", "%P %s\n"])
+    assert sorted(found.decode().splitlines()) == ["d/one 0", "d/two #2 0", "three 0"]
+    subprocess.run(["ls", "-lR", view(mount)], check=True, capture_output=True)
+    assert os.listdir(view(mount).parent.parent.parent) == [ETL]  # noqa: PTH208
+    assert not (view(mount) / "none").exists()
+    assert not view(mount, "none").exists()
+    assert transformed(store) == 0
+    assert "view/etl" in (mount.path / ".aisfs/README").read_text()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path, _: path.read_bytes(),
+        lambda path, _: subprocess.check_output(["cat", path]),
+        lambda path, out: shutil.copyfile(path, out).read_bytes(),
+        lambda path, out: subprocess.check_output(["cp", path, out]) or out.read_bytes(),
+        lambda path, _: subprocess.check_output(["tail", "-c", "+1", path]),
+        lambda path, _: subprocess.check_output(["dd", f"if={path}", "bs=7k", "status=none"]),
+    ],
+    ids=["python", "cat", "copyfile", "cp", "tail", "dd"],
+)
+def test_programs_get_the_whole_output(
+    bucket: Bucket, mount: Mount, tmp_path: Path, read: Callable[[Path, Path], bytes]
+) -> None:
+    data = random.Random(1).randbytes(MIB + 3)
+    bucket.object("d/o").put_content(data)
+    path = view(mount) / "d/o"
+    assert path.stat().st_size == 0
+    got = read(path, tmp_path / "out")
+    assert hashlib.sha256(got).digest() == hashlib.sha256(data * 3).digest()
+    assert path.stat().st_size == len(data) * 3
+
+
+def test_an_open_file_has_its_size(bucket: Bucket, mount: Mount) -> None:
+    bucket.object("o").put_content(b"abc")
+    with (view(mount) / "o").open("rb") as file:
+        assert os.fstat(file.fileno()).st_size == 9
+        assert file.seek(0, os.SEEK_END) == 9
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            assert mapped[:] == b"abcabcabc"
+
+
+def test_an_object_is_transformed_once(store: StoreProcess, bucket: Bucket, mount: Mount) -> None:
+    bucket.object("o").put_content(b"abc")
+    store.clear_requests()
+    os.listdir(view(mount))  # noqa: PTH208
+    for _ in range(5):
+        assert (view(mount) / "o").read_bytes() == b"abcabcabc"
+    readers = [
+        subprocess.Popen(["cat", view(mount) / "o"], stdout=subprocess.DEVNULL) for _ in range(8)
+    ]
+    assert {reader.wait() for reader in readers} == {0}
+    assert transformed(store) == 1
+    assert figures(mount)["etl.outputs"] == 1
+
+
+def test_another_content_is_transformed_anew(bucket: Bucket, mount: Mount) -> None:
+    for number in range(4):
+        data = b"%d" % number * (number + 1)
+        bucket.object("o").put_content(data)
+        if mount.options[-1].endswith("=1s"):
+            time.sleep(1.1)  # the time for which the old one is believed
+        assert (view(mount) / "o").read_bytes() == data * 3
+
+
+def test_another_transformer_of_the_name_transforms_anew(
+    store: StoreProcess, bucket: Bucket
+) -> None:
+    client = client_of(store)
+    bucket.object("o").put_content(b"abc")
+    client.etl("again-etl").init_code(lambda data: data.upper(), communication_type="hpush")
+    try:
+        with Mount(store.endpoint, "ais://b", options=["attribute-ttl=0"]) as mount:
+            assert (view(mount, "again-etl") / "o").read_bytes() == b"ABC"
+            client.etl("again-etl").stop()
+            client.etl("again-etl").delete()
+            client.etl("again-etl").init_code(lambda data: data[::-1], communication_type="hpush")
+            assert (view(mount, "again-etl") / "o").read_bytes() == b"cba"
+    finally:
+        client.etl("again-etl").stop()
+        client.etl("again-etl").delete()
+
+
+def test_a_failure_is_told_by_open(store: StoreProcess, bucket: Bucket, mount: Mount) -> None:
+    bucket.object("bad").put_content(b"bad")
+    bucket.object("good").put_content(b"good")
+    with pytest.raises(OSError, match=raises(errno.EIO)):
+        (view(mount) / "bad").open("rb")
+    assert f"transforming ais://b/bad by {ETL}" in mount.log
+    assert (view(mount) / "good").read_bytes() == b"good" * 3
+    for change in (
+        lambda v: (v / "good").open("wb"),
+        lambda v: (v / "good").unlink(),
+        lambda v: (v / "new").write_bytes(b""),
+        lambda v: os.truncate(v / "good", 0),
+    ):
+        with pytest.raises(OSError, match=f"{raises(errno.EROFS)}|{raises(errno.EPERM)}"):
+            change(view(mount))
+
+
+def test_outputs_are_bounded(store: StoreProcess, bucket: Bucket) -> None:
+    numbers = random.Random(2)
+    objects = {f"o{number}": numbers.randbytes(200_000) for number in range(8)}
+    for name, data in objects.items():
+        bucket.object(name).put_content(data)
+    bucket.object("huge").put_content(bytes(MIB))
+    with Mount(store.endpoint, "ais://b", options=["view-spool=2MiB"]) as mount:
+        for _ in range(2):
+            for name, data in objects.items():
+                assert (view(mount) / name).read_bytes() == data * 3
+                assert figures(mount)["views.spool_bytes"] <= 2 * MIB
+        with pytest.raises(OSError, match=raises(errno.ENOSPC)):
+            (view(mount) / "huge").open("rb")
+        assert (view(mount) / "o0").read_bytes() == objects["o0"] * 3
+        mount.unmount()
+        assert not [path for path in mount.state.rglob("*") if path.stat().st_size > 100_000]
