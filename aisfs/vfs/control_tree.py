@@ -31,6 +31,7 @@ from aisfs.errors import (
     ReadOnly,
 )
 from aisfs.vfs.attributes import Attributes, Kind
+from aisfs.vfs.directory import SLICE, TOLD
 from aisfs.vfs.inodes import ROOT, Ino, Node
 from aisfs.vfs.paths import RESERVED, is_presentable, to_bytes
 
@@ -278,11 +279,18 @@ class ControlTree:
         return ControlListing(node, sorted(entries.items()))
 
     def read_directory(
-        self, listing: ControlListing, start: int
-    ) -> Iterator[tuple[bytes, Node, int]]:
-        """Return entries from index `start` on; as `Filesystem.readdir`."""
-        for index, (name, entry) in enumerate(listing.entries[start:], start + 1):
-            yield to_bytes(name), self._node(f"{listing.node.name}/{name}", entry), index
+        self, listing: ControlListing, start: int, *, leaves_out: bool = False
+    ) -> Iterator[tuple[bytes, Node | Kind, int]]:
+        """Return entries from index `start` on; as `Filesystem.readdir`.
+
+        A million names must not become as many nodes, which the kernel never gives back by itself:
+        of those behind the first `TOLD` only the types are told, if the caller takes that.
+        """
+        for index, (name, entry) in enumerate(listing.entries[start : start + SLICE], start + 1):
+            if leaves_out and index > TOLD:
+                yield to_bytes(name), self._shown(entry).kind, index
+            else:
+                yield to_bytes(name), self._node(f"{listing.node.name}/{name}", entry), index
 
     # -- files
 

@@ -261,7 +261,7 @@ class Filesystem:
         """
         handle = self.handles.directory(Fh(fh))
         if isinstance(handle, ControlListing):
-            return self._control.read_directory(handle, start)
+            return self._control.read_directory(handle, start, leaves_out=self.leaves_out)
         if handle.cursor is None:
             return self._fixed_entries(handle, start)
         entries = await handle.cursor.at(start)

@@ -17,6 +17,7 @@ import trio
 from aisfs.archives.spool import Spool
 from aisfs.errors import NotFound, Stale
 from aisfs.vfs.making import Kept
+from aisfs.vfs.view_objects import DIRECTORY_S
 
 if TYPE_CHECKING:
     from aisfs.store.interface import Identity, ObjectStore
@@ -27,9 +28,6 @@ log = logging.getLogger(__name__)
 
 MOST_OUTPUTS = 256
 """Outputs that are kept, each with a descriptor."""
-
-NAMES = 1
-"""The list of transformers is one answer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,8 +91,9 @@ class Outputs:
         self._objects = objects
         self._making = making
         self._kept: Kept[Recipe, Output] = Kept(making, MOST_OUTPUTS)
+        lifetime = min(objects.resolver.lifetimes.attributes, DIRECTORY_S)
         self._jobs: cachetools.TTLCache[int, dict[str, str]] = cachetools.TTLCache(
-            NAMES, objects.resolver.lifetimes.attributes, trio.current_time
+            1, lifetime, trio.current_time
         )
 
     def figures(self) -> dict[str, int]:

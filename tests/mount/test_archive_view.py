@@ -462,6 +462,15 @@ def test_what_was_replaced_is_forgotten(bucket: Bucket, mount: Mount) -> None:
     assert figures(mount)["handles.open"] == 0
 
 
+def test_a_long_directory_makes_no_inode_for_each_name(bucket: Bucket, mount: Mount) -> None:
+    bucket.object("s.tar").put_content(tar({f"{number:06d}": b"" for number in range(30_000)}))
+    before = figures(mount)["inodes.control"]
+    found = subprocess.check_output(["find", view(mount) / "s.tar", "-type", "f"])
+    assert found.count(b"\n") == 30_000
+    assert figures(mount)["inodes.control"] < before + 20_100
+    assert (view(mount) / "s.tar/029999").stat().st_mtime == MTIME
+
+
 # ---- what cannot be looked into
 
 
