@@ -389,6 +389,26 @@ def test_members_are_ranges_of_the_shard(store: StoreProcess, bucket: Bucket) ->
         assert received <= 16 * MIB  # of 96
 
 
+def test_workers_share_one_index(store: StoreProcess, bucket: Bucket, tmp_path: Path) -> None:
+    members = sample(10, 300, 20_000)
+    bodies = {"s.tar": tar(members), "s.tgz": tar(members, "w:gz"), "s.zip": zipped(members)}
+    for name, body in bodies.items():
+        bucket.object(name).put_content(body)
+    with mounted(store, "cache-memory=8MiB") as mount:
+        store.clear_requests()
+        copies = [
+            (tmp_path / f"{worker}-{name}", view(mount) / name)
+            for name in bodies
+            for worker in range(6)
+        ]
+        workers = [subprocess.Popen(["cp", "-r", shard, copy]) for copy, shard in copies]
+        assert {worker.wait() for worker in workers} == {0}
+        for copy, _ in copies:
+            assert seen(copy) == members
+        assert mount.log.count("looking into ais://b/") == len(bodies)
+        assert figures(mount)["handles.open"] == 0
+
+
 def test_what_was_read_is_the_kernels(store: StoreProcess, bucket: Bucket) -> None:
     bucket.object("s.tar").put_content(tar({"m": b"x" * 100_000}))
     with mounted(store, "cache-memory=8MiB") as mount:
