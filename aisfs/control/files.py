@@ -79,6 +79,7 @@ class ControlDirectory:
         find: asks for one name that `listed` may leave out; None if it leaves out nothing.
         remembered: whether what was listed is found without asking again, for a while.
         mtime_ns: when it changed last; 0: with the mount.
+        mode: permission bits.
     """
 
     name: str
@@ -87,6 +88,7 @@ class ControlDirectory:
     find: Callable[[str], Awaitable[ControlEntry | None]] | None = None
     remembered: bool = True
     mtime_ns: int = 0
+    mode: int = 0o555
 
 
 class OpenView(Protocol):

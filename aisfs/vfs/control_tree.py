@@ -199,12 +199,14 @@ class ControlTree:
             self._by_ino[node.ino] = self._by_path[path] = node
         elif isinstance(entry, ControlDirectory):  # it may lead to something else now
             node.entry, node.attributes = entry, self._shown(entry)
+        elif isinstance(entry, ViewFile):  # the same bytes, but who may read them may have changed
+            node.attributes = self._shown(entry).but(size=node.attributes.size)
         return node
 
     def _shown(self, entry: ControlEntry) -> Attributes:
         mtime_ns, size = self._made_at_ns, 0
         if isinstance(entry, ControlDirectory):
-            kind, mode, mtime_ns = Kind.DIRECTORY, 0o555, entry.mtime_ns or mtime_ns
+            kind, mode, mtime_ns = Kind.DIRECTORY, entry.mode, entry.mtime_ns or mtime_ns
         elif isinstance(entry, ViewFile):
             kind, mode = Kind.SYMLINK if entry.link else Kind.FILE, entry.mode
             mtime_ns, size = entry.mtime_ns, entry.size or 0

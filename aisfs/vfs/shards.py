@@ -177,6 +177,7 @@ class Shards:
             content = self._open.get(place)
         if content is None or not content.info.identity.same_content(info.identity):
             raise Stale(f"{_url(place)} was replaced, or others took its room, meanwhile")
+        content.info = info  # who may read it may have changed
         return content
 
     def _raise_if_broken(self, place: Place, info: ObjectInfo) -> None:

@@ -1,7 +1,8 @@
 """Buckets as directories, whose objects each view shows in its own way.
 
 Serves `views`. What is in a bucket is listed; single names are asked for with a HEAD and a LIST, as
-those of the mount (C30). An object's identity is believed as long as a file's (C3).
+those of the mount (C30). An object's identity is believed as long as a file's (C3). Whom the mount
+does not let read an object, a view does not let read what it makes of it.
 """
 
 from __future__ import annotations
@@ -146,6 +147,7 @@ class BucketTrees:
             listed=partial(self._listed, view, bucket, prefix),
             find=partial(self._find, view, bucket, prefix),
             remembered=view.remembered,
+            mode=self._resolver.presentation.dir_mode & 0o555,
         )
 
     def _above_mounted(

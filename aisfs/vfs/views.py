@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aisfs.config import BucketName
     from aisfs.control.files import ControlEntry
     from aisfs.store.interface import Identity, ObjectInfo
+    from aisfs.vfs.attributes import Attributes
     from aisfs.vfs.outputs import Output
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.shards import Content
@@ -61,6 +62,12 @@ class Views:
         return {**counts, "views.spool_bytes": self._making.room.used}
 
 
+def _mode(shown: Attributes, *, runs: bool) -> int:
+    """Return the mode of what is made of an object: who may read the one may read the other."""
+    readable = shown.mode & 0o444
+    return readable | readable >> 2 if runs else readable
+
+
 class ArchiveView:
     """Shards as directories of their members."""
 
@@ -80,17 +87,18 @@ class ArchiveView:
         return self._shard
 
     def _shard(self, name: str, bucket: BucketName, info: ObjectInfo) -> ControlDirectory:
-        mtime_ns = self._resolver.shown(bucket, info).mtime_ns
-        return self._inside(name, (bucket, info.name), "", mtime_ns)
+        shown = self._resolver.shown(bucket, info)
+        return self._inside(name, (bucket, info.name), "", shown)
 
-    def _inside(self, name: str, place: Place, path: str, mtime_ns: int) -> ControlDirectory:
+    def _inside(self, name: str, place: Place, path: str, shown: Attributes) -> ControlDirectory:
         """Return a directory of a shard; which content it has is looked at each time."""
         return ControlDirectory(
             name,
             listed=partial(self._members, place, path),
             find=partial(self._member, place, path),
             remembered=False,
-            mtime_ns=mtime_ns,
+            mtime_ns=shown.mtime_ns,
+            mode=_mode(shown, runs=True),
         )
 
     async def _members(self, place: Place, path: str) -> Mapping[str, ControlEntry]:
@@ -104,17 +112,18 @@ class ArchiveView:
         return None if member is None else self._entry(name, place, content, member)
 
     def _entry(self, name: str, place: Place, content: Content, member: Member) -> ControlEntry:
+        bucket, _ = place
+        shown = self._resolver.shown(bucket, content.info)
         if member.kind is MemberKind.DIRECTORY:
-            bucket, _ = place
-            mtime_ns = member.mtime_ns or self._resolver.shown(bucket, content.info).mtime_ns
-            return self._inside(name, place, member.path, mtime_ns)
-        # Whoever may read the object may read what is in it, whatever its owner was elsewhere.
+            mtime_ns = member.mtime_ns or shown.mtime_ns
+            return self._inside(name, place, member.path, shown.but(mtime_ns=mtime_ns))
+        link = member.kind is MemberKind.LINK
         return MemberFile(
             name,
             member.size,
             member.mtime_ns,
-            0o777 if member.kind is MemberKind.LINK else 0o555 if member.mode & 0o111 else 0o444,
-            member.kind is MemberKind.LINK,
+            0o777 if link else _mode(shown, runs=bool(member.mode & 0o111)),
+            link,
             self._shards,
             place,
             content.info.identity,
@@ -241,9 +250,9 @@ class EtlView:
 
     def _file(self, job: str, name: str, bucket: BucketName, info: ObjectInfo) -> ControlEntry:
         recipe = Recipe.of(self._etl, job, (bucket, info.name), info.identity)
-        mtime_ns = self._resolver.shown(bucket, info).mtime_ns
-        size = self._outputs.size_of(recipe)
-        return EtlFile(name, size, mtime_ns, 0o444, False, self._outputs, recipe)
+        shown, size = self._resolver.shown(bucket, info), self._outputs.size_of(recipe)
+        mode = _mode(shown, runs=False)
+        return EtlFile(name, size, shown.mtime_ns, mode, False, self._outputs, recipe)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -301,6 +301,22 @@ def test_nothing_is_changed(bucket: Bucket, mount: Mount, change: Callable[[Path
     assert len(bucket.list_all_objects()) == 1
 
 
+def test_who_may_not_read_the_shard_may_not_read_its_members(
+    store: StoreProcess, bucket: Bucket
+) -> None:
+    bucket.object("d/s.tar").put_content(tar({"sub/m": b"bytes"}))
+    with mounted(store, "umask=027", "attribute-ttl=0") as mount:
+        modes = {
+            path: stat.S_IMODE((view(mount) / path).stat().st_mode)
+            for path in ("d", "d/s.tar", "d/s.tar/sub", "d/s.tar/sub/m")
+        }
+        assert set(modes.values()) == {0o550, 0o440}
+        assert modes["d/s.tar/sub/m"] == 0o440
+        (mount.path / "d/s.tar").chmod(0o600)
+        assert (view(mount) / "d/s.tar").stat().st_mode & 0o777 == 0o500
+        assert (view(mount) / "d/s.tar/sub/m").stat().st_mode & 0o777 == 0o400
+
+
 # ---- what it costs
 
 
