@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks.mount import readers
-from tests.benchmarks.mount.figures import Figure, Goal, at_least, limit, per_second
+from tests.benchmarks.mount.figures import Figure, at_least, per_second
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.benchmarks.mount.bench import Bench
-    from tests.benchmarks.mount.figures import Run
     from tests.benchmarks.mount.readers import Readings
 
 MEMBER = 10 << 10
@@ -26,7 +25,7 @@ UNTARRED = "read, untarred, read"
 
 
 def b20(bench: Bench) -> Iterator[Figure]:
-    """Read all members of shards, and some of them."""
+    """Read all members of shards."""
     shards, members = bench.size(20, 3), bench.size(1000, 50)
     names = [f"shards/{number:03}.tar" for number in range(shards)]
     shard = _shard(members)
@@ -34,9 +33,8 @@ def b20(bench: Bench) -> Iterator[Figure]:
         bench.place.bucket.object(name).put_content(shard)
     view = Path(".aisfs", "view", "archive", "ais", bench.place.bucket.name)
 
-    def paths(mount: Path, step: int = 1) -> list[str]:
-        directories = [mount / view / name for name in names]
-        return [f"{d}/{_member(n)}" for d in directories for n in range(0, members, step)]
+    def paths(directory: Path) -> list[str]:
+        return [f"{directory / name}/{_member(n)}" for name in names for n in range(members)]
 
     def untarred() -> Readings:
         with bench.ours.mounted([]) as mounted, tempfile.TemporaryDirectory() as directory:
@@ -63,31 +61,11 @@ def b20(bench: Bench) -> Iterator[Figure]:
             (at_least(1, UNTARRED),),
         ),
         [],
-        lambda path: readers.read(["cat", paths(path)]),
+        lambda path: readers.read(["cat", paths(path / view)]),
         fetched=shards * members * MEMBER,
         references={UNTARRED: untarred},
         contestants=[bench.ours],
     )
-    step = max(members // 20, 1)
-    few = shards * len(range(0, members, step))
-    yield bench.compare(
-        Figure(
-            "B20",
-            f"{few:,} members here and there",
-            per_second("files"),
-            (_less_than_whole(shards * len(shard)),),
-        ),
-        [],
-        lambda path: readers.read(["cat", paths(path, step)]),
-        contestants=[bench.ours],
-    )
-
-
-def _less_than_whole(size: int) -> Goal:
-    def part(run: Run) -> float | None:
-        return None if run.wire is None else run.wire / size
-
-    return limit("of the shards' bytes on the wire", part, 0.5)
 
 
 def _member(number: int) -> str:
