@@ -175,7 +175,7 @@ async def _mounted(
                 Operations(fs, start.ready), config.mountpoint, _mount_options(config)
             )
             nursery.start_soon(_stop_on_signal, session)
-            nursery.start_soon(trio.to_thread.run_sync, session.tune)
+            nursery.start_soon(session.tune)
             nursery.start_soon(store.prepare)
             await session.serve()
             unsent = await fs.drain()

@@ -67,7 +67,11 @@ def _caller(ctx: pyfuse3.RequestContext) -> Caller:
 
 
 class Operations(pyfuse3.Operations):
-    """The mount as pyfuse3 sees it."""
+    """The mount as pyfuse3 sees it.
+
+    Attributes:
+        initialised: set when the kernel takes the mount into service.
+    """
 
     supports_dot_lookup = False
     enable_writeback_cache = False
@@ -77,11 +81,13 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self._fs = filesystem
         self._ready = ready
+        self.initialised = trio.Event()
         self._bare = {kind: entry for kind in Kind if (entry := bare_entry(kind)) is not None}
         filesystem.leaves_out = len(self._bare) == len(Kind)
 
     def init(self) -> None:
         """Tell the starter that the kernel has initialised the mount. Never raises."""
+        self.initialised.set()
         try:
             self._ready()
         except Exception:

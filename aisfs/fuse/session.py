@@ -53,6 +53,7 @@ class Session:
             IoFailure: the kernel or fusermount3 refused.
         """
         self._mountpoint = mountpoint
+        self._initialised = operations.initialised
         try:
             pyfuse3.init(operations, str(mountpoint), options)
         except RuntimeError as error:
@@ -67,8 +68,15 @@ class Session:
         """Answer the kernel until the file system is unmounted."""
         await pyfuse3.main(max_tasks=MAX_TASKS)
 
-    def tune(self) -> None:
-        """Raise the kernel's readahead and background limit, where we may."""
+    async def tune(self) -> None:
+        """Raise the kernel's readahead and background limit, where we may.
+
+        The kernel lowers them to its own idea of them when it takes the mount into service.
+        """
+        await self._initialised.wait()
+        await trio.to_thread.run_sync(self._tune)
+
+    def _tune(self) -> None:
         if self._device is None:
             return
         major, minor = os.major(self._device), os.minor(self._device)

@@ -19,6 +19,7 @@ import aisfs
 from aisfs.cli import mounts
 from aisfs.config import Config, LogConfig, Source, StagingConfig, StoreConfig
 from aisfs.fuse.operations import Operations
+from aisfs.fuse.session import READ_AHEAD_KB
 from aisfs_sdk import Client
 from tests.support.mount import Mount
 
@@ -234,3 +235,19 @@ def wait_for_end(pid: int) -> None:
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < end, f"{pid} did not end"
         time.sleep(0.05)
+
+
+def test_the_kernel_reads_ahead_as_far_as_it_is_told_to(endpoint: str, bucket: Bucket) -> None:
+    """It lowers that when it takes a mount into service: told before, one mount in six kept it."""
+    for _ in range(8):
+        with Mount(endpoint, f"ais://{bucket.name}") as mount:
+            device = mount.path.stat().st_dev
+            setting = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+            if not os.access(setting, os.W_OK):
+                pytest.skip(f"{setting} is not ours to change")
+            limit = time.monotonic() + 5
+            while int(setting.read_text()) != READ_AHEAD_KB:
+                assert time.monotonic() < limit, setting.read_text()
+                time.sleep(0.01)
+            time.sleep(0.1)  # nothing lowers it again
+            assert int(setting.read_text()) == READ_AHEAD_KB

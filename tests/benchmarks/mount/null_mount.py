@@ -35,6 +35,7 @@ class Tree(pyfuse3.Operations):
 
     def __init__(self, sets: list[FileSet]) -> None:
         super().__init__()
+        self.initialised = trio.Event()
         self._entries: dict[int, pyfuse3.EntryAttributes] = {}
         self._children: dict[int, dict[bytes, int]] = {}
         self._listed: dict[int, list[tuple[bytes, pyfuse3.EntryAttributes]]] = {}
@@ -70,6 +71,7 @@ class Tree(pyfuse3.Operations):
         return entry
 
     def init(self) -> None:
+        self.initialised.set()
         print("ready", flush=True)
 
     async def lookup(self, parent: int, name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
@@ -117,7 +119,7 @@ def main() -> None:
 
     async def serve() -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.to_thread.run_sync, session.tune)
+            nursery.start_soon(session.tune)
             await session.serve()
 
     try:
