@@ -12,6 +12,8 @@ import re
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +24,6 @@ from tests.support.store import StoreProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from aisfs_sdk import Bucket
 
@@ -127,6 +128,25 @@ def test_programs_get_the_whole_output(
     got = read(path, tmp_path / "out")
     assert hashlib.sha256(got).digest() == hashlib.sha256(data * 3).digest()
     assert path.stat().st_size == len(data) * 3
+
+
+@pytest.mark.parametrize("copy", [["cp", "-r"], ["rsync", "-r"]], ids=["cp", "rsync"])
+def test_whole_directories_are_copied(
+    bucket: Bucket, mount: Mount, tmp_path: Path, copy: list[str]
+) -> None:
+    bodies = {f"f{number}": random.Random(number).randbytes(5000 * number) for number in range(9)}
+    for name, data in bodies.items():
+        bucket.object(f"d/{name}").put_content(data)
+    subprocess.run([*copy, f"{view(mount)}/d", tmp_path / "out"], check=True)
+    found = {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("f*")}
+    assert found == {name: data * 3 for name, data in bodies.items()}
+    names = [f"{view(mount)}/d/{name}" for name in bodies]
+    random.Random(1).shuffle(names)
+    with ThreadPoolExecutor(4) as readers:  # as a training job does, out of order
+        read = dict(
+            zip(names, readers.map(lambda name: Path(name).read_bytes(), names), strict=True)
+        )
+    assert {Path(name).name: data for name, data in read.items()} == found
 
 
 def test_an_open_file_has_its_size(bucket: Bucket, mount: Mount) -> None:
