@@ -171,9 +171,18 @@ def test_rule_05_truncation_comes_with_open_and_downloads_nothing(store: StorePr
 
 def test_rule_06_kernel_invalidation_is_never_called_on_the_loop() -> None:
     """It would deadlock beyond SIGKILL; whoever needs it writes it into a thread and here."""
+    in_threads = {"entry_forgotten"}
     for source in (ROOT / "aisfs").rglob("*.py"):
-        for node in ast.walk(ast.parse(source.read_text())):
-            if isinstance(node, ast.Attribute):
+        tree = ast.parse(source.read_text())
+        threaded = [
+            function
+            for function in ast.walk(tree)
+            if isinstance(function, ast.AsyncFunctionDef) and function.name in in_threads
+        ]
+        assert all("trio.to_thread.run_sync" in ast.unparse(each) for each in threaded), source
+        known = {id(node) for function in threaded for node in ast.walk(function)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and id(node) not in known:
                 assert node.attr not in {"invalidate_inode", "invalidate_entry"}, source
 
 
