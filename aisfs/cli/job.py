@@ -13,6 +13,7 @@ from aisfs.cli.cluster import connection_options, run
 from aisfs.cli.sizes import in_words
 from aisfs.cli.tables import print_rows
 from aisfs.errors import NotFound
+from aisfs.store.cluster_facts import listed_state
 
 if TYPE_CHECKING:
     from aisfs.store.aistore import AISStore
@@ -45,7 +46,7 @@ def list_jobs(as_json: bool, **connection: Any) -> None:
     if as_json:
         print(json.dumps(jobs, indent=2))
         return
-    rows = [(each["uuid"], each["kind"], _state(each), each["err"]) for each in jobs]
+    rows = [(each["uuid"], each["kind"], listed_state(each), each["err"]) for each in jobs]
     print_rows(_COLUMNS, rows, "the cluster tells of no job")
 
 
@@ -134,14 +135,6 @@ def report(told: JobFacts, *, as_json: bool) -> int:
         if told.error:
             print("aisfs:", " ".join(told.error.split()), file=sys.stderr)
     return 0 if told.state in {"running", "idle", "finished"} and not told.error else 1
-
-
-def _state(status: Json) -> str:
-    if status["aborted"]:
-        return "aborted"
-    if not status["end_time"]:
-        return "running"
-    return "failed" if status["err"] else "finished"
 
 
 def _amount(told: JobFacts) -> str:

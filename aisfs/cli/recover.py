@@ -26,7 +26,7 @@ from aisfs.errors import Busy, FsError
 from aisfs.settings import load
 from aisfs.staging.journal import Journal, Owed
 from aisfs.staging.replay import Replay
-from aisfs.staging.state import DATA, JOURNAL, StateDirectory, object_url
+from aisfs.staging.state import DATA, JOURNAL, StateDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -111,7 +111,7 @@ def _owed(directory: Path) -> list[Owed]:
 def _row(directory: Path, owed: Owed) -> dict[str, str | int]:
     return {
         "id": owed.data.removesuffix(DATA),
-        "object": object_url(owed.bucket, owed.name),
+        "object": owed.bucket.url_of(owed.name),
         "bytes": owed.size,
         "since": owed.since,
         "reason": owed.reason or "waits to be sent",
@@ -155,7 +155,7 @@ async def _replay(directory: Path, endpoint: str | None) -> int:
             left = await again.run(await state.journal.owed(), _say)
             for owed in left:
                 why = again.failure_of(owed) or "the cluster does not answer"
-                print(f"aisfs: {object_url(owed.bucket, owed.name)}: {why}", file=sys.stderr)
+                print(f"aisfs: {owed.bucket.url_of(owed.name)}: {why}", file=sys.stderr)
             if moves := await state.journal.moves():
                 print(
                     f"aisfs: {len(moves)} renames of directories are left to the next mount",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aisfs.control.files import Caller
-    from aisfs.control.verbs import Resolve, Verb
+    from aisfs.control.verbs import Answer, Resolve, Verb
     from aisfs.store.cluster_facts import ClusterFacts
     from aisfs.store.cluster_work import ClusterWork, Place
 
@@ -193,7 +193,7 @@ class Commands:
 
     async def _carry_out_line(self, line: str) -> str:
         words = parse(line)
-        return "" if words is None else await self._carry_out(words)
+        return "" if words is None else str(await self._carry_out(words))
 
     async def _carry_out_on(self, place: Place, value: str) -> str:
         words = parse(value)
@@ -203,20 +203,19 @@ class Commands:
             job_id = self._jobs.get(str(place))
             if job_id is None:
                 raise NotFound(f"no command on {place} has started a job")
-            return await self._carry_out(Words("abort", (job_id,), {}))
+            return str(await self._carry_out(Words("abort", (job_id,), {})))
         answer = await self._carry_out(_verb(words).of(str(place), words))
-        _, job, job_id = (*answer.split("\t"), "", "")[:3]
-        if job:
-            _keep(self._jobs, str(place), job_id)
-        return answer
+        if answer.job:
+            _keep(self._jobs, str(place), answer.job)
+        return str(answer)
 
-    async def _carry_out(self, words: Words) -> str:
+    async def _carry_out(self, words: Words) -> Answer:
         verb = _verb(words)
         verb.check(words)
         self._check(verb)
         arguments = Arguments(words, self._resolve)
         try:
-            return str(await verb.run(self._cluster.work, arguments))
+            return await verb.run(self._cluster.work, arguments)
         finally:
             for place in arguments.places:
                 await self._changed(place)

@@ -24,6 +24,7 @@ from aisfs.control.files import (
 from aisfs.control.waits import LOOK_S, PATIENCE_S, is_told_to_end
 from aisfs.errors import Interrupted, NotFound
 from aisfs.settings import describe
+from aisfs.store.cluster_facts import listed_state
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -130,16 +131,8 @@ async def _nodes(facts: ClusterFacts) -> dict[str, ControlDirectory]:
 
 
 async def _job_list(facts: ClusterFacts) -> str:
-    rows = {}
-    for job in await facts.jobs():
-        if job["aborted"]:
-            state = "aborted"
-        elif job["end_time"]:
-            state = "failed" if job["err"] else "finished"
-        else:
-            state = "running"
-        rows[job["uuid"]] = f"{job['kind']} {state}"
-    return table(rows)
+    jobs = await facts.jobs()
+    return table({job["uuid"]: f"{job['kind']} {listed_state(job)}" for job in jobs})
 
 
 async def _jobs(facts: ClusterFacts) -> dict[str, ControlDirectory]:

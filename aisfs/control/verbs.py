@@ -1,6 +1,6 @@
 """The verbs of the cluster: one table, for control files, attributes and the command line alike.
 
-Serves `commands`, and `cli/verbs`. A verb's usage says what it takes, and is what it is checked
+Serves `commands`, and `cli/verb`. A verb's usage says what it takes, and is what it is checked
 against: words in capitals are operands, `key=…` options, those in brackets may be left out.
 """
 

@@ -34,7 +34,6 @@ from aisfs.errors import (
     Unsendable,
 )
 from aisfs.staging.outbox import WORKERS
-from aisfs.staging.state import object_url
 from aisfs.store.interface import Identity, Upload, new_digest
 from aisfs.workers import for_each
 
@@ -204,7 +203,7 @@ class Replay:
             await self._note(owed, str(error))
             raise
         await self.discard(owed)
-        log.info("%s of an earlier mount %s", object_url(owed.bucket, owed.name), outcome)
+        log.info("%s of an earlier mount %s", owed.bucket.url_of(owed.name), outcome)
         return outcome
 
     async def discard(self, owed: Owed) -> None:
@@ -218,7 +217,7 @@ class Replay:
         """Write down why a row stays; also where that cannot be written, the row stays."""
         log.error(
             "%s of an earlier mount is not stored, its bytes wait in %s: %s",
-            object_url(owed.bucket, owed.name),
+            owed.bucket.url_of(owed.name),
             self._state.path_of(owed),
             reason,
         )
@@ -284,7 +283,7 @@ class Replay:
         Raises:
             FsError: the cluster refuses it, or does not answer; the row stays.
         """
-        url = object_url(deletion.bucket, deletion.name)
+        url = deletion.bucket.url_of(deletion.name)
         try:
             now = await self._store.head(deletion.bucket, deletion.name)
             if now.identity.same_content(deletion.identity):

@@ -21,7 +21,6 @@ from aisfs.staging.journal import Journal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aisfs.config import BucketName
     from aisfs.staging.journal import Owed
 
 log = logging.getLogger(__name__)
@@ -121,11 +120,3 @@ def default_quota(path: Path) -> int:
     """Return the default limit of staged bytes: 10 GiB or half of the free space."""
     free = os.statvfs(path)
     return min(10 << 30, free.f_bavail * free.f_frsize // 2)
-
-
-def object_url(bucket: BucketName, name: str) -> str:
-    """Return how an object is named to people."""
-    space = (f"@{bucket.uuid}" if bucket.uuid else "") + (
-        f"#{bucket.namespace}" if bucket.namespace else ""
-    )
-    return f"{bucket.provider}://{space}{'/' if space else ''}{bucket.name}/{name}"

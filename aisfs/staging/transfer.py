@@ -37,7 +37,6 @@ from aisfs.errors import (
     Unreachable,
     Unsupported,
 )
-from aisfs.staging.state import object_url
 from aisfs.store.interface import BucketName, Identity, ObjectInfo, ObjectStore, Tail, Upload
 
 if TYPE_CHECKING:
@@ -336,8 +335,7 @@ class _Transfer:
         target, staged = self._target, self._staged
         what = "was deleted" if now is None else "was changed"
         happened = (
-            f"{object_url(target.bucket, target.name)} {what} by another client after it was "
-            "opened here"
+            f"{target.bucket.url_of(target.name)} {what} by another client after it was opened here"
         )
         if staged.parts is not None and staged.freed:
             raise staged.parts.lose(

@@ -16,7 +16,6 @@ import trio
 
 from aisfs.errors import FsError, IoFailure
 from aisfs.staging.journal import Owed
-from aisfs.staging.state import StateDirectory, object_url
 from aisfs.staging.transfer import transfer
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from aisfs.config import BucketName
     from aisfs.staging.staged_file import StagedFile
+    from aisfs.staging.state import StateDirectory
     from aisfs.staging.transfer import Target
     from aisfs.store.interface import ObjectInfo, ObjectStore
 
@@ -108,7 +108,7 @@ class Uploader:
         Nothing can be kept of a file that was sent on in parts: its first bytes are not here.
         What lacks bytes of its base is kept without a checksum: nobody can send it as it is.
         """
-        url = object_url(target.bucket, target.name)
+        url = target.bucket.url_of(target.name)
         if staged.freed:
             log.error(
                 "%s is not stored, it was sent in parts and not put together: %s", url, reason

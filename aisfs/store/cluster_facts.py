@@ -62,6 +62,15 @@ class EtlFacts:
     details: Json | None
 
 
+def listed_state(job: Json) -> str:
+    """Return the state of a job as `ClusterFacts.jobs` lists it, which does not tell who idles."""
+    if job["aborted"]:
+        return "aborted"
+    if not job["end_time"]:
+        return "running"
+    return "failed" if job["err"] else "finished"
+
+
 class ClusterFacts(Protocol):
     """Answers questions about the cluster. All methods may raise `FsError` children."""
 

@@ -8,7 +8,7 @@ import pytest
 from aisfs.config import BucketName
 from aisfs.errors import Busy, IoFailure
 from aisfs.staging.journal import Owed
-from aisfs.staging.state import StateDirectory, default_quota, object_url
+from aisfs.staging.state import StateDirectory, default_quota
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,4 +132,4 @@ def test_the_default_quota_leaves_half_of_the_disk(tmp_path: Path) -> None:
     ],
 )
 def test_object_urls(bucket: BucketName, url: str) -> None:
-    assert object_url(bucket, "d/o") == url
+    assert bucket.url_of("d/o") == url
