@@ -224,7 +224,7 @@ async def _build(
     mount = config.mount
     verbs = _verbs(mount.commands)
     guards = Guards(mount.bucket_ops, mount.no_delete, mount.no_overwrite, verbs)
-    return filesystem(resolver, workshop, rules, guards, information(store.facts, config))
+    return filesystem(resolver, workshop, rules, guards, partial(information, store.facts, config))
 
 
 def _verbs(commands: str) -> frozenset[str]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.cache.pages import SMALL
+from aisfs.cache.pages import PAGE_SIZE, SMALL
 from aisfs.cache.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ longer than a few requests of the kernel."""
 
 READERS = 4
 """Threads that load pages."""
+
+DROPPED_AT_ONCE = 256
+"""Pages of one content that are forgotten before others have their turn."""
 
 FLOOR_CHECK_S = 10.0
 """Seconds between two looks at the free space."""
@@ -94,6 +97,7 @@ class DiskTier:
         self._queued_bytes = 0
         self._more = trio.Event()
         self._written = trio.Event()
+        self._emptied: trio.Event | None = None
         self._limiter = trio.CapacityLimiter(READERS)
         self.counts = DiskCounts(corrupt=self._shelf.damaged)
         self.ended = False
@@ -197,6 +201,20 @@ class DiskTier:
             self._queued.pop(each, None)
             self._erase(each)
 
+    async def drop(self, key: int, size: int) -> None:
+        """Forget a content of `size` bytes by its key, a few pages at a time."""
+        pages = -(-size // PAGE_SIZE) if key else 0
+        for first in range(0, pages, DROPPED_AT_ONCE):
+            self.forget(key + first, min(DROPPED_AT_ONCE, pages - first))
+            await trio.lowlevel.checkpoint()
+
+    async def empty(self) -> None:
+        """Forget all there is; it is gone when this returns."""
+        if not self.ended:
+            done = self._emptied = self._emptied or trio.Event()
+            self._more.set()
+            await done.wait()
+
     # -- keeping
 
     def offer(self, key: int, page: Page) -> None:
@@ -241,6 +259,8 @@ class DiskTier:
                 if trio.current_time() >= checked + FLOOR_CHECK_S:
                     await self._shelf.keep_floor()
                     checked = trio.current_time()
+                if self._emptied is not None:
+                    await self._empty(self._emptied)
                 if self._queue:
                     await self._write()
             except OSError as error:
@@ -248,10 +268,18 @@ class DiskTier:
             except Exception as error:  # a bug must not end the mount
                 log.exception("writing to the disk cache")
                 self._fail(error)
-            if not self._queue:
+            if not self._queue and self._emptied is None:
                 self._more = trio.Event()
                 self._written.set()
                 self._written = trio.Event()
+
+    async def _empty(self, done: trio.Event) -> None:
+        self._emptied = None
+        try:
+            self._let_all_go()
+            await self._shelf.empty()
+        finally:
+            done.set()
 
     async def drain(self) -> None:
         """Wait until nothing is left to be written."""
@@ -332,6 +360,8 @@ class DiskTier:
         self._shelf.forget_all()
         self._let_all_go()
         self._written.set()
+        if self._emptied is not None:
+            self._emptied.set()
 
     def close(self) -> None:
         """Close all files and let other mounts have the folder."""

@@ -22,7 +22,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import trio
 
@@ -213,6 +213,14 @@ class PageCache:
             page = self.peek((content, index))
             if page is not None and not page.filling:
                 self.discard(page.key)
+
+    def drop_idle(self, contents: Collection[int] | None) -> None:
+        """Forget all pages of some contents, or of all, but for those that are in use."""
+        for pages in (self._passing, self._protected):
+            for key, page in tuple(pages.items()):
+                idle = not (page.filling or page.held) and page.changed is None
+                if idle and (contents is None or key[0] in contents):
+                    self.discard(key)
 
     def _reclaim(self) -> bool:
         for pages in (self._passing, self._protected):

@@ -96,6 +96,26 @@ class CacheRoom:
             self._keep_complete()
             self.disk.forget(kept, pages)
 
+    async def drop(self, wanted: Callable[[BucketName, str], bool] | None) -> None:
+        """Forget contents, here and on disk, but for pages that are in use.
+
+        Args:
+            wanted: tells by bucket and name; what an earlier mount kept on disk is found only if
+                this one has read it. None for all there is.
+        """
+        if wanted is None:
+            self.pages.drop_idle(None)
+            if self.disk is not None:
+                self._keep_complete()
+                await self.disk.empty()
+            return
+        known = [(*place, *found) for place, found in self._known.items() if wanted(*place)]
+        self.pages.drop_idle({number for _, _, _, number in known})
+        for bucket, name, identity, _ in known:
+            if self.disk is not None:
+                self._keep_complete()
+                await self.disk.drop(self.disk.key(bucket, name, identity), identity.size)
+
     # -- the disk
 
     def kept_as(self, bucket: BucketName, name: str, identity: Identity) -> int:

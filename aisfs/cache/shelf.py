@@ -191,6 +191,11 @@ class Shelf:
         while await trio.to_thread.run_sync(self._free) < self.floor and self._segments:
             await trio.to_thread.run_sync(self._forget_oldest().remove)
 
+    async def empty(self) -> None:
+        """Give up all files."""
+        while self._segments:
+            await trio.to_thread.run_sync(self._forget_oldest().remove)
+
     def _forget_oldest(self) -> Segment:
         """Forget the file that was used least recently; the caller removes it."""
         number, segment = self._segments.popitem(last=False)

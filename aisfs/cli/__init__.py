@@ -24,6 +24,7 @@ _COMMANDS = {
     "sync": "Wait until files are on the cluster.",
     "recover": "Show, send, save or drop what mounts left unsent.",
     "status": "List the mounts of this machine.",
+    "bucket": "Create, destroy, rename and set up buckets of the cluster.",
     "etl": "List, start, stop and delete transformers of the cluster.",
     "job": "List, show, await and stop jobs of the cluster.",
     "purge-markers": "Remove from a bucket what keeps its empty directories.",
@@ -31,12 +32,13 @@ _COMMANDS = {
     "serve": "Run the embedded store alone.",
 }
 _HIDDEN = ("daemon",)
+_GROUPED = {"abort", "create", "destroy", "rename", "set", "make-copies"}
 _VERBS = {
     verb.name: verb.help
     for verb in VERBS.values()
-    if verb.name != "abort" and not verb.name.startswith("etl-")
+    if verb.name not in _GROUPED and not verb.name.startswith("etl-")
 }
-"""The cluster's own verbs; the others are in the groups `job` and `etl`."""
+"""The cluster's own verbs; the others are in the groups `bucket`, `job` and `etl`."""
 
 MOUNT_FAILURE = 32
 """Exit code of `mount`, whatever kept it from mounting (mount(8))."""

@@ -5,7 +5,7 @@ out one after the other until one fails, and the writer is told how many bytes o
 the errno of the first. Nothing is kept from one write to the next, and nothing happens at close:
 shells do not look at its errors.
 
-    write ─▶ lines ─▶ grammar ─▶ verbs ─▶ store/cluster_work ─▶ the answer, and `last` of the user
+    write ─▶ lines ─▶ grammar ─▶ console ─▶ verb ─▶ store/cluster_work ─▶ the answer, and `last`
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import logging
 import re
 from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import trio
 
+from aisfs.control import consoles
 from aisfs.control.files import PersonalFile
 from aisfs.control.grammar import Words, parse
-from aisfs.control.verbs import VERBS, Arguments
+from aisfs.control.verbs import Arguments
 from aisfs.control.waits import wait_for
 from aisfs.errors import (
     ArgumentsTooLong,
@@ -35,6 +36,8 @@ from aisfs.errors import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from aisfs.config import BucketName
+    from aisfs.control.consoles import Console
     from aisfs.control.files import Caller
     from aisfs.control.verbs import Answer, Resolve, Verb
     from aisfs.store.cluster_facts import ClusterFacts
@@ -98,7 +101,7 @@ class Commands:
         cluster: Cluster,
         resolve: Resolve,
         changed: Callable[[Place], Awaitable[None]],
-        check: Callable[[Verb], None],
+        check: Callable[[Verb[Any]], None],
         nursery: trio.Nursery,
     ) -> None:
         self._cluster = cluster
@@ -112,30 +115,48 @@ class Commands:
     def files(self) -> list[PersonalFile]:
         """Return the control files by which commands come, and by which is told of them."""
 
-        async def verbs(_: Caller) -> str:
-            return "".join(f"{v.name} {v.usage}\t{v.help}\n" for v in VERBS.values())
-
         async def last(caller: Caller) -> str:
             return self.last(caller.uid)
 
         return [
-            PersonalFile("ctl", verbs, partial(CommandSink, self), private=True),
+            self.control_file(consoles.of_cluster(self._cluster.work)),
             PersonalFile("last", last),
         ]
+
+    def of_bucket(self, bucket: BucketName) -> PersonalFile:
+        """Return the control file of a bucket."""
+        return self.control_file(consoles.of_bucket(self._cluster.work, bucket))
+
+    def of_job(self, job_id: str) -> PersonalFile:
+        """Return the control file of a job."""
+        return self.control_file(consoles.of_job(self._cluster.work, job_id))
+
+    def of_etl(self, name: str) -> PersonalFile:
+        """Return the control file of a transformer."""
+        return self.control_file(consoles.of_etl(self._cluster.work, name))
+
+    def control_file(self, console: Console[Any]) -> PersonalFile:
+        """Return the control file of a console: reading it lists what can be written."""
+
+        async def verbs(_: Caller) -> str:
+            return console.shown()
+
+        return PersonalFile("ctl", verbs, partial(CommandSink, self, console), private=True)
 
     def last(self, uid: int) -> str:
         """Return what became of a user's last command; "" if there was none."""
         return self._last.get(uid, "")
 
-    async def run(self, line: str, caller: Caller) -> str:
+    async def run(self, console: Console[Any], line: str, caller: Caller) -> str:
         """Carry out one command and return its answer; "" for an empty line.
 
         Raises:
-            Invalid: the line is no command.
+            Invalid: the line is no command of the console.
             NotPermitted: this mount does not pass the verb on.
             FsError: the cluster did not do it.
         """
-        return await self._noted(line, caller, partial(self._carry_out_line, line))
+        shown = f"{line.strip()} ({console.subject})" if console.subject else line
+        return await self._noted(shown, caller, partial(self._carry_out_line, console, line))
 
     async def run_on(self, place: Place, value: str, caller: Caller) -> None:
         """Carry out a command that is set as the attribute of a file or directory; as `run`.
@@ -191,41 +212,34 @@ class Commands:
             _keep(self._last, given.caller.uid, f"ok\t{given.shown}\t{result}\n")
             log.info("command of %s: %s: %s", who, given.shown, answer)
 
-    async def _carry_out_line(self, line: str) -> str:
+    async def _carry_out_line(self, console: Console[Any], line: str) -> str:
         words = parse(line)
-        return "" if words is None else str(await self._carry_out(words))
+        return "" if words is None else str(await self._carry_out(console, words))
 
     async def _carry_out_on(self, place: Place, value: str) -> str:
-        words = parse(value)
+        words, work = parse(value), self._cluster.work
+        console = consoles.of_place(work, place)
         if words is None:
-            raise Invalid(f"{value!r} is no command: {', '.join(VERBS)} are")
+            raise Invalid(f"{value!r} is no command: {', '.join(console.verbs)} are")
         if words == _ABORT:
             job_id = self._jobs.get(str(place))
             if job_id is None:
                 raise NotFound(f"no command on {place} has started a job")
-            return str(await self._carry_out(Words("abort", (job_id,), {})))
-        answer = await self._carry_out(_verb(words).of(str(place), words))
+            return str(await self._carry_out(consoles.of_job(work, job_id), words))
+        answer = await self._carry_out(console, words)
         if answer.job:
             _keep(self._jobs, str(place), answer.job)
         return str(answer)
 
-    async def _carry_out(self, words: Words) -> Answer:
-        verb = _verb(words)
-        verb.check(words)
+    async def _carry_out(self, console: Console[Any], words: Words) -> Answer:
+        verb, words = console.complete(words)
         self._check(verb)
         arguments = Arguments(words, self._resolve)
         try:
-            return await verb.run(self._cluster.work, arguments)
+            return await verb.run(console.work, arguments)
         finally:
             for place in arguments.places:
                 await self._changed(place)
-
-
-def _verb(words: Words) -> Verb:
-    verb = VERBS.get(words.verb)
-    if verb is None:
-        raise Invalid(f"there is no verb {words.verb!r}: {', '.join(VERBS)} are known")
-    return verb
 
 
 def _keep(known: OrderedDict[K, str], key: K, value: str) -> None:
@@ -239,8 +253,9 @@ def _keep(known: OrderedDict[K, str], key: K, value: str) -> None:
 class CommandSink:
     """Takes the commands that one handle writes; shows the answers to the last write."""
 
-    def __init__(self, commands: Commands, caller: Caller) -> None:
+    def __init__(self, commands: Commands, console: Console[Any], caller: Caller) -> None:
         self._commands = commands
+        self._console = console
         self._caller = caller
         self._answers = ""
 
@@ -256,9 +271,8 @@ class CommandSink:
         self._answers, done = "", 0
         for line in _LINE.findall(data):
             try:
-                answer = await self._commands.run(
-                    line.decode("utf-8", "surrogateescape"), self._caller
-                )
+                text = line.decode("utf-8", "surrogateescape")
+                answer = await self._commands.run(self._console, text, self._caller)
             except FsError:
                 self._answers += self._commands.last(self._caller.uid)
                 if done:

@@ -16,7 +16,7 @@ from aisfs.errors import Invalid
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_OPTION = re.compile(r"([a-z][a-z-]*)=(.*)", re.DOTALL)
+_OPTION = re.compile(r"([a-z][a-z0-9._-]*)=(.*)", re.DOTALL)
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 

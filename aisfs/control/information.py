@@ -1,7 +1,8 @@
 """Control files that tell of the mount's settings and of its cluster.
 
-Serves `daemon`, which hands them to the filesystem. They change nothing. Listing a directory asks
-the cluster for names at most; the content of a file is asked for when it is opened.
+Serves `daemon`, which hands them to the filesystem. Only the files `ctl` change something; they are
+of `commands`. Listing a directory asks the cluster for names at most; the content of a file is
+asked for when it is opened.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from aisfs.config import BucketName, Config
+    from aisfs.control.commands import Commands
     from aisfs.control.files import Caller, ControlEntry
     from aisfs.store.cluster_facts import ClusterFacts, JobFacts
 
@@ -52,14 +54,22 @@ jobs/list, list.json     jobs that run, and that ended lately
 jobs/ID/wait             its state, once it has ended or 25 s have passed; in no listing
 jobs/ID/                 status, status.json: one job; also of ids that are not listed any more
 etl/NAME/                info.json, status, logs: one transformer
+.../ctl                  takes the commands that are about that bucket, job or transformer
+cache/stats, cache/ctl   what is cached here, and commands to drop, invalidate and flush it
 buckets/PROVIDER/BUCKET/ props.json, and summary.json, for which the cluster counts the objects
 view/archive/PROVIDER/BUCKET/PATH/SHARD/  what lies in a .tar, .tgz, .tar.gz, .zip or .tar.lz4
 view/etl/NAME/PROVIDER/BUCKET/PATH  the object as the transformer NAME makes it
 """
 
 
-def information(facts: ClusterFacts, config: Config) -> list[ControlEntry]:
-    """Return all files and directories that tell of the settings and of the cluster."""
+def information(facts: ClusterFacts, config: Config, commands: Commands) -> list[ControlEntry]:
+    """Return all files and directories that tell of the settings and of the cluster.
+
+    Args:
+        facts: what the cluster tells.
+        config: whose settings are shown.
+        commands: gives buckets, jobs and transformers their control files.
+    """
     return [
         ControlFile("README", at_once(lambda: README)),
         ControlFile("version", at_once(_version)),
@@ -71,11 +81,11 @@ def information(facts: ClusterFacts, config: Config) -> list[ControlEntry]:
                 ControlFile("list", partial(_job_list, facts)),
                 _json_file("list.json", facts.jobs),
             ),
-            partial(_jobs, facts),
-            partial(_find_job, facts),
+            partial(_jobs, facts, commands),
+            partial(_find_job, facts, commands),
         ),
-        ControlDirectory("etl", listed=partial(_etls, facts)),
-        ControlDirectory("buckets", listed=partial(_providers, facts)),
+        ControlDirectory("etl", listed=partial(_etls, facts, commands)),
+        ControlDirectory("buckets", listed=partial(_providers, facts, commands)),
     ]
 
 
@@ -135,20 +145,22 @@ async def _job_list(facts: ClusterFacts) -> str:
     return table({job["uuid"]: f"{job['kind']} {listed_state(job)}" for job in jobs})
 
 
-async def _jobs(facts: ClusterFacts) -> dict[str, ControlDirectory]:
-    return {job["uuid"]: _job(facts, job["uuid"]) for job in await facts.jobs()}
+async def _jobs(facts: ClusterFacts, commands: Commands) -> dict[str, ControlDirectory]:
+    return {job["uuid"]: _job(facts, commands, job["uuid"]) for job in await facts.jobs()}
 
 
-async def _find_job(facts: ClusterFacts, job_id: str) -> ControlDirectory | None:
+async def _find_job(
+    facts: ClusterFacts, commands: Commands, job_id: str
+) -> ControlDirectory | None:
     """Return a job that may not be listed: lists leave kinds out, and forget within minutes."""
     try:
         await facts.job(job_id)
     except NotFound:
         return None
-    return _job(facts, job_id)
+    return _job(facts, commands, job_id)
 
 
-def _job(facts: ClusterFacts, job_id: str) -> ControlDirectory:
+def _job(facts: ClusterFacts, commands: Commands, job_id: str) -> ControlDirectory:
     async def status() -> str:
         return _job_table(await facts.job(job_id))
 
@@ -160,7 +172,13 @@ def _job(facts: ClusterFacts, job_id: str) -> ControlDirectory:
         return PersonalFile(name, partial(_wait, facts, job_id)) if name == "wait" else None
 
     return ControlDirectory(
-        job_id, (ControlFile("status", status), _json_file("status.json", exact)), find=waiting
+        job_id,
+        (
+            ControlFile("status", status),
+            _json_file("status.json", exact),
+            commands.of_job(job_id),
+        ),
+        find=waiting,
     )
 
 
@@ -202,11 +220,11 @@ def _job_table(job: JobFacts) -> str:
 # -- transformers
 
 
-async def _etls(facts: ClusterFacts) -> dict[str, ControlDirectory]:
-    return {info["id"]: _etl(facts, info["id"]) for info in await facts.etls()}
+async def _etls(facts: ClusterFacts, commands: Commands) -> dict[str, ControlDirectory]:
+    return {info["id"]: _etl(facts, commands, info["id"]) for info in await facts.etls()}
 
 
-def _etl(facts: ClusterFacts, name: str) -> ControlDirectory:
+def _etl(facts: ClusterFacts, commands: Commands, name: str) -> ControlDirectory:
     async def exact(_: Caller) -> str:
         etl = await facts.etl(name)
         return machine_form({"info": etl.info, "details": etl.details})
@@ -234,6 +252,7 @@ def _etl(facts: ClusterFacts, name: str) -> ControlDirectory:
             PersonalFile("info.json", exact, private=True),  # it has the code and environment
             ControlFile("status", status),
             ControlFile("logs", logs),
+            commands.of_etl(name),
         ),
     )
 
@@ -246,16 +265,19 @@ def _ended(text: str) -> str:
 # -- buckets
 
 
-async def _providers(facts: ClusterFacts) -> dict[str, ControlDirectory]:
+async def _providers(facts: ClusterFacts, commands: Commands) -> dict[str, ControlDirectory]:
     providers = {bucket.provider for bucket in await facts.buckets()}
     return {
-        provider: ControlDirectory(provider, listed=partial(_buckets, facts, provider))
+        provider: ControlDirectory(provider, listed=partial(_buckets, facts, commands, provider))
         for provider in providers
     }
 
 
-async def _buckets(facts: ClusterFacts, provider: str) -> dict[str, ControlDirectory]:
-    made = (_bucket(facts, each) for each in await facts.buckets() if each.provider == provider)
+async def _buckets(
+    facts: ClusterFacts, commands: Commands, provider: str
+) -> dict[str, ControlDirectory]:
+    buckets = [each for each in await facts.buckets() if each.provider == provider]
+    made = (_bucket(facts, commands, each) for each in buckets)
     return {directory.name: directory for directory in made}
 
 
@@ -264,11 +286,12 @@ def bucket_below_provider(bucket: BucketName) -> str:
     return f"{bucket.provider}{bucket.space}:{bucket.name}" if bucket.space else bucket.name
 
 
-def _bucket(facts: ClusterFacts, bucket: BucketName) -> ControlDirectory:
+def _bucket(facts: ClusterFacts, commands: Commands, bucket: BucketName) -> ControlDirectory:
     return ControlDirectory(
         bucket_below_provider(bucket),
         (
             _json_file("props.json", partial(facts.bucket_props, bucket)),
             _json_file("summary.json", partial(facts.bucket_summary, bucket)),
+            commands.of_bucket(bucket),
         ),
     )

@@ -1,22 +1,22 @@
 """The verbs of the cluster: one table, for control files, attributes and the command line alike.
 
-Serves `commands`, and `cli/verb`. A verb's usage says what it takes, and is what it is checked
-against: words in capitals are operands, `key=…` options, those in brackets may be left out.
+Serves `consoles`, `commands`, and `cli/verb`. A verb's usage says what it takes, and is what it is
+checked against: words in capitals are operands, `key=…` options, those in brackets may be left out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from enum import Enum, Flag
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from aisfs.control.grammar import Words
 from aisfs.errors import Invalid
 from aisfs.store.cluster_work import EtlSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from aisfs.config import BucketName
     from aisfs.store.cluster_work import ClusterWork, Place
@@ -87,6 +87,11 @@ class Arguments:
             raise Invalid(f"{self.word(index)} is not a whole bucket")
         return place.bucket
 
+    @property
+    def options(self) -> Mapping[str, str]:
+        """All options, as they are."""
+        return self._words.options
+
     def text(self, key: str) -> str:
         """Return an option as it is; "" where it was left out."""
         return self._words.options.get(key, "")
@@ -94,6 +99,12 @@ class Arguments:
     async def place_of(self, key: str) -> Place:
         """Return the object, directory or bucket that an option names."""
         return await self._resolve(self.text(key))
+
+    def number(self, key: str) -> int:
+        """Return an option that is a whole number above 0."""
+        if not re.fullmatch(r"[0-9]{1,9}", self.text(key)) or int(self.text(key)) == 0:
+            raise Invalid(f"{key}={self.text(key)}: write a whole number, 1 at least")
+        return int(self.text(key))
 
     def flag(self, key: str) -> bool:
         """Return an option that is yes or no; no where it was left out."""
@@ -113,45 +124,85 @@ class Arguments:
         return {old: new for old, _, new in pairs}
 
 
-Run = Callable[["ClusterWork", Arguments], Awaitable[Answer]]
+W = TypeVar("W")
+"""Who carries a verb out."""
+
+
+class Effect(Flag):
+    """What a verb can do that a mount may be told not to let happen."""
+
+    NONE = 0
+
+    REPLACES = 1
+    """It writes over objects that exist."""
+
+    REMOVES = 2
+    """Names go, and what was stored under them."""
+
+    BUCKETS = 4
+    """Buckets come, go, or change their names."""
+
+
+class About(Enum):
+    """What kind of thing a verb's own operand is; None of these for a verb that has none."""
+
+    PLACE = "an object, directory or bucket"
+    JOB = "a job"
+    ETL = "a transformer"
 
 
 @dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(Generic[W]):
     """One verb.
 
     Attributes:
         usage: what stands behind its name.
         help: what it does, in a line.
         run: does it; the cluster goes on alone where the answer has a job.
-        replaces: it can write over objects that exist.
-        own: where a file's own name goes when the verb is set as the file's attribute: the
-            operand's index, or an option's key; None for a verb of no file.
+        effects: what it can do to what is stored.
+        own: where it takes what it is about, which whoever speaks to a file, bucket, job or
+            transformer leaves out: the operand's index, or an option's key; None for nowhere.
+        about: what that is.
         ends: its job ends by itself.
+        free: it takes options of any name, one at least.
+        local: the mount itself does it.
     """
 
     name: str
     usage: str
     help: str
-    run: Run
-    replaces: bool = False
+    run: Callable[[W, Arguments], Awaitable[Answer]]
+    effects: Effect = Effect.NONE
     own: int | str | None = 0
+    about: About = About.PLACE
     ends: bool = True
+    free: bool = False
+    local: bool = False
 
-    def of(self, place: str, words: Words) -> Words:
-        """Return the words of a command that is set as an attribute, with the file's own name.
+    def of(self, subject: str, words: Words) -> Words:
+        """Return the words of a command that leaves out what it is about, with that.
 
         Raises:
-            Invalid: the verb is none of files, or the option is given already.
+            Invalid: the option is given already.
         """
         operands, options = list(words.operands), dict(words.options)
-        if self.own is None or self.own in options:
-            raise Invalid(f"{self.name} {self.usage}: this cannot be set as an attribute")
+        if self.own in options:
+            raise Invalid(f"{self.own}= is {subject} here: leave it out")
         if isinstance(self.own, str):
-            options[self.own] = place
-        else:
-            operands.insert(self.own, place)
+            options[self.own] = subject
+        elif self.own is not None:
+            operands.insert(self.own, subject)
         return Words(words.verb, tuple(operands), options)
+
+    @property
+    def usage_of_own(self) -> str:
+        """What stands behind its name where it leaves out what it is about."""
+        words = re.findall(r"\[[^\]]*\]|\S+", self.usage)
+        if isinstance(self.own, str):
+            words = [word for word in words if not word.strip("[").startswith(f"{self.own}=")]
+        elif self.own is not None:
+            del words[self.own]
+        return " ".join(words)
 
     def check(self, words: Words) -> None:
         """Compare a command with the usage.
@@ -163,11 +214,15 @@ class Verb:
         optional = len(re.findall(r"\[[A-Z]+\]", self.usage))
         options = _OPTION.findall(self.usage)
         unknown = words.options.keys() - {key for _, key in options}
+        if self.free and words.options:
+            unknown = set()
         lacking = {key for bracket, key in options if not bracket} - words.options.keys()
         empty = {key for key, value in words.options.items() if not value}
         problem = ""
         if not len(operands) - optional <= len(words.operands) <= len(operands):
             problem = f"{len(words.operands)} operands"
+        elif self.free and not words.options:
+            problem = "no options"
         elif unknown:
             problem = f"{min(unknown)}= is unknown"
         elif lacking:
@@ -261,44 +316,92 @@ async def _transform_bucket(work: ClusterWork, a: Arguments) -> Answer:
     return Answer(job)
 
 
-VERBS = {
+async def _create(work: ClusterWork, a: Arguments) -> Answer:
+    await work.create_bucket(await a.bucket(0))
+    return Answer()
+
+
+async def _destroy(work: ClusterWork, a: Arguments) -> Answer:
+    bucket = await a.bucket(0)
+    if a.text("confirm") != bucket.name:
+        raise Invalid(f"all objects of the bucket go: write confirm={bucket.name}")
+    await work.destroy_bucket(bucket)
+    return Answer()
+
+
+async def _make_copies(work: ClusterWork, a: Arguments) -> Answer:
+    return Answer(await work.make_copies(await a.bucket(0), a.number("n")))
+
+
+async def _rename(work: ClusterWork, a: Arguments) -> Answer:
+    return Answer(await work.rename_bucket(await a.bucket(0), await a.bucket(1)))
+
+
+async def _set(work: ClusterWork, a: Arguments) -> Answer:
+    return Answer(await work.set_props(await a.bucket(0), a.options))
+
+
+VERBS: dict[str, Verb[ClusterWork]] = {
     verb.name: verb
     for verb in (
-        Verb("abort", "JOB", "stop a job; what it did stays", _abort, own=None),
+        Verb("abort", "JOB", "stop a job; what it did stays", _abort, about=About.JOB),
         Verb(
             "archive", "SHARD from=PLACE [template=NAMES]",
-            "put objects into a new archive", _archive, replaces=True, own="from",
+            "put objects into a new archive", _archive, Effect.REPLACES, own="from",
         ),
         Verb(
             "copy", "SOURCE TARGET [etl=NAME]",
-            "copy an object, through a transformer if one is named", _copy, replaces=True,
+            "copy an object, through a transformer if one is named", _copy, Effect.REPLACES,
         ),
         Verb(
             "copy-bucket", "SOURCE TARGET [prefix=TEXT] [prepend=TEXT] [dry-run=yes]",
-            "copy a bucket's objects into another one", _copy_bucket, replaces=True,
+            "copy a bucket's objects into another one", _copy_bucket, Effect.REPLACES,
+        ),
+        Verb(
+            "create", "BUCKET", "create a bucket", _create, Effect.BUCKETS, own=None,
+        ),
+        Verb(
+            "destroy", "BUCKET confirm=NAME", "destroy a bucket and all objects in it", _destroy,
+            Effect.BUCKETS | Effect.REMOVES,
         ),
         Verb(
             "etl-init", "NAME [code=FILE] [spec=FILE] [comm=hpush] [timeout=1m]",
             "start a transformer by a Python file's transform(data), or a pod's specification",
             _etl_init, own="code", ends=False,
         ),
-        Verb("etl-start", "NAME", "start a transformer again", _etl_start, own=None),
-        Verb("etl-stop", "NAME", "stop a transformer; its code stays", _etl_stop, own=None),
-        Verb("etl-delete", "NAME", "delete a transformer that was stopped", _etl_delete, own=None),
+        Verb(
+            "etl-start", "NAME", "start a transformer again", _etl_start, about=About.ETL,
+        ),
+        Verb(
+            "etl-stop", "NAME", "stop a transformer; its code stays", _etl_stop, about=About.ETL,
+        ),
+        Verb(
+            "etl-delete", "NAME", "delete a transformer that was stopped", _etl_delete,
+            about=About.ETL,
+        ),
         Verb(
             "evict", "WHAT [keep-md=yes]",
             "remove what a remote bucket has from the cluster; the remote ones stay", _evict,
         ),
+        Verb(
+            "make-copies", "BUCKET n=COPIES",
+            "keep copies of each object on different disks of its target", _make_copies,
+        ),
         Verb("prefetch", "WHAT", "bring objects of a remote bucket into the cluster", _prefetch),
         Verb(
             "promote", "PATH WHERE [recursive=yes] [overwrite=yes] [delete-source=yes]",
-            "make objects of files that the targets can read", _promote, replaces=True, own=1,
+            "make objects of files that the targets can read", _promote, Effect.REPLACES, own=1,
         ),
+        Verb(
+            "rename", "BUCKET NEW", "give a bucket another name", _rename,
+            Effect.BUCKETS | Effect.REMOVES,
+        ),
+        Verb("set", "BUCKET KEY=VALUE…", "change a bucket's properties", _set, free=True),
         Verb("start", "KIND [BUCKET]", "start a job", _start, own=1),
         Verb(
             "transform-bucket", "SOURCE TARGET etl=NAME [prefix=TEXT] [ext=OLD:NEW]",
             "send a bucket's objects through a transformer into another one", _transform_bucket,
-            replaces=True,
+            Effect.REPLACES,
         ),
     )
 }  # fmt: skip

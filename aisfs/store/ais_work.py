@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aisfs.errors import Invalid, NotFound
+from aisfs.store.bucket_props import changed_props
 from aisfs.store.etl_source import transform_of
+from aisfs.store.replies import props_of
 from aisfs.store.threads import CALL_DEADLINE_S, Threads
 from aisfs_sdk import const, errors
 from aisfs_sdk.etl_config import ETLConfig
@@ -49,6 +51,41 @@ class AISWork:
 
     async def _do(self, what: str, work: Callable[[], T], seconds: float = CALL_DEADLINE_S) -> T:
         return await self._threads.call(what, work, seconds)
+
+    async def create_bucket(self, name: BucketName) -> None:
+        """Create a bucket. AIS: POST /v1/buckets/B, create-bck."""
+        await self._do(f"creating bucket {name.name}", self._buckets.of(name).create)
+
+    async def destroy_bucket(self, name: BucketName) -> None:
+        """Destroy a bucket. AIS: DELETE /v1/buckets/B, destroy-bck."""
+        await self._do(f"destroying bucket {name.name}", self._buckets.of(name).delete)
+
+    async def rename_bucket(self, old: BucketName, new: BucketName) -> str:
+        """Rename a bucket. AIS: POST /v1/buckets/B, move-bck."""
+        if (new.provider, new.space) != (old.provider, old.space):
+            raise Invalid(f"{new.url_of('')} is elsewhere than {old.url_of('')}: copy the bucket")
+        bucket = self._buckets.new(old)  # it changes its name
+        doing = f"renaming bucket {old.name} to {new.name}"
+        return await self._do(doing, lambda: bucket.rename(new.name))
+
+    async def set_props(self, bucket: BucketName, texts: Mapping[str, str]) -> str:
+        """Change properties. AIS: HEAD, then PATCH /v1/buckets/B, set-bprops."""
+        of = self._buckets.of(bucket)
+
+        def present() -> dict[str, object]:
+            return props_of(of.head().get(const.HEADER_BUCKET_PROPS, ""))
+
+        def work() -> str:
+            job = of.set_props(changed_props(present(), texts))
+            self._buckets.learn(bucket, present())
+            return job
+
+        return await self._do(f"setting properties of bucket {bucket.name}", work)
+
+    async def make_copies(self, bucket: BucketName, copies: int) -> str:
+        """Keep copies. AIS: POST /v1/buckets/B, make-n-copies."""
+        doing = f"keeping {copies} copies of bucket {bucket.name}"
+        return await self._do(doing, lambda: self._buckets.of(bucket).make_copies(copies))
 
     async def evict(self, what: Place, *, keep_md: bool) -> str:
         """Evict. AIS: DELETE /v1/buckets/B, evict-listrange; a whole bucket: evict-remote-bck."""

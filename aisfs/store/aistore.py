@@ -196,27 +196,9 @@ class AISStore:
         return self._bucket_info(name, props_of(headers.get("Ais-Bucket-Props", "")))
 
     def _bucket_info(self, name: BucketName, props: dict[str, object]) -> BucketInfo:
-        checksum = props.get("checksum")
-        if isinstance(checksum, dict) and checksum.get("enable_read_range"):
-            self._buckets.range_checksums.add(name)
-        kind = str(checksum.get("type", "")) if isinstance(checksum, dict) else ""
-        self._buckets.checksum_types[name] = kind
-        backend = props.get("backend_bck")
-        if isinstance(backend, dict) and backend.get("name"):
-            self._buckets.backed.add(name)
+        self._buckets.learn(name, props)
+        kind = self._buckets.checksum_types.get(name, "")
         return BucketInfo(name, int(str(props.get("created") or 0)), kind)
-
-    async def create_bucket(self, name: BucketName) -> None:
-        """Create a bucket. AIS: POST /v1/buckets/B, create-bck."""
-        await self._call(
-            f"creating bucket {name.name}", self._buckets.of(name).create, CALL_DEADLINE_S
-        )
-
-    async def destroy_bucket(self, name: BucketName) -> None:
-        """Destroy a bucket. AIS: DELETE /v1/buckets/B, destroy-bck."""
-        await self._call(
-            f"destroying bucket {name.name}", self._buckets.of(name).delete, CALL_DEADLINE_S
-        )
 
     # -- objects
 

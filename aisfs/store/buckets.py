@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from aisfs_sdk import Namespace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aisfs.config import BucketName
     from aisfs_sdk import Client
     from aisfs_sdk.bucket import Bucket
@@ -36,13 +38,32 @@ class Buckets:
         """Return a bucket; sends nothing."""
         bucket = self._known.get(name)
         if bucket is None:
-            space = None
-            if name.uuid or name.namespace:
-                space = Namespace(uuid=name.uuid, name=name.namespace)
-            bucket = self._client.bucket(name.name, provider=name.provider, namespace=space)
-            self._known[name] = bucket
+            bucket = self._known[name] = self.new(name)
         return bucket
+
+    def new(self, name: BucketName) -> Bucket:
+        """Return a bucket that nobody else has; sends nothing."""
+        space = None
+        if name.uuid or name.namespace:
+            space = Namespace(uuid=name.uuid, name=name.namespace)
+        return self._client.bucket(name.name, provider=name.provider, namespace=space)
+
+    def learn(self, name: BucketName, props: Mapping[str, object]) -> None:
+        """Take note of a bucket's properties."""
+        checksum, backend = props.get("checksum"), props.get("backend_bck")
+        if isinstance(checksum, dict):
+            self.checksum_types[name] = str(checksum.get("type", ""))
+            _note(self.range_checksums, name, holds=bool(checksum.get("enable_read_range")))
+        if isinstance(backend, dict):
+            _note(self.backed, name, holds=bool(backend.get("name")))
 
     def object(self, bucket: BucketName, name: str) -> Object:
         """Return an object; sends nothing."""
         return self.of(bucket).object(name)
+
+
+def _note(buckets: set[BucketName], name: BucketName, *, holds: bool) -> None:
+    if holds:
+        buckets.add(name)
+    else:
+        buckets.discard(name)

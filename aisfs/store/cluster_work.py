@@ -39,6 +39,32 @@ class EtlSource(NamedTuple):
 class ClusterWork(Protocol):
     """Starts work on the cluster."""
 
+    async def create_bucket(self, name: BucketName) -> None:
+        """Create a bucket; `Exists` when the name is taken."""
+
+    async def destroy_bucket(self, name: BucketName) -> None:
+        """Destroy a bucket and all objects in it."""
+
+    async def rename_bucket(self, old: BucketName, new: BucketName) -> str:
+        """Give a bucket another name, which must be free; return the job's id.
+
+        Until it has ended, objects may be found under either name.
+        """
+
+    async def set_props(self, bucket: BucketName, texts: Mapping[str, str]) -> str:
+        """Change a bucket's properties; return the id of the job that this needs, "" for none.
+
+        Args:
+            bucket: whose.
+            texts: values by name, with dots between the levels: `mirror.enabled`.
+
+        Raises:
+            Invalid: the bucket has no such property, or a value is not of its kind.
+        """
+
+    async def make_copies(self, bucket: BucketName, copies: int) -> str:
+        """Keep so many copies of each object, on different disks; return the job's id."""
+
     async def evict(self, what: Place, *, keep_md: bool) -> str:
         """Remove what a remote bucket has from the cluster; the remote ones stay.
 

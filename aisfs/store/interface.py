@@ -452,11 +452,5 @@ class ObjectStore(ChunkSource, Protocol):
     async def set_attributes(self, bucket: BucketName, name: str, attributes: str) -> None:
         """Replace the value of our custom key; other keys stay."""
 
-    async def create_bucket(self, name: BucketName) -> None:
-        """Create a bucket; `Exists` if there is one."""
-
-    async def destroy_bucket(self, name: BucketName) -> None:
-        """Destroy a bucket with everything in it."""
-
     async def close(self) -> None:
         """Release connections."""

@@ -17,8 +17,17 @@ import trio
 
 from aisfs.config import BucketName
 from aisfs.control import xattrs
+from aisfs.control.cache_verbs import CACHE_VERBS
 from aisfs.control.commands import Commands
-from aisfs.control.files import ControlFile, ViewFile, at_once, machine_form, table
+from aisfs.control.consoles import Console
+from aisfs.control.files import (
+    ControlDirectory,
+    ControlFile,
+    ViewFile,
+    at_once,
+    machine_form,
+    table,
+)
 from aisfs.errors import (
     Exists,
     FsError,
@@ -32,6 +41,7 @@ from aisfs.errors import (
     Stale,
 )
 from aisfs.vfs.attributes import Attributes, Kind, encode
+from aisfs.vfs.caches import Caches
 from aisfs.vfs.control_tree import (
     ControlHandle,
     ControlListing,
@@ -51,7 +61,7 @@ from aisfs.vfs.views import Views
 from aisfs.vfs.warming import Warming
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from aisfs.control.files import Caller, ControlEntry
     from aisfs.store.interface import Capacity, NameRules
@@ -95,7 +105,7 @@ class Filesystem:
         workshop: Workshop,
         rules: NameRules,
         guards: Guards,
-        information: Sequence[ControlEntry] = (),
+        information: Callable[[Commands], Sequence[ControlEntry]] = lambda _: (),
     ) -> None:
         self._resolver = resolver
         self._table = resolver.table
@@ -119,11 +129,19 @@ class Filesystem:
             resolver.nursery,
         )
         self._views = Views(resolver, workshop)
+        caches = Caches(resolver, workshop.room, syncing, self._views)
         self._control = ControlTree(
             resolver.presentation,
             [
-                *information,
+                *information(self._commands),
                 *self._commands.files(),
+                ControlDirectory(
+                    "cache",
+                    (
+                        ControlFile("stats", at_once(lambda: table(workshop.cache_figures()))),
+                        self._commands.control_file(Console(CACHE_VERBS, caches)),
+                    ),
+                ),
                 ControlFile("order", at_once(orders.shown), orders.announce),
                 ControlFile("stats", at_once(lambda: table(self.figures()))),
                 ControlFile("stats.json", at_once(lambda: machine_form(self.figures()))),
@@ -393,7 +411,7 @@ class Filesystem:
             )
         if any(c in name for c in ":@#"):
             raise Invalid(f"{name!r}: only global ais buckets can be made here")
-        await self._store.create_bucket(BucketName(name))
+        await self._store.work.create_bucket(BucketName(name))
         self._resolver.forget_buckets()
         node = await self._resolver.child(self._directory(ROOT), name)
         node.lookups += 1
@@ -404,7 +422,7 @@ class Filesystem:
         if not self._guards.bucket_ops or bucket is None or bucket.provider != "ais" or bucket.uuid:
             raise NotPermitted("buckets are not removed through the mount")
         await self._renamer.require_empty(node)
-        await self._store.destroy_bucket(bucket)
+        await self._store.work.destroy_bucket(bucket)
         self._resolver.forget_buckets()
         self._table.detach_location(node)
 

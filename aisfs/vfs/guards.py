@@ -6,9 +6,9 @@ Serves `filesystem` and `rename`. A read-only mount is the kernel's affair.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from aisfs.control.verbs import VERBS
+from aisfs.control.verbs import VERBS, Effect
 from aisfs.errors import NotPermitted
 from aisfs.vfs.inodes import FileNode
 
@@ -51,10 +51,14 @@ class Guards:
         if self.no_overwrite and isinstance(node, FileNode) and node.identity is not None:
             raise NotPermitted(f"{node.name} keeps its content: this mount has no-overwrite")
 
-    def check_command(self, verb: Verb) -> None:
-        """Refuse what the cluster must not be told here, or what can write over objects."""
-        if verb.name not in self.verbs:
+    def check_command(self, verb: Verb[Any]) -> None:
+        """Refuse what the cluster must not be told here, or what a switch does not let happen."""
+        if verb.name not in self.verbs and not verb.local:
             raise NotPermitted(f"{verb.name} is not passed on: this mount's commands leave it out")
-        if verb.replaces and (self.no_delete or self.no_overwrite):
+        if Effect.BUCKETS in verb.effects and not self.bucket_ops:
+            raise NotPermitted(f"{verb.name} is for buckets: mount with bucket-ops")
+        if Effect.REMOVES in verb.effects and self.no_delete:
+            raise NotPermitted(f"{verb.name} takes names away: this mount has no-delete")
+        if Effect.REPLACES in verb.effects and (self.no_delete or self.no_overwrite):
             switch = "no-delete" if self.no_delete else "no-overwrite"
             raise NotPermitted(f"{verb.name} can write over objects: this mount has {switch}")

@@ -209,6 +209,12 @@ class DirectoryNode(Node):
         self.forget_listings()
         self.absent.pop(basename, None)
 
+    def note_all_doubtful(self) -> None:
+        """Take note that anything in the directory may be another now."""
+        self._changes()
+        self.forget_listings()
+        self.absent.clear()
+
     def _changes(self) -> None:
         self.names_changed_at = trio.current_time()
         self.first = None

@@ -158,6 +158,11 @@ class Kept(Generic[K, M]):
         if made is not None:
             made.retire()
 
+    def drop_unused(self) -> None:
+        """Give up all that are not in use."""
+        while self.drop_one():
+            pass
+
     def drop_one(self) -> bool:
         """Give up the one that was used longest ago and is not in use; tell if there is one."""
         key = next((key for key, made in self._made.items() if not made.users), None)

@@ -11,9 +11,10 @@ from aisfs.config import ConfigError, Source
 from aisfs.errors import Invalid
 from aisfs.store.cluster_work import Place
 from aisfs.vfs.inodes import ROOT, DirectoryNode
-from aisfs.vfs.paths import SHADOWED, bucket_of_directory, split
+from aisfs.vfs.paths import SHADOWED, bucket_directory, bucket_of_directory, split
 
 if TYPE_CHECKING:
+    from aisfs.config import BucketName
     from aisfs.vfs.inodes import Node
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.syncing import Syncing
@@ -92,13 +93,22 @@ class Places:
         table = self._resolver.table
         directory = table.find(place.bucket, place.name)
         if isinstance(directory, DirectoryNode):
-            directory.forget_listings()
-            directory.absent.clear()
+            directory.note_all_doubtful()
+        if not place.name:
+            await self._bucket_changed(place.bucket)
+            return
         prefix, basename = split(place.name)
         parent = table.find(place.bucket, prefix)
         if basename and isinstance(parent, DirectoryNode):
             self._resolver.doubt(parent, basename)
             await self._resolver.forgotten(parent.ino, basename)
+
+    async def _bucket_changed(self, bucket: BucketName) -> None:
+        """Have all buckets asked for again, if the mount shows them."""
+        root = self._resolver.table.get(ROOT)
+        if root is not None and root.bucket is None:
+            self._resolver.forget_buckets()
+            await self._resolver.forgotten(ROOT, bucket_directory(bucket))
 
 
 def _check(text: str, name: str) -> None:

@@ -56,6 +56,11 @@ class Views:
             "view", (trees.directory("archive", archive), etls.directory)
         )
 
+    def drop(self) -> None:
+        """Forget what was unpacked and transformed, but for what is open."""
+        for kept in self._making.kept:
+            kept.drop_unused()
+
     def figures(self) -> dict[str, int]:
         """Return what views have open, and what they unpacked."""
         counts = {**self._shards.figures(), **self._outputs.figures()}

@@ -77,8 +77,20 @@ class Workshop:
 
     def figures(self) -> dict[str, int]:
         """Return what the parts count."""
-        pages, counts = self.room.pages, self.fetch_ahead.counts
-        disk = self.room.disk
+        counts = self.fetch_ahead.counts
+        return {
+            **self.cache_figures(),
+            "fetch_ahead.fetched": counts.fetched,
+            "fetch_ahead.used": counts.used,
+            "fetch_ahead.dropped": counts.dropped,
+            "fetch_ahead.failed": counts.failed,
+            "streams.open": self.room.streams,
+            **self.outbox.figures(),
+        }
+
+    def cache_figures(self) -> dict[str, int]:
+        """Return how much is kept of what was read."""
+        pages, disk = self.room.pages, self.room.disk
         kept = disk.counts if disk is not None else DiskCounts()
         return {
             "cache.capacity_bytes": pages.capacity,
@@ -89,12 +101,6 @@ class Workshop:
             "disk.misses": kept.misses,
             "disk.corrupt": kept.corrupt,
             "disk.written": kept.written,
-            "fetch_ahead.fetched": counts.fetched,
-            "fetch_ahead.used": counts.used,
-            "fetch_ahead.dropped": counts.dropped,
-            "fetch_ahead.failed": counts.failed,
-            "streams.open": self.room.streams,
-            **self.outbox.figures(),
         }
 
 

@@ -55,6 +55,43 @@ class BucketJobs(BucketBase):
         self._name = to_bck_name
         return text_of(answer)
 
+    def set_props(self, props: Mapping[str, Any]) -> str:
+        """Change properties of the bucket; those that are not named stay.
+
+        AIS: PATCH /v1/buckets/NAME, action "set-bprops".
+
+        Args:
+            props: a part of the tree that `Ais-Bucket-Props` shows, such as
+                `{"mirror": {"enabled": True, "copies": 2}}`; `access` and `features` as text.
+
+        Returns:
+            Id of the job that what is stored needs now; "" for none.
+
+        Raises:
+            ErrBckNotFound: there is no such bucket.
+            AISError: the cluster refused or failed it; an unknown property is a refusal.
+            requests.RequestException: the network failed.
+        """
+        return text_of(self._act(const.HTTP_METHOD_PATCH, const.ACT_SET_BPROPS, dict(props)))
+
+    def make_copies(self, copies: int) -> str:
+        """Keep so many copies of each object, on different disks of its target.
+
+        AIS: POST /v1/buckets/NAME, action "make-n-copies".
+
+        Args:
+            copies: 1 for the object alone; at most the disks of a target.
+
+        Returns:
+            Id of the job.
+
+        Raises:
+            ErrBckNotFound: there is no such bucket.
+            AISError: the cluster refused or failed it.
+            requests.RequestException: the network failed.
+        """
+        return text_of(self._act(const.HTTP_METHOD_POST, const.ACT_MAKE_N_COPIES, copies))
+
     def evict(self, keep_md: bool = False) -> None:
         """Remove a remote bucket's objects from the cluster; the remote ones stay.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import signal
 import subprocess
 import tarfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -44,9 +45,9 @@ class Place:
         self.bucket: Bucket = self.client.bucket("b")
         self.control = mount.path / ".aisfs"
 
-    def command(self, line: str) -> str:
-        """Write a command and return its answer from the same handle."""
-        fd = os.open(self.control / "ctl", os.O_RDWR)
+    def command(self, line: str, of: str = "") -> str:
+        """Write a command to a control file and return its answer from the same handle."""
+        fd = os.open(self.control / of / "ctl", os.O_RDWR)
         try:
             assert os.write(fd, line.encode()) == len(line.encode())
             return os.read(fd, 1 << 16).decode()
@@ -66,6 +67,10 @@ class Place:
             assert time.monotonic() < limit, text
             time.sleep(0.05)
         return text
+
+    def props(self, bucket: str) -> Any:
+        """Return a bucket's properties, as its control file tells them."""
+        return json.loads((self.control / "buckets/ais" / bucket / "props.json").read_text())
 
     def cached(self, name: str) -> bool:
         """Tell whether the cluster itself has an object of the cloud."""
@@ -91,7 +96,8 @@ def place(folders: tuple[Path, Path]) -> Iterator[Place]:
     with StoreProcess(extra=extra) as store:
         store.create_bucket("b")
         Client(store.endpoint).bucket("cloud", provider="aws").head()  # from now on it is known
-        with Mount(store.endpoint, options=[f"token-file={store.token_file}"]) as mount:
+        options = [f"token-file={store.token_file}", "bucket-ops"]
+        with Mount(store.endpoint, options=options) as mount:
             yield Place(store, mount, files)
 
 
@@ -212,6 +218,66 @@ def test_a_mount_passes_on_what_it_is_told_to(store: StoreProcess) -> None:
     refused._clean_up()
     assert ended.returncode == 32
     assert "there is no verb 'archiv' (nearest: archive)" in ended.stderr
+
+
+def test_buckets_are_made_renamed_and_destroyed(place: Place) -> None:
+    assert "new" not in os.listdir(place.path)  # noqa: PTH208
+    assert place.command("create ais://new\n") == "ok\n"
+    (place.path / "new/f").write_bytes(b"kept")
+    with pytest.raises(FileExistsError):
+        place.command("create ais://new\n")
+    assert "finished" in place.job_of(place.command("rename /new /newer\n"))
+    assert (place.path / "newer/f").read_bytes() == b"kept"
+    assert "new" not in os.listdir(place.path)  # noqa: PTH208
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        place.command("destroy /newer\n")
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        place.command("destroy confirm=b\n", of="buckets/ais/newer")
+    assert (place.path / "newer/f").read_bytes() == b"kept"
+    place.command("destroy confirm=newer\n", of="buckets/ais/newer")
+    assert not (place.path / "newer").exists()
+    with pytest.raises(FileNotFoundError):
+        place.command("destroy ais://newer confirm=newer\n")
+    assert "b" in os.listdir(place.path)  # noqa: PTH208
+
+
+def test_a_bucket_is_set_up_by_the_kinds_of_its_properties(place: Place) -> None:
+    assert not place.props("b")["mirror"]["enabled"]
+    place.command("set mirror.copies=2 mirror.enabled=yes checksum.type=md5\n", of="buckets/ais/b")
+    shown = place.props("b")
+    assert (shown["mirror"]["copies"], shown["mirror"]["enabled"]) == (2, True)
+    assert shown["checksum"]["type"] == "md5"
+    (place.path / "b/f").write_bytes(b"with another checksum")
+    assert os.getxattr(place.path / "b/f", "user.ais.checksum-type") == b"md5"
+    for bad in ("mirror.copis=2", "mirror=2", "mirror.copies=two", "mirror.enabled=2"):
+        with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+            place.command(f"set {bad}\n", of="buckets/ais/b")
+    assert place.props("b") == shown
+    os.setxattr(place.path / "b", "user.ais.do", b"set versioning.enabled=no")
+    assert not place.props("b")["versioning"]["enabled"]
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        place.command("make-copies n=9\n", of="buckets/ais/b")
+    assert "copies" in (place.control / "last").read_text()
+
+
+def test_jobs_and_transformers_have_control_files(place: Place) -> None:
+    place.bucket.object("upper.py").put_content(b"def transform(data): return data.upper()\n")
+    answer = place.command("etl-init upper-it code=/b/upper.py\n")
+    job = f"jobs/{answer.split()[2]}"
+    place.command("stop\n", of="etl/upper-it")
+    place.command("start\n", of="etl/upper-it")
+    assert (place.control / "last").read_text() == "ok\tstart (upper-it)\t\n"
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        place.command("abort\n", of="etl/upper-it")
+    place.command("stop\ndelete\n", of="etl/upper-it")
+    with pytest.raises(FileNotFoundError):
+        (place.control / "etl/upper-it/status").read_text()
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        place.command("stop\n", of=job)
+    running = place.command("start lru\n", of="buckets/ais/b").split()[2]
+    place.command("abort\n", of=f"jobs/{running}")
+    for each in ("buckets/ais/b", "cache", f"jobs/{running}", ""):
+        assert (place.control / each / "ctl").stat().st_mode & 0o777 == 0o600
 
 
 def test_others_give_no_commands(place: Place) -> None:

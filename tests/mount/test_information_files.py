@@ -27,8 +27,8 @@ pytestmark = pytest.mark.fuse
 OBJECTS = 5
 ETL = "upper-etl"
 AT_THE_TOP = [
-    "README", "buckets", "cluster", "config.json", "ctl", "etl", "jobs", "last", "order", "stats",
-    "stats.json", "sync", "version", "warm",
+    "README", "buckets", "cache", "cluster", "config.json", "ctl", "etl", "jobs", "last", "order",
+    "stats", "stats.json", "sync", "version", "warm",
 ]  # fmt: skip
 
 NAMES_ARE_ASKED_FOR = sorted(
@@ -137,10 +137,10 @@ def test_everything_is_where_the_readme_says(control: Path, client: Client) -> N
     assert jobs
     assert names(control / "jobs") == sorted({"list", "list.json"} | jobs | running)
     assert names(control / "etl") == [ETL]
-    assert names(control / f"etl/{ETL}") == ["info.json", "logs", "status"]
+    assert names(control / f"etl/{ETL}") == ["ctl", "info.json", "logs", "status"]
     assert names(control / "buckets") == ["ais"]
     assert names(control / "buckets/ais") == ["b", "other"]
-    assert names(control / "buckets/ais/b") == ["props.json", "summary.json"]
+    assert names(control / "buckets/ais/b") == ["ctl", "props.json", "summary.json"]
     readme = (control / "README").read_text()
     assert all(name in readme for name in AT_THE_TOP if name != "README")
 
@@ -406,7 +406,7 @@ def test_what_is_gone_is_forgotten(store: StoreProcess, client: Client) -> None:
         buckets = control / "buckets/ais"
         for number in range(30):
             bucket = client.bucket(f"passing-{number}").create()
-            assert names(buckets / bucket.name) == ["props.json", "summary.json"]
+            assert names(buckets / bucket.name) == ["ctl", "props.json", "summary.json"]
             numbers = {path.stat().st_ino for path in (buckets / bucket.name).iterdir()}
             assert numbers == {path.stat().st_ino for path in (buckets / bucket.name).iterdir()}
             bucket.delete()

@@ -608,3 +608,25 @@ async def test_files_that_go_while_they_are_read_are_read_to_the_end(
             for each in order:
                 nursery.start_soon(read if each == 1 else push_out)
         assert bytes(page.view) == data
+
+
+async def test_all_is_forgotten_on_command_and_the_tier_goes_on(tmp_path: Path) -> None:
+    async with opened(tmp_path) as tier:
+        await tier.keep(key(1), b"on disk")
+        waiting = tier.offer(key(2), b"waiting")
+        await tier.disk.empty()
+        assert not waiting.held
+        assert await tier.load(key(1), 7) is None
+        assert await tier.load(key(2), 7) is None
+        assert files(tmp_path) == []
+        await tier.keep(key(3), b"later")
+        assert await tier.load(key(3), 5) == b"later"
+        await tier.disk.drop(key(3), 5)
+        assert await tier.load(key(3), 5) is None
+
+
+async def test_who_empties_a_tier_that_has_ended_does_not_wait(tmp_path: Path) -> None:
+    async with opened(tmp_path) as tier:
+        tier.disk.ended = True  # as after a failure
+        with trio.fail_after(5):
+            await tier.disk.empty()

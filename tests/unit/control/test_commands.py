@@ -11,7 +11,7 @@ import trio
 from aisfs.config import BucketName
 from aisfs.control.commands import LONGEST_WRITE, Commands, CommandSink
 from aisfs.control.files import Caller
-from aisfs.control.verbs import VERBS
+from aisfs.control.verbs import VERBS, Effect
 from aisfs.errors import (
     ArgumentsTooLong,
     FsError,
@@ -53,7 +53,7 @@ class Work:
 async def resolve(operand: str) -> Place:
     if operand.startswith("bad:"):
         raise Invalid(f"{operand} names nothing")
-    return Place(B, operand.removeprefix("/"))
+    return Place(B, operand.removeprefix(B.url_of("")).removeprefix("/"))
 
 
 @pytest.fixture
@@ -77,13 +77,28 @@ def made(work: Work, nursery: trio.Nursery, guards: Guards | None = None) -> Com
     return Commands(cluster, resolve, changed, (guards or Guards()).check_command, nursery)
 
 
+def sink_of(commands: Commands, caller: Caller) -> CommandSink:
+    """Return what takes the commands that a user writes to the mount's control file."""
+    control = commands.files()[0]
+    assert control.name == "ctl"
+    assert control.accept is not None
+    sink = control.accept(caller)
+    assert isinstance(sink, CommandSink)
+    return sink
+
+
+async def run(commands: Commands, line: str, caller: Caller) -> None:
+    """Carry one of them out."""
+    await sink_of(commands, caller).write(line.encode())
+
+
 @pytest.fixture
 def commands(work: Work, nursery: trio.Nursery) -> Commands:
     return made(work, nursery)
 
 
 async def test_lines_are_carried_out_in_order_and_answered(work: Work, commands: Commands) -> None:
-    sink = CommandSink(commands, user(7))
+    sink = sink_of(commands, user(7))
     data = b"evict /a\n\n# nothing\ncopy /a /b\nabort J9"
     assert await sink.write(data) == len(data)
     assert [name for name, _, _ in work.told] == ["evict", "copy", "abort"]
@@ -92,7 +107,7 @@ async def test_lines_are_carried_out_in_order_and_answered(work: Work, commands:
 
 
 async def test_a_bad_first_line_is_an_errno(work: Work, commands: Commands) -> None:
-    sink = CommandSink(commands, user(7))
+    sink = sink_of(commands, user(7))
     with pytest.raises(Invalid):
         await sink.write(b"evictt /a\nevict /b\n")
     assert work.told == []
@@ -103,7 +118,7 @@ async def test_a_bad_first_line_is_an_errno(work: Work, commands: Commands) -> N
 async def test_a_bad_line_ends_a_write_and_the_rest_is_refused(
     work: Work, commands: Commands
 ) -> None:
-    sink, good = CommandSink(commands, user(7)), b"evict /a\nevict /c\n"
+    sink, good = sink_of(commands, user(7)), b"evict /a\nevict /c\n"
     assert await sink.write(good + b"evict /absent\nevict /d\n") == len(good)
     assert [arguments[0].name for _, arguments, _ in work.told] == ["a", "c", "absent"]
     assert sink.shown().splitlines()[:2] == ["ok\tjob\tJ1"] * 2
@@ -115,22 +130,22 @@ async def test_a_bad_line_ends_a_write_and_the_rest_is_refused(
 
 async def test_only_the_verbs_that_a_mount_passes_on_are(work: Work, nursery: trio.Nursery) -> None:
     commands = made(work, nursery, Guards(verbs={"copy"}))
-    await commands.run("copy /a /b", user(1))
+    await run(commands, "copy /a /b", user(1))
     with pytest.raises(NotPermitted):
-        await commands.run("evict /a", user(1))
+        await run(commands, "evict /a", user(1))
     assert [name for name, _, _ in work.told] == ["copy"]
 
 
 async def test_too_much_at_once_does_nothing(work: Work, commands: Commands) -> None:
     with pytest.raises(ArgumentsTooLong):
-        await CommandSink(commands, user(7)).write(b"evict /a\n" * LONGEST_WRITE)
+        await sink_of(commands, user(7)).write(b"evict /a\n" * LONGEST_WRITE)
     assert work.told == []
 
 
 async def test_a_command_that_takes_long_goes_on_by_itself(
     work: Work, commands: Commands, autojump_clock: object
 ) -> None:
-    sink, lines = CommandSink(commands, user(1)), b"copy /large /b\ncopy /a /b\n"
+    sink, lines = sink_of(commands, user(1)), b"copy /large /b\ncopy /a /b\n"
     assert await sink.write(lines) == len(lines)
     assert sink.shown() == "ok\tgoes on\nok\n"
     assert [arguments[0].name for _, arguments, _ in work.told] == ["large", "a"]
@@ -139,29 +154,32 @@ async def test_a_command_that_takes_long_goes_on_by_itself(
 
 
 async def test_each_user_has_a_last_command(commands: Commands) -> None:
-    await CommandSink(commands, user(1)).write(b"evict /a\n")
+    await sink_of(commands, user(1)).write(b"evict /a\n")
     assert commands.last(2) == ""
     with pytest.raises(FsError):
-        await CommandSink(commands, user(2)).write(b"evict /absent\n")
+        await sink_of(commands, user(2)).write(b"evict /absent\n")
     assert commands.last(1) == "ok\tevict /a\tjob\tJ1\n"
     assert commands.last(2).startswith("error\tENOENT\t")
 
 
 async def test_what_is_not_text_is_told_in_one_line(commands: Commands) -> None:
     with pytest.raises(FsError):
-        await CommandSink(commands, user(1)).write(b"evict \xff\x01\tabsent\n")
+        await sink_of(commands, user(1)).write(b"evict \xff\x01\tabsent\n")
     assert commands.last(1).count("\n") == 1
     assert commands.last(1).count("\t") == 3
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS.values() if verb.replaces])
+REPLACING = [verb for verb in VERBS.values() if Effect.REPLACES in verb.effects]
+
+
+@pytest.mark.parametrize("verb", REPLACING)
 async def test_nothing_is_replaced_where_content_is_kept(
     work: Work, nursery: trio.Nursery, verb: Any
 ) -> None:
     commands = made(work, nursery, Guards(no_overwrite=True))
     usage = {"archive": "/s from=/d/", "transform-bucket": "/ / etl=E"}.get(verb.name, "/ /")
     with pytest.raises(NotPermitted):
-        await commands.run(f"{verb.name} {usage}", user(1))
+        await run(commands, f"{verb.name} {usage}", user(1))
     assert work.told == []
 
 
@@ -169,6 +187,11 @@ async def test_nothing_is_replaced_where_content_is_kept(
     ("line", "name", "arguments", "options"),
     [
         ("abort J", "abort", ("J",), {}),
+        ("create /", "create_bucket", (B,), {}),
+        ("destroy / confirm=b", "destroy_bucket", (B,), {}),
+        ("make-copies / n=2", "make_copies", (B, 2), {}),
+        ("rename / /", "rename_bucket", (B, B), {}),
+        ("set / mirror.copies=2 a=b", "set_props", (B, {"mirror.copies": "2", "a": "b"}), {}),
         ("archive /s from=/d/", "archive", (Place(B, "s"), Place(B, "d/"), ""), {}),
         ("archive /s from=/ template=x", "archive", (Place(B, "s"), Place(B, ""), "x"), {}),
         ("copy /a /b etl=E", "copy", (Place(B, "a"), Place(B, "b"), "E"), {}),
@@ -192,9 +215,9 @@ async def test_nothing_is_replaced_where_content_is_kept(
     ],
 )
 async def test_verbs(
-    work: Work, commands: Commands, line: str, name: str, arguments: Any, options: Any
+    work: Work, nursery: trio.Nursery, line: str, name: str, arguments: Any, options: Any
 ) -> None:
-    await commands.run(line, user(1))
+    await run(made(work, nursery, Guards(bucket_ops=True)), line, user(1))
     assert work.told == [(name, arguments, options)]
 
 
@@ -206,6 +229,13 @@ async def test_verbs(
         "archive /s",
         "archive /s/ from=/a",
         "archive /s from=/d/ template=x",
+        "create /a",
+        "destroy /",
+        "destroy / confirm=other",
+        "make-copies / n=0",
+        "make-copies / n=two",
+        "set /",
+        "set / mirror.copies=",
         "copy /a",
         "copy /a /b/",
         "copy /a /b etl=E more=1",
@@ -221,19 +251,79 @@ async def test_verbs(
         "transform-bucket / / etl=E ext=a",
     ],
 )
-async def test_what_a_verb_does_not_take(work: Work, commands: Commands, line: str) -> None:
+async def test_what_a_verb_does_not_take(work: Work, nursery: trio.Nursery, line: str) -> None:
+    commands = made(work, nursery, Guards(bucket_ops=True))
     with pytest.raises(Invalid) as refused:
-        await commands.run(line, user(1))
+        await run(commands, line, user(1))
     assert str(refused.value)
     assert work.told == []
+
+
+@pytest.mark.parametrize(
+    ("line", "guards"),
+    [
+        ("create /", Guards()),
+        ("destroy / confirm=b", Guards()),
+        ("rename / /", Guards()),
+        ("destroy / confirm=b", Guards(bucket_ops=True, no_delete=True)),
+        ("rename / /", Guards(bucket_ops=True, no_delete=True)),
+    ],
+)
+async def test_buckets_come_and_go_only_where_a_mount_lets_them(
+    work: Work, nursery: trio.Nursery, line: str, guards: Guards
+) -> None:
+    with pytest.raises(NotPermitted):
+        await run(made(work, nursery, guards), line, user(1))
+    assert work.told == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "name", "arguments"),
+    [
+        ("bucket", "set a=b", "set_props", (B, {"a": "b"})),
+        ("bucket", "start lru", "start", ("lru", B)),
+        ("bucket", "copy-bucket /", "copy_bucket", (B, B, "", "")),
+        ("job", "abort", "abort", ("J7",)),
+        ("etl", "stop", "etl_stop", ("etl-x7",)),
+        ("etl", "delete", "etl_delete", ("etl-x7",)),
+    ],
+)
+async def test_who_speaks_to_one_thing_leaves_it_out(
+    work: Work, commands: Commands, file: str, line: str, name: str, arguments: Any
+) -> None:
+    files = {
+        "bucket": commands.of_bucket(B),
+        "job": commands.of_job("J7"),
+        "etl": commands.of_etl("etl-x7"),
+    }
+    control = files[file]
+    assert control.private
+    assert control.accept is not None
+    assert line.partition(" ")[0] in await control.show(user(1))
+    sink = control.accept(user(1))
+    await sink.write(line.encode())
+    assert work.told[0][:2] == (name, arguments)
+    assert f"\t{line} (" in commands.last(1)
+    with pytest.raises(Invalid, match="there is no verb"):
+        await sink.write(b"etl-init aaaaaa code=/f" if file == "job" else b"abort J7")
+    assert len(work.told) == 1
+
+
+async def test_a_control_file_lists_what_it_takes(commands: Commands) -> None:
+    shown = await commands.of_bucket(B).show(user(1))
+    assert "copy-bucket TARGET [prefix=TEXT] [prepend=TEXT] [dry-run=yes]\t" in shown
+    assert "archive SHARD [template=NAMES]\t" in shown
+    assert "start KIND\t" in shown
+    assert "create" not in shown
+    assert await commands.of_job("J").show(user(1)) == "abort\tstop a job; what it did stays\n"
 
 
 async def test_what_was_named_is_looked_at_again_also_after_a_failure(
     work: Work, commands: Commands
 ) -> None:
-    await commands.run("copy /a /b", user(1))
+    await run(commands, "copy /a /b", user(1))
     with pytest.raises(NotFound):
-        await commands.run("copy /a /absent", user(1))
+        await run(commands, "copy /a /absent", user(1))
     assert [place.name for place in work.changed] == ["a", "b", "a", "absent"]
 
 
@@ -253,8 +343,7 @@ async def test_a_command_as_an_attribute_is_of_the_file_itself(
     await commands.run_on(place, value, user(1))
     (told,) = work.told
     assert told[0] == name
-    wanted = Place(B, str(place))  # as this test's `resolve` takes it
-    assert told[1] == tuple(wanted if each == "PLACE" else each for each in arguments)
+    assert told[1] == tuple(place if each == "PLACE" else each for each in arguments)
 
 
 async def test_the_job_of_an_attribute_is_told_and_stopped(work: Work, commands: Commands) -> None:

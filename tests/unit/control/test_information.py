@@ -14,6 +14,9 @@ from aisfs.store.cluster_facts import EtlFacts, JobFacts, Json
 from tests.support.filesystem import ME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aisfs.control.commands import Commands
     from aisfs.control.files import ControlEntry
     from aisfs.store.cluster_facts import ClusterFacts
 
@@ -66,6 +69,16 @@ class Told:
     bucket_summary = bucket_props
 
 
+class Control:
+    """Gives things their control files."""
+
+    def __getattr__(self, name: str) -> Callable[[object], ControlFile]:
+        async def show() -> str:
+            return ""
+
+        return lambda _: ControlFile("ctl", show)
+
+
 CONFIG = Config(
     Source(), Path("/nowhere"), StoreConfig(token="very-secret"), origins={"store.token": "here"}
 )
@@ -73,7 +86,9 @@ CONFIG = Config(
 
 async def entry(path: str) -> ControlEntry:
     """Return what is at a path, as a walk finds it."""
-    found: ControlEntry = ControlDirectory("", information(cast("ClusterFacts", Told()), CONFIG))
+    found: ControlEntry = ControlDirectory(
+        "", information(cast("ClusterFacts", Told()), CONFIG, cast("Commands", Control()))
+    )
     for name in path.split("/"):
         assert isinstance(found, ControlDirectory)
         listed = await found.listed() if found.listed is not None else {}

@@ -245,10 +245,10 @@ async def test_cluster_facts(cluster: StoreProcess, aistore: AISStore, bucket: B
 
 async def test_buckets_come_and_go(aistore: AISStore, bucket: BucketName) -> None:
     name = BucketName(bucket.name + "-2")
-    await aistore.create_bucket(name)
+    await aistore.work.create_bucket(name)
     with pytest.raises(Exists):
-        await aistore.create_bucket(name)
-    await aistore.destroy_bucket(name)
+        await aistore.work.create_bucket(name)
+    await aistore.work.destroy_bucket(name)
     with pytest.raises(NotFound):
         await aistore.bucket(name)
 
