@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.fuse
 
-ERRNOS = {errno.EINVAL, errno.ENOENT, errno.EACCES, errno.EOPNOTSUPP, errno.E2BIG, errno.EBUSY}
+ERRNOS = {
+    errno.EINVAL, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.E2BIG,
+    errno.EBUSY,
+}  # fmt: skip
 
 NONSENSE = [
     "{verb}",
