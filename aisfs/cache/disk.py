@@ -3,8 +3,8 @@
 Serves `room`.
 
     page complete ─▶ offered ─▶ queue, held in memory ─▶ written, in the index ─▶ loaded
-                        │ queue full, there already             │ its file goes │ bytes changed
-                        └─▶ not kept                            └─▶ forgotten ◀─┘
+                        │ queue full     ▲ room again           │ its file goes │ bytes changed
+                        └─▶ turned away ─┘ if still in memory   └─▶ forgotten ◀─┘
 
 Invariants: a page's key is made of cluster (the folder), bucket, name, checksum, size and index, so
 another content is never found; what is loaded agrees with a checksum of its own; nobody waits for a
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from aisfs.cache.pages import Page, PageCache
+    from aisfs.cache.pages import Page, PageCache, PageKey
     from aisfs.cache.segment import Placed, Row, Segment
     from aisfs.config import BucketName
     from aisfs.store.interface import Identity
@@ -42,6 +42,10 @@ QUEUE_SHARE = 4
 BATCH_BYTES = 4 << 20
 BATCH_PAGES = 256
 """What is written at a time. A hop to a thread costs as much as 20 pages of 4 KiB."""
+
+TURNED_AWAY = 8192
+"""Pages that are remembered to have found the queue full. A cache full of small ones has more, but
+they are written many at a time, so that the queue is not full for long."""
 
 LOADED_BY_LOOP = 512 << 10
 """Bytes that one call of `load` may read without a thread: 6 us for each page of 4 KiB, and never
@@ -95,6 +99,7 @@ class DiskTier:
         self._queue: deque[tuple[int, Page]] = deque()
         self._queued: dict[int, Page] = {}
         self._queued_bytes = 0
+        self._turned_away: deque[tuple[int, PageKey]] = deque(maxlen=TURNED_AWAY)
         self._more = trio.Event()
         self._written = trio.Event()
         self._emptied: trio.Event | None = None
@@ -197,9 +202,12 @@ class DiskTier:
 
     def forget(self, key: int, pages: int) -> None:
         """Forget a content whose bytes were wrong when they came from the cluster."""
-        for each in range(key, key + pages):
+        keys = range(key, key + pages)
+        for each in keys:
             self._queued.pop(each, None)
             self._erase(each)
+        for turned_away in [each for each in self._turned_away if each[0] in keys]:
+            self._turned_away.remove(turned_away)
 
     async def drop(self, key: int, size: int) -> None:
         """Forget a content of `size` bytes by its key, a few pages at a time."""
@@ -221,7 +229,8 @@ class DiskTier:
         """Keep a complete page that came from the cluster, if the disk is fast enough for it."""
         if not self.ended:
             self.counts.misses += 1
-            self._take(key, page)
+            if not self._has(key) and not self._take(key, page):
+                self._turned_away.append((key, page.key))
 
     async def insist(self, key: int, page: Page) -> bool:
         """Keep a complete page, waiting for the disk as long as that takes.
@@ -229,7 +238,7 @@ class DiskTier:
         Returns:
             False if the page was reclaimed meanwhile, and is not kept: its memory is another one's.
         """
-        while not self.ended and key not in self._shelf and key not in self._queued:
+        while not self.ended and not self._has(key):
             if self._pages.peek(page.key) is not page:
                 return False
             if self._take(key, page):
@@ -237,10 +246,23 @@ class DiskTier:
             await self._written.wait()
         return True
 
+    def _ask_back(self) -> None:
+        """Take pages that were turned away and are still in memory, as far as there is room."""
+        while self._turned_away:
+            key, page_key = self._turned_away[0]
+            page = self._pages.peek(page_key)
+            wanted = page is not None and page.complete and not self._has(key)
+            if page is not None and wanted and not self._take(key, page):
+                return
+            self._turned_away.popleft()
+
+    def _has(self, key: int) -> bool:
+        return key in self._shelf or key in self._queued
+
     def _take(self, key: int, page: Page) -> bool:
         """Put a page into the queue, unless it is full, or has it."""
         room = self._pages.capacity // QUEUE_SHARE - self._queued_bytes
-        if page.held or page.size > room or key in self._shelf or key in self._queued:
+        if page.held or page.size > room or self._has(key):
             return False
         self._pages.hold(page)
         self._queued[key] = page
@@ -263,6 +285,7 @@ class DiskTier:
                     await self._empty(self._emptied)
                 if self._queue:
                     await self._write()
+                    self._ask_back()
             except OSError as error:
                 self._fail(error)
             except Exception as error:  # a bug must not end the mount
@@ -277,6 +300,7 @@ class DiskTier:
         self._emptied = None
         try:
             self._let_all_go()
+            self._turned_away.clear()
             await self._shelf.empty()
         finally:
             done.set()
