@@ -10,6 +10,7 @@ import os
 import tarfile
 import time
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ import pytest
 
 from aisfs_sdk import Client
 from tests.docs.blocks import Block, Scene, blocks_of, pages
-from tests.support.mount import Mount
+from tests.support.mount import Mount, run_aisfs
+from tests.support.not_run import leave_out
 from tests.support.store import StoreProcess, free_port
 
 if TYPE_CHECKING:
@@ -158,18 +160,43 @@ def etl(tmp_path: Path) -> Iterator[Scene]:
         yield Scene(tmp_path, {}, names)
 
 
+@contextmanager
+def pytorch(tmp_path: Path) -> Iterator[Scene]:
+    (tmp_path / "train").mkdir()
+    with StoreProcess() as store:
+        store.create_bucket("train")
+        bucket = Client(store.endpoint).bucket("train")
+        for number in range(40):
+            bucket.object(f"class-{number % 2}/{number}.jpg").put_content(b"picture")
+        here = {
+            "/mnt/train": str(tmp_path / "train"), "/scratch": str(tmp_path),
+            "200GiB": "64MiB",
+        }  # fmt: skip
+        try:
+            yield Scene(tmp_path, here, {"__name__": "pytorch"}, {"AIS_ENDPOINT": store.endpoint})
+        finally:
+            run_aisfs("umount", tmp_path / "train")
+
+
+NEEDS = {"docs/pytorch.md": "torch"}
+"""Pages → packages that a test environment need not have."""
+
 SCENES: dict[str, Callable[[Path], AbstractContextManager[Scene]]] = {
     "README.md": readme,
     "docs/operations.md": operations,
     "docs/embedded-store.md": embedded_store,
     "docs/etl.md": etl,
+    "docs/pytorch.md": pytorch,
 }
 
 
 @pytest.mark.fuse
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # this machine is small
 @pytest.mark.parametrize("page", SCENES)
-def test_blocks(tmp_path: Path, page: str) -> None:
+def test_blocks(request: pytest.FixtureRequest, tmp_path: Path, page: str) -> None:
     ran = 0
+    if page in NEEDS and find_spec(NEEDS[page]) is None:
+        leave_out(request.node, f"the examples of {page} need {NEEDS[page]}")
     with SCENES[page](tmp_path) as scene:
         for block in blocks_of(page):
             if block.first in NOT_RUN or f"{page}:{block.first}" in ELSEWHERE:
