@@ -238,6 +238,12 @@ async def _abort(work: ClusterWork, a: Arguments) -> Answer:
     return Answer()
 
 
+async def _append(work: ClusterWork, a: Arguments) -> Answer:
+    shard, file = await a.object(0), await a.object(1)
+    await work.append(shard, file, a.text("as") or file.name.rpartition("/")[2])
+    return Answer()
+
+
 async def _archive(work: ClusterWork, a: Arguments) -> Answer:
     members, template = await a.place_of("from"), a.text("template")
     if template and members.name:
@@ -345,6 +351,11 @@ VERBS: dict[str, Verb[ClusterWork]] = {
     verb.name: verb
     for verb in (
         Verb("abort", "JOB", "stop a job; what it did stays", _abort, about=About.JOB),
+        Verb(
+            "append", "SHARD FILE [as=NAME]",
+            "put an object into an archive that exists, as one more member", _append,
+            Effect.REPLACES,
+        ),
         Verb(
             "archive", "SHARD from=PLACE [template=NAMES]",
             "put objects into a new archive", _archive, Effect.REPLACES, own="from",

@@ -5,12 +5,24 @@ Serves `aistore`. Its threads are its own, as those of `ais_facts`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+import tempfile
+from typing import IO, TYPE_CHECKING
 
-from aisfs.errors import Invalid, NotFound
+import trio
+
+from aisfs.errors import Invalid, NoSpace, NotFound, Stale
 from aisfs.store.bucket_props import changed_props
 from aisfs.store.etl_source import transform_of
-from aisfs.store.replies import props_of
+from aisfs.store.replies import identity_of, props_of
+from aisfs.store.shard_additions import (
+    PIECE,
+    NewMember,
+    add_member,
+    check_additions_to,
+    check_member,
+    digest_of,
+)
 from aisfs.store.threads import CALL_DEADLINE_S, Threads
 from aisfs_sdk import const, errors
 from aisfs_sdk.etl_config import ETLConfig
@@ -23,8 +35,10 @@ if TYPE_CHECKING:
     from aisfs.config import BucketName
     from aisfs.store.buckets import Buckets
     from aisfs.store.cluster_work import EtlSource, Place
+    from aisfs.store.interface import Identity
     from aisfs_sdk import Client
     from aisfs_sdk.multiobj import ObjectGroup
+    from aisfs_sdk.object import Object
 
     T = TypeVar("T")
 
@@ -48,6 +62,8 @@ class AISWork:
         self._client = client
         self._buckets = buckets
         self._threads = Threads(THREADS)
+        # One at a time: neither of two for the same shard is lost, and there is one local copy.
+        self._appending = trio.CapacityLimiter(1)
 
     async def _do(self, what: str, work: Callable[[], T], seconds: float = CALL_DEADLINE_S) -> T:
         return await self._threads.call(what, work, seconds)
@@ -161,6 +177,41 @@ class AISWork:
             f"archiving {members} as {shard}", lambda: group.archive(shard.name, to_bck=bucket)
         )
 
+    async def append(self, shard: Place, file: Place, member: str) -> None:
+        """Add a member to an archive. AIS: GET and PUT /v1/objects/B/O.
+
+        AIS's own ways, PUT with `archpath` and the job `archive` with `aate`, write into the stored
+        tar: the first one makes those unreadable that are padded, and of none of them there is a
+        checksum afterwards. The first one leaves the version, too: nobody could tell the new
+        content from the old one.
+        """
+        check_additions_to(str(shard))
+        check_member(member)
+        doing = f"appending {file} to {shard}"
+        # Of bytes that go back and forth the idle timeout is the limit.
+        await self._threads.call(
+            doing, lambda: self._append(doing, shard, file, member), limiter=self._appending
+        )
+
+    def _append(self, doing: str, shard: Place, file: Place, member: str) -> None:
+        old = self._buckets.object(*shard)
+        try:
+            with tempfile.TemporaryFile() as copy, tempfile.TemporaryFile() as body:
+                _fetch(self._buckets.object(*file), body)
+                base = _fetch(old, copy)
+                add_member(str(shard), copy, NewMember(member, body, body.tell()))
+                size = copy.seek(0, 2)
+                checksum = digest_of(copy, size).hex()
+                if not identity_of(old.props_now).same_content(base):
+                    raise Stale(f"{doing}: somebody replaced {shard} meanwhile: do it again")
+                copy.seek(0)
+                old.get_writer().put(copy, size, checksum)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            where = f"{tempfile.gettempdir()} has no room for a copy of {shard}"
+            raise NoSpace(f"{doing}: {where}: make some, or set TMPDIR elsewhere") from error
+
     async def start(self, kind: str, bucket: BucketName | None) -> str:
         """Start a job. AIS: PUT /v1/cluster, start."""
         buckets = [self._buckets.of(bucket)] if bucket is not None else None
@@ -230,3 +281,11 @@ class AISWork:
                 f"{' '.join(_OF_TEMPLATES)} mean something else: name its objects"
             )
         return bucket.objects(obj_template=what.name)
+
+
+def _fetch(source: Object, file: IO[bytes]) -> Identity:
+    """Write an object's bytes to a file, and return which content it is."""
+    with source.get(chunk_size=PIECE) as reader:
+        for piece in reader:
+            file.write(piece)
+        return identity_of(reader.attributes)

@@ -110,6 +110,25 @@ class ClusterWork(Protocol):
             template: that their names follow; "" for none.
         """
 
+    async def append(self, shard: Place, file: Place, member: str) -> None:
+        """Add an object to an archive that exists; it is there then, behind all others.
+
+        The archive is replaced whole, by what was made of a local copy of it: it has its old
+        content or the new one, whatever happens.
+
+        Args:
+            shard: the archive's object.
+            file: the object that is added.
+            member: its name in the archive.
+
+        Raises:
+            Unsupported: it is no archive to which members can be added so that all else stays.
+            Exists: it has a member of that name.
+            Invalid: it has no place for a member of that name.
+            Corrupt: it is not sound.
+            Stale: somebody replaced it meanwhile.
+        """
+
     async def start(self, kind: str, bucket: BucketName | None) -> str:
         """Start a job of a kind; return its id."""
 

@@ -120,7 +120,8 @@ class Filesystem:
         warming = Warming(resolver, workshop.fetch_ahead)
         syncing = Syncing(resolver, self.files)
         self._facts = Facts(resolver, self.files.storing)
-        self._places = Places(resolver, syncing)
+        self._views = Views(resolver, workshop)
+        self._places = Places(resolver, syncing, self._views.doubt)
         self._commands = Commands(
             self._store,
             self._places,
@@ -128,7 +129,6 @@ class Filesystem:
             guards.check_command,
             resolver.nursery,
         )
-        self._views = Views(resolver, workshop)
         caches = Caches(resolver, workshop.room, syncing, self._views)
         self._control = ControlTree(
             resolver.presentation,

@@ -14,6 +14,8 @@ from aisfs.vfs.inodes import ROOT, DirectoryNode
 from aisfs.vfs.paths import SHADOWED, bucket_directory, bucket_of_directory, split
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aisfs.config import BucketName
     from aisfs.vfs.inodes import Node
     from aisfs.vfs.resolver import Resolver
@@ -45,11 +47,18 @@ class Places:
     """Finds what the operands of a mount's commands name.
 
     The cluster works on what it has: what was written at a place is stored before it is told.
+
+    Args:
+        resolver, syncing: of the mount.
+        doubt: has views look again at an object that may be another one.
     """
 
-    def __init__(self, resolver: Resolver, syncing: Syncing) -> None:
+    def __init__(
+        self, resolver: Resolver, syncing: Syncing, doubt: Callable[[Place], None]
+    ) -> None:
         self._resolver = resolver
         self._syncing = syncing
+        self._doubt = doubt
 
     async def __call__(self, operand: str) -> Place:
         """Return what a URL, or a path below the mount's root, names.
@@ -90,6 +99,7 @@ class Places:
 
     async def changed(self, place: Place) -> None:
         """Have a place looked at again, of which the cluster may have made something else."""
+        self._doubt(place)
         table = self._resolver.table
         directory = table.find(place.bucket, place.name)
         if isinstance(directory, DirectoryNode):

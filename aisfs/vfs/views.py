@@ -46,11 +46,11 @@ class Views:
 
     def __init__(self, resolver: Resolver, workshop: Workshop) -> None:
         self._making = Making(resolver.nursery, workshop.unpacked)
-        objects = ViewObjects(resolver)
-        trees = BucketTrees(objects)
-        self._shards = Shards(objects, workshop, self._making)
+        self._objects = ViewObjects(resolver)
+        trees = BucketTrees(self._objects)
+        self._shards = Shards(self._objects, workshop, self._making)
         archive = ArchiveView(resolver, self._shards)
-        self._outputs = Outputs(resolver.store, objects, self._making)
+        self._outputs = Outputs(resolver.store, self._objects, self._making)
         etls = EtlDirectories(resolver, trees, self._outputs)
         self.directory = ControlDirectory(
             "view", (trees.directory("archive", archive), etls.directory)
@@ -60,6 +60,10 @@ class Views:
         """Forget what was unpacked and transformed, but for what is open."""
         for kept in self._making.kept:
             kept.drop_unused()
+
+    def doubt(self, place: Place) -> None:
+        """Have an object looked at again, of which the cluster may have made another one."""
+        self._objects.doubt(place)
 
     def figures(self) -> dict[str, int]:
         """Return what views have open, and what they unpacked."""

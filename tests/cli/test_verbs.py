@@ -69,6 +69,17 @@ def test_a_job_is_followed_to_its_end(store: StoreProcess, bucket: Bucket) -> No
     assert run(store, "job", "wait", told["job"], "--json").returncode == 0
 
 
+def test_a_shard_gets_a_member(store: StoreProcess, bucket: Bucket) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("first"))
+    bucket.object("s.tgz").put_content(packed.getvalue())
+    ended = run(store, "append", "ais://b/s.tgz", "ais://b/d/x", "as=in/x")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    with tarfile.open(fileobj=io.BytesIO(bucket.object("s.tgz").get().read_all())) as tar:
+        assert tar.getnames() == ["first", "in/x"]
+
+
 def test_a_job_may_be_left_alone(store: StoreProcess) -> None:
     job_id = run(store, "prefetch", "aws://cloud/c", "--no-wait").stdout.strip()
     assert job_id
@@ -99,6 +110,7 @@ def test_a_path_of_a_mount_names_its_object(store: StoreProcess, bucket: Bucket)
             ["copy", "ais://b/no", "ais://b/p"],
             "aisfs: copying ais://b/no to ais://b/p: the cluster",
         ),
+        (["append", "ais://b/o", "ais://b/d/x"], "aisfs: ais://b/o is no shard: "),
         (["evict", "ais://b/o"], "aisfs: evicting ais://b/o: "),
         (["evict", "/etc/hosts"], "aisfs: /etc/hosts is not in a mount of aisfs: "),
         (["prefetch", "xyz://b/o"], "aisfs: SOURCE 'xyz://b' has an unknown scheme"),

@@ -136,6 +136,39 @@ def test_a_directory_becomes_an_archive(place: Place) -> None:
         assert sorted(tar.getnames()) == ["d/x", "d/y"]
 
 
+def test_a_written_file_becomes_a_member_of_a_shard(place: Place) -> None:
+    with tarfile.open(place.path / "b/s.tar", "w") as tar:  # through the mount, padded
+        tar.add(place.files / "one", "one")
+    view = place.control / "view/archive/ais/b/s.tar"
+    assert os.listdir(view) == ["one"]  # noqa: PTH208
+    (place.path / "b/d").mkdir()
+    (place.path / "b/d/new").write_bytes(b"just written")
+    assert place.command("append /b/s.tar /b/d/new\n") == "ok\n"
+    os.setxattr(place.path / "b/s.tar", "user.ais.do", b"append ais://b/d/new as=d/again")
+    with tarfile.open(place.path / "b/s.tar") as tar:
+        assert tar.getnames() == ["one", "new", "d/again"]
+    assert (view / "one").read_bytes() == b"one"
+    assert (view / "d/again").read_bytes() == b"just written"
+    with pytest.raises(OSError, match=os.strerror(errno.EEXIST)):
+        place.command("append /b/s.tar /b/d/new\n")
+    assert "it has a member new already" in (place.control / "last").read_text()
+    with pytest.raises(OSError, match=os.strerror(errno.EOPNOTSUPP)):
+        place.command("append /b/d/new /b/s.tar\n")
+
+
+def test_a_shard_of_an_old_cluster_gets_a_member() -> None:
+    with StoreProcess(extra=("--compat", "3.17")) as store:
+        bucket = Client(store.endpoint).bucket("b").create()
+        bucket.object("f").put_content(b"new")
+        with Mount(store.endpoint, "ais://b") as mount:
+            for suffix in ("tar", "tgz"):
+                shard = mount.path / f"s.{suffix}"
+                subprocess.run(["tar", "-C", mount.path, "-caf", shard, "f"], check=True)
+                os.setxattr(shard, "user.ais.do", b"append /f as=g")
+                with tarfile.open(shard) as tar:
+                    assert tar.getnames() == ["f", "g"]
+
+
 def test_files_of_the_cluster_are_promoted(place: Place) -> None:
     (place.path / "b/in").mkdir()
     os.setxattr(place.path / "b/in", "user.ais.do", f"promote {place.files}/one".encode())
