@@ -59,6 +59,7 @@ cache/stats, cache/ctl   what is cached here, and commands to drop, invalidate a
 buckets/PROVIDER/BUCKET/ props.json, and summary.json, for which the cluster counts the objects
 view/archive/PROVIDER/BUCKET/PATH/SHARD/  what lies in a .tar, .tgz, .tar.gz, .zip or .tar.lz4
 view/etl/NAME/PROVIDER/BUCKET/PATH  the object as the transformer NAME makes it
+view/etl/NAME,arg=TEXT/…            the same, with TEXT for the transformer
 """
 
 

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from aisfs.config import StoreConfig
     from aisfs.store.cluster_facts import ClusterFacts
     from aisfs.store.cluster_work import ClusterWork
-    from aisfs.store.interface import BodySink, Piece, Tail
+    from aisfs.store.interface import BodySink, EtlUse, Piece, Tail
     from aisfs_sdk.job import Job
     from aisfs_sdk.multipart_upload import MultipartUpload
     from aisfs_sdk.object import Object
@@ -337,17 +337,18 @@ class AISStore:
         return await self._call(doing, work, CALL_DEADLINE_S)
 
     async def transform(
-        self, bucket: BucketName, name: str, etl: str, take: Callable[[bytes], None]
+        self, bucket: BucketName, name: str, use: EtlUse, take: Callable[[bytes], None]
     ) -> None:
         """Give an object as a transformer makes it. AIS: GET /v1/objects/B/O?etl_name=ETL."""
+        etl = ETLConfig(use.name, use.argument)
 
         def work() -> None:
             target = self._buckets.object(bucket, name)
-            with target.get(etl=ETLConfig(etl), chunk_size=TRANSFORMED_PIECE) as reader:
+            with target.get(etl=etl, chunk_size=TRANSFORMED_PIECE) as reader:
                 for piece in reader:
                     take(piece)
 
-        doing = f"transforming {bucket.name}/{name} by {etl}"
+        doing = f"transforming {bucket.name}/{name} by {use}"
         await self._call(doing, work, limiter=self._transforming)
 
     async def put(self, bucket: BucketName, name: str, upload: Upload) -> ObjectInfo:

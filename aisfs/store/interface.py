@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -29,6 +29,7 @@ __all__ = [
     "BucketName",
     "Capacity",
     "Digest",
+    "EtlUse",
     "Identity",
     "Listing",
     "NameRules",
@@ -154,6 +155,16 @@ class NameRules:
 
     mangled: str = ""
     last_component: int = 255
+
+
+class EtlUse(NamedTuple):
+    """A transformer, and what it is told for one read: text of its own kind; "" for nothing."""
+
+    name: str
+    argument: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} with {self.argument!r}" if self.argument else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,19 +350,20 @@ class ObjectStore(ChunkSource, Protocol):
         """Return a small object whole; `TooLarge` above `limit` bytes."""
 
     async def transform(
-        self, bucket: BucketName, name: str, etl: str, take: Callable[[bytes], None]
+        self, bucket: BucketName, name: str, use: EtlUse, take: Callable[[bytes], None]
     ) -> None:
         """Give an object as a transformer of the cluster makes it, from its start to its end.
 
         Args:
             bucket: where the object is.
             name: which it is.
-            etl: the transformer's name.
+            use: the transformer, and what it is told.
             take: called in the network thread with what comes next; what it raises ends the
                 request, and comes out here.
 
         Raises:
             NotFound: there is no such object or transformer.
+            Unsupported: the cluster is too old to tell a transformer anything.
             IoFailure: the transformer failed, or its output broke off.
         """
 

@@ -1,8 +1,9 @@
 """What the cluster's transformers make of objects, kept in spools.
 
-Serves `views`. An output belongs to a content of an object and to one start of a transformer, so
-that it is made once for all who read it, and anew for another content or another transformer of the
-same name. Nobody knows its size before it is there, so that it is fetched whole when it is opened.
+Serves `views`. An output belongs to a content of an object, to one start of a transformer and to
+what that is told, so that it is made once for all who read it, and anew for another content,
+another transformer of the same name, or another argument. Nobody knows its size before it is there,
+so that it is fetched whole when it is opened.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from aisfs.vfs.making import Kept
 from aisfs.vfs.view_objects import DIRECTORY_S
 
 if TYPE_CHECKING:
-    from aisfs.store.interface import Identity, ObjectStore
+    from aisfs.store.interface import EtlUse, Identity, ObjectStore
     from aisfs.vfs.making import Making
     from aisfs.vfs.view_objects import Place, ViewObjects
 
@@ -63,24 +64,24 @@ class Recipe:
     """What an output is made of.
 
     Attributes:
-        etl: the transformer's name.
+        use: the transformer, and what it is told.
         job: id of the job that it is since it was started last.
         place: the object.
         content: which content of it goes in, the same from a listing and from a HEAD.
         identity: the same, as far as the cluster told it.
     """
 
-    etl: str
+    use: EtlUse
     job: str
     place: Place
     content: str
     identity: Identity = field(compare=False)
 
     @classmethod
-    def of(cls, etl: str, job: str, place: Place, identity: Identity) -> Recipe:
+    def of(cls, use: EtlUse, job: str, place: Place, identity: Identity) -> Recipe:
         """Return the one for an identity."""
         content = f"{identity.size} {identity.checksum or identity.version}"
-        return cls(etl, job, place, content, identity)
+        return cls(use, job, place, content, identity)
 
 
 class Outputs:
@@ -133,18 +134,18 @@ class Outputs:
             FsError: the cluster's failure, or the transformer's.
         """
         info = await self._objects.look(recipe.place)
-        if await self.job_of(recipe.etl) != recipe.job or not info.identity.same_content(
+        if await self.job_of(recipe.use.name) != recipe.job or not info.identity.same_content(
             recipe.identity
         ):
-            raise Stale(f"{recipe.place[1]}, or the ETL {recipe.etl}, is another one by now")
+            raise Stale(f"{recipe.place[1]}, or the ETL {recipe.use.name}, is another one by now")
         output = self._kept.get(recipe)
         if output is None:
             bucket, name = recipe.place
-            doing = f"transforming {bucket.url_of(name)} by {recipe.etl}"
+            doing = f"transforming {bucket.url_of(name)} by {recipe.use}"
             await self._making.once(recipe, doing, lambda: self._make(recipe))
             output = self._kept.get(recipe)
         if output is None:
-            raise Stale(f"others took the room of what {recipe.etl} made of {recipe.place[1]}")
+            raise Stale(f"others took the room of what {recipe.use} made of {recipe.place[1]}")
         output.users += 1
         return output
 
@@ -160,7 +161,7 @@ class Outputs:
             spool.append(piece)
 
         try:
-            await self._store.transform(*recipe.place, recipe.etl, take)
+            await self._store.transform(*recipe.place, recipe.use, take)
             # The cluster does not say which content went in.
             self._objects.doubt(recipe.place)
             info = await self._objects.look(recipe.place)

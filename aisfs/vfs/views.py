@@ -4,7 +4,8 @@ Serves `filesystem`, which hands them to the control tree. `archive/PROVIDER/BUC
 directories of a bucket, and each shard in them as a directory of its members. What is in a bucket
 is listed, and no shard looked into; only a look into a shard's directory does that.
 `etl/NAME/PROVIDER/BUCKET/…` shows all objects, each as the transformer NAME makes it; nothing is
-transformed before it is opened, and until then nobody knows its size.
+transformed before it is opened, and until then nobody knows its size. `etl/NAME,arg=TEXT/…` is
+found by name only: the same, with TEXT for the transformer.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from aisfs.archives.formats import format_of
 from aisfs.archives.members import Kind as MemberKind
 from aisfs.control.files import ControlDirectory, ViewFile
 from aisfs.errors import Invalid, Stale, Unsupported
+from aisfs.store.interface import EtlUse
 from aisfs.vfs.making import Making
 from aisfs.vfs.outputs import Outputs, Recipe
 from aisfs.vfs.shards import Shards
@@ -35,6 +37,11 @@ if TYPE_CHECKING:
     from aisfs.vfs.shards import Content
     from aisfs.vfs.view_objects import Place
     from aisfs.vfs.workshop import Workshop
+
+
+ARGUMENT = ",arg="
+"""Between a transformer's name, in which there is no comma, and what it is told. All behind it is
+one text, whatever is in it: AIS hands it on as it is."""
 
 
 class Views:
@@ -229,24 +236,30 @@ class EtlDirectories:
         self._resolver = resolver
         self._trees = trees
         self._outputs = outputs
-        self.directory = ControlDirectory("etl", listed=self._listed)
+        self.directory = ControlDirectory("etl", listed=self._listed, find=self._find)
 
     async def _listed(self) -> dict[str, ControlEntry]:
-        return {
-            name: self._trees.directory(name, EtlView(self._resolver, self._outputs, name))
-            for name in await self._outputs.jobs()
-        }
+        return {name: self._made(name, EtlUse(name)) for name in await self._outputs.jobs()}
+
+    async def _find(self, name: str) -> ControlEntry | None:
+        etl, told, argument = name.partition(ARGUMENT)
+        known = etl in await self._outputs.jobs()
+        # Without a text it would be another name of the same, and be cached twice.
+        return self._made(name, EtlUse(etl, argument)) if known and (argument or not told) else None
+
+    def _made(self, name: str, use: EtlUse) -> ControlDirectory:
+        return self._trees.directory(name, EtlView(self._resolver, self._outputs, use))
 
 
 class EtlView:
-    """Objects as one transformer makes them."""
+    """Objects as one transformer makes them, told the same for each."""
 
     remembered = False  # an entry is of one content, and of one start of the transformer
 
-    def __init__(self, resolver: Resolver, outputs: Outputs, etl: str) -> None:
+    def __init__(self, resolver: Resolver, outputs: Outputs, use: EtlUse) -> None:
         self._resolver = resolver
         self._outputs = outputs
-        self._etl = etl
+        self._use = use
 
     @staticmethod
     def shows(name: str) -> bool:  # noqa: ARG004 - as of other views
@@ -255,10 +268,10 @@ class EtlView:
 
     async def maker(self) -> Callable[[str, BucketName, ObjectInfo], ControlEntry]:
         """Return what makes the file of an object; asks which transformer it is now."""
-        return partial(self._file, await self._outputs.job_of(self._etl))
+        return partial(self._file, await self._outputs.job_of(self._use.name))
 
     def _file(self, job: str, name: str, bucket: BucketName, info: ObjectInfo) -> ControlEntry:
-        recipe = Recipe.of(self._etl, job, (bucket, info.name), info.identity)
+        recipe = Recipe.of(self._use, job, (bucket, info.name), info.identity)
         shown, size = self._resolver.shown(bucket, info), self._outputs.size_of(recipe)
         mode = _mode(shown, runs=False)
         return EtlFile(name, size, shown.mtime_ns, mode, False, self._outputs, recipe)

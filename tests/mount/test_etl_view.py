@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aisfs_sdk import Client
+from aisfs_sdk.etl_server import ETLServer
 from tests.support.mount import Mount
 from tests.support.store import StoreProcess
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.fuse
 
 ETL = "thrice"
+TOLD = "told-etl"
 MIB = 1 << 20
 
 
@@ -40,6 +42,13 @@ def raises(number: int) -> str:
 def client_of(store: StoreProcess) -> Client:
     """Return a client with the token without which nobody starts transformers."""
     return Client(store.endpoint, token=store.token_file.read_text().strip())
+
+
+class Told(ETLServer):
+    def transform(self, data: Any, path: str, etl_args: str) -> bytes:
+        if etl_args == "bad":
+            raise ValueError("this cannot be told")
+        return bytes(data) + f"[{etl_args}]".encode()
 
 
 def thrice(data: bytes) -> bytes:
@@ -55,6 +64,7 @@ def store() -> Iterator[StoreProcess]:
         client = client_of(process)
         client.bucket("b").create()
         client.etl(ETL).init_code(thrice, communication_type="hpush")
+        client.etl(TOLD).init_class(comm_type="hpush")(Told)
         yield process
 
 
@@ -99,7 +109,7 @@ def test_looking_around_transforms_nothing(
     found = subprocess.check_output(["find", view(mount), "-type", "f", "-printf", "%P %s\n"])
     assert sorted(found.decode().splitlines()) == ["d/one 0", "d/two #2 0", "three 0"]
     subprocess.run(["ls", "-lR", view(mount)], check=True, capture_output=True)
-    assert os.listdir(view(mount).parent.parent.parent) == [ETL]  # noqa: PTH208
+    assert set(os.listdir(view(mount).parent.parent.parent)) == {ETL, TOLD}  # noqa: PTH208
     assert not (view(mount) / "none").exists()
     assert not view(mount, "none").exists()
     assert transformed(store) == 0
@@ -232,3 +242,80 @@ def test_outputs_are_bounded(store: StoreProcess, bucket: Bucket) -> None:
         assert (view(mount) / "o0").read_bytes() == objects["o0"] * 3
         mount.unmount()
         assert not [path for path in mount.state.rglob("*") if path.stat().st_size > 100_000]
+
+
+ARGUMENTS = [
+    "small",
+    "a=1,b=2",
+    '{"width": 64, "of": ["x", "y"]}',
+    "100% & more?#+;é",
+    "\\n ",
+    ",arg=",
+    "x" * 900,
+]
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS)
+def test_a_transformer_is_told_what_the_directory_says(
+    bucket: Bucket, mount: Mount, argument: str
+) -> None:
+    bucket.object("d/o").put_content(b"abc")
+    path = view(mount, f"{TOLD},arg={argument}") / "d/o"
+    assert path.stat().st_size == 0
+    assert subprocess.check_output(["cat", path]).decode() == f"abc[{argument}]"
+    assert path.stat().st_size == len(f"abc[{argument}]".encode())
+
+
+def test_whole_directories_are_copied_with_an_argument(
+    bucket: Bucket, mount: Mount, tmp_path: Path
+) -> None:
+    for number in range(5):
+        bucket.object(f"d/f{number}").put_content(b"%d" % number)
+    source = view(mount, f"{TOLD},arg=w=64") / "d"
+    subprocess.run(["cp", "-r", source, tmp_path / "out"], check=True)
+    found = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert found == {f"f{number}": b"%d[w=64]" % number for number in range(5)}
+
+
+def test_each_argument_has_an_output_of_its_own(
+    store: StoreProcess, bucket: Bucket, mount: Mount
+) -> None:
+    bucket.object("o").put_content(b"abc")
+    store.clear_requests()
+    expected = {
+        f"{TOLD},arg=1": b"abc[1]",
+        f"{TOLD},arg=2": b"abc[2]",
+        TOLD: b"abc[]",
+    }
+    for _ in range(3):
+        for etl, output in expected.items():
+            assert (view(mount, etl) / "o").read_bytes() == output
+    assert transformed(store) == 3
+    assert figures(mount)["etl.outputs"] == 3
+    bucket.object("o").put_content(b"other")
+    if mount.options[-1].endswith("=1s"):
+        time.sleep(1.1)  # the time for which the old one is believed
+    assert (view(mount, f"{TOLD},arg=2") / "o").read_bytes() == b"other[2]"
+
+
+def test_arguments_are_listed_nowhere(bucket: Bucket, mount: Mount) -> None:
+    bucket.object("o").put_content(b"abc")
+    with pytest.raises(OSError, match=raises(errno.EIO)):
+        (view(mount, f"{TOLD},arg=bad") / "o").open("rb")
+    assert f"transforming ais://b/o by {TOLD} with 'bad'" in mount.log
+    for name in (f"{TOLD},arg=", f"{TOLD},", f"{TOLD},width=3", "none-etl,arg=1", ",arg=1"):
+        assert not view(mount, name).exists()
+    top = view(mount).parent.parent.parent
+    assert set(os.listdir(top)) == {ETL, TOLD}  # noqa: PTH208
+
+
+def test_an_old_cluster_cannot_tell_a_transformer_anything() -> None:
+    with StoreProcess(extra=("--allow-etl", "--compat", "3.17")) as store:
+        client = client_of(store)
+        client.bucket("b").create().object("o").put_content(b"abc")
+        client.etl(ETL).init_code(thrice, communication_type="hpush")
+        with Mount(store.endpoint, "ais://b") as mount:
+            assert (view(mount) / "o").read_bytes() == b"abcabcabc"
+            with pytest.raises(OSError, match=raises(errno.EOPNOTSUPP)):
+                (view(mount, f"{ETL},arg=1") / "o").open("rb")
+            assert "arguments for a transformer" in mount.log
