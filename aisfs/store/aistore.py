@@ -30,6 +30,7 @@ from aisfs.errors import (
 from aisfs.store.ais_facts import AISFacts
 from aisfs.store.ais_work import AISWork
 from aisfs.store.buckets import Buckets
+from aisfs.store.cluster_facts import Members
 from aisfs.store.direct import DirectSource
 from aisfs.store.direct_writes import DirectWrites
 from aisfs.store.interface import (
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from aisfs_sdk.job import Job
     from aisfs_sdk.multipart_upload import MultipartUpload
     from aisfs_sdk.object import Object
+    from aisfs_sdk.smap import Smap
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +134,23 @@ class AISStore:
         return await by_sdk()
 
     # -- the cluster
+
+    def watch_members(self, told: Callable[[Members], None]) -> None:
+        """Have somebody told, in the loop, of the cluster map, and of each one that comes later.
+
+        AIS: GET /v1/daemon?what=smap, which requests need now and then; none is made for this.
+        """
+        token = trio.lowlevel.current_trio_token()
+
+        def learned(smap: Smap) -> None:
+            members = Members(smap.version, frozenset(smap.pmap), frozenset(smap.tmap))
+            with suppress(trio.RunFinishedError):  # a thread that outlived the loop
+                token.run_sync_soon(told, members)
+
+        placement = self._client.request_client.placement
+        placement.learned = learned
+        if placement.smap is not None:
+            learned(placement.smap)
 
     async def prepare(self) -> None:
         """Connect to targets; sends nothing."""

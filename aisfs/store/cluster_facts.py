@@ -8,12 +8,20 @@ cluster says, under its own names.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from aisfs.config import BucketName
 
 Json = dict[str, Any]
+
+
+class Members(NamedTuple):
+    """The ids of the nodes that a cluster map names."""
+
+    version: int
+    gateways: frozenset[str]
+    targets: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

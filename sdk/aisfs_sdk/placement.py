@@ -23,7 +23,7 @@ from aisfs_sdk.grants import Grants
 from aisfs_sdk.smap import hrw, owner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aisfs_sdk.eras import Era
     from aisfs_sdk.smap import Smap, Snode
@@ -59,6 +59,10 @@ class Doubt(NamedTuple):
     why: str
 
 
+def _nobody(smap: Smap) -> None:
+    """Tell nobody of a map."""
+
+
 class Placement:
     """What is known of the cluster's nodes. Thread-safe.
 
@@ -70,6 +74,7 @@ class Placement:
 
     Attributes:
         grants: what gateways let our token do.
+        learned: called with each map that is learned, in the thread that asked for it.
     """
 
     def __init__(
@@ -90,11 +95,17 @@ class Placement:
         self._changed = -_MOVED_S
         self._missed: dict[str, float] = {}
         self.grants = Grants()
+        self.learned: Callable[[Smap], None] = _nobody
 
     @property
     def gateway(self) -> str:
         """Where requests go that are not for one target."""
         return self._gateway
+
+    @property
+    def smap(self) -> Smap | None:
+        """The newest map; None if there is none to be used."""
+        return self._smap
 
     @property
     def stale(self) -> bool:
@@ -127,6 +138,7 @@ class Placement:
             self._learned, self._doubted = now, False
             nodes = {self.rewrite(node.public_net.direct_url) for node in smap.pmap.values()}
             self._gateways = {self._endpoint, *filter(None, nodes)}
+        self.learned(smap)
 
     def _note_members(self, targets: Mapping[str, Snode], now: float) -> None:
         """Note which targets came, and which left that nobody had announced as leaving."""
