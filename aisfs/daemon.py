@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING
 import platformdirs
 import trio
 
+from aisfs import logs
 from aisfs.archives.spool import Room
 from aisfs.cache.disk import DiskTier
 from aisfs.cache.fetch_ahead import FetchAhead
 from aisfs.cache.pages import PageCache
 from aisfs.cache.room import CacheRoom
 from aisfs.config import Config, ConfigError, nearest
+from aisfs.control.events import Events
+from aisfs.control.files import PersonalFile
 from aisfs.control.information import information
 from aisfs.control.verbs import VERBS
 from aisfs.errors import FsError, NotFound
@@ -44,6 +47,7 @@ from aisfs.staging.uploader import Uploader
 from aisfs.store.aistore import connect
 from aisfs.vfs import moves
 from aisfs.vfs.attributes import Presentation
+from aisfs.vfs.control_tree import Controls
 from aisfs.vfs.filesystem import Filesystem
 from aisfs.vfs.guards import Guards
 from aisfs.vfs.inodes import ROOT, DirectoryNode, InodeTable
@@ -55,7 +59,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aisfs.config import MountConfig
+    from aisfs.control.commands import Commands
+    from aisfs.control.files import Caller, ControlEntry
     from aisfs.staging.journal import Owed
+    from aisfs.staging.uploader import Told
     from aisfs.store.aistore import AISStore
 
 log = logging.getLogger(__name__)
@@ -90,11 +97,12 @@ def run(
     Raises:
         ConfigError, FsError: the mount cannot be made; the text says why and what to do.
     """
+    start = _Start(ready, filesystem, shown, logs.keep_recent())
     faulthandler.register(signal.SIGUSR1)
     _bound_heap()
     instruments = request_loop.install()
     try:
-        return trio.run(_serve, config, ready, filesystem, shown, instruments=instruments)
+        return trio.run(_serve, config, start, instruments=instruments)
     except BaseExceptionGroup as group:
         raise _first(group) from group
 
@@ -129,12 +137,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return next((e for e in leaves if isinstance(e, (FsError, ConfigError))), leaves[0])
 
 
-async def _serve(
-    config: Config,
-    ready: Callable[[], None],
-    filesystem: type[Filesystem],
-    shown: Callable[[str], None],
-) -> int:
+async def _serve(config: Config, start: _Start) -> int:
     store = connect(config.store)
     state = None
     try:
@@ -142,7 +145,7 @@ async def _serve(
         place = _place(config, uuid)
         state = StateDirectory(_state_path(config, place))
         await state.journal.claim(uuid)
-        return await _mounted(config, place, store, state, _Start(ready, filesystem, shown))
+        return await _mounted(config, place, store, state, start)
     finally:
         if state is not None:
             state.close()
@@ -151,11 +154,12 @@ async def _serve(
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """What a mount's caller wants of its start; as in `run`."""
+    """What a mount's caller wants of its start, as in `run`, and what its log had so far."""
 
     ready: Callable[[], None]
     filesystem: type[Filesystem]
     shown: Callable[[str], None]
+    recent: logs.Recent
 
 
 async def _mounted(
@@ -168,13 +172,14 @@ async def _mounted(
             pages = PageCache(config.cache.memory)
             disk = await trio.to_thread.run_sync(_open_disk, config, place, pages)
             room = CacheRoom(store, pages, nursery, disk)
-            fs = await _build(config, room, state, start.filesystem, start.shown)
+            fs = await _build(config, room, state, start.filesystem, start.shown, start.recent)
+            store.watch_members(fs.events.members)
             if disk is not None:
                 nursery.start_soon(disk.run)
             session = Session(
                 Operations(fs, start.ready), config.mountpoint, _mount_options(config)
             )
-            nursery.start_soon(_stop_on_signal, session)
+            nursery.start_soon(_stop_on_signal, session, fs.events)
             nursery.start_soon(session.tune)
             nursery.start_soon(store.prepare)
             await session.serve()
@@ -198,6 +203,7 @@ async def _build(
     state: StateDirectory,
     filesystem: type[Filesystem],
     shown: Callable[[str], None] = _nobody,
+    recent: logs.Recent | None = None,
 ) -> Filesystem:
     """Make the parts, do what earlier mounts owe, and learn what a mount has to know."""
     store = room.store
@@ -211,7 +217,8 @@ async def _build(
     resolver = Resolver(store, InodeTable(root), presentation, lifetimes, room.nursery)
     resolver.invalidate, resolver.forgotten = invalidate_entry, entry_forgotten
     room.renewed = resolver.renew
-    workshop = await _workshop(config, room, state, shown)
+    events = Events()
+    workshop = await _workshop(config, room, state, shown, events)
     for move, error in left:
         work = partial(moves.settle, store, state.journal, move)
         workshop.outbox.add(f"rename {move.number}", None, work, error)
@@ -224,7 +231,20 @@ async def _build(
     mount = config.mount
     verbs = _verbs(mount.commands)
     guards = Guards(mount.bucket_ops, mount.no_delete, mount.no_overwrite, verbs)
-    return filesystem(resolver, workshop, rules, guards, partial(information, store.facts, config))
+    log_file = _log_file(recent or logs.Recent())
+
+    def entries(commands: Commands) -> list[ControlEntry]:
+        return [*information(store.facts, config, commands), log_file]
+
+    controls = Controls(entries, events)
+    return filesystem(resolver, workshop, rules, guards, controls)
+
+
+def _log_file(recent: logs.Recent) -> PersonalFile:
+    async def show(_: Caller) -> str:
+        return recent.text()
+
+    return PersonalFile("log", show, private=True)  # it names other users' objects
 
 
 def _verbs(commands: str) -> frozenset[str]:
@@ -242,21 +262,25 @@ def _verbs(commands: str) -> frozenset[str]:
 
 
 async def _workshop(
-    config: Config, room: CacheRoom, state: StateDirectory, shown: Callable[[str], None]
+    config: Config,
+    room: CacheRoom,
+    state: StateDirectory,
+    shown: Callable[[str], None],
+    events: Events,
 ) -> Workshop:
     """Make what open files are made with, after what earlier mounts owe was sent (C11)."""
     staging = config.staging
     owed = await state.sweep()
     waiting = sum(state.size_of(each) for each in owed)
     quota = Quota(staging.quota or default_quota(state.staging), waiting)
-    outbox, uploader = Outbox(), Uploader(room.store, state)
+    outbox, uploader = Outbox(), Uploader(room.store, state, events.upload)
     replay = Replay(room.store, state, quota.release)
     if config.mount.read_only and owed:
         log.warning("%d files of earlier mounts wait to be stored by one that may write", len(owed))
     elif not config.mount.read_only:
         for each in await replay.run(owed, shown):
             lock = uploader.earlier.setdefault((each.bucket, each.name), trio.Lock())
-            send = partial(_send_earlier, replay, each, lock)
+            send = partial(_send_earlier, replay, each, lock, events.upload)
             outbox.add(each.data, each.size, send, replay.failure_of(each))
         for deletion in await state.journal.deletions():
             uploader.doomed[deletion.bucket, deletion.name] = deletion.number
@@ -275,9 +299,15 @@ async def _workshop(
     )  # fmt: skip
 
 
-async def _send_earlier(replay: Replay, owed: Owed, lock: trio.Lock) -> None:
-    async with lock:
-        await replay.send(owed)
+async def _send_earlier(replay: Replay, owed: Owed, lock: trio.Lock, told: Told) -> None:
+    url = owed.bucket.url_of(owed.name)
+    try:
+        async with lock:
+            await replay.send(owed)
+    except FsError as error:
+        told(url, error)
+        raise
+    told(url, None)
 
 
 def _presentation(mount: MountConfig) -> Presentation:
@@ -337,11 +367,13 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace(",", "\\,")
 
 
-async def _stop_on_signal(session: Session) -> None:
+async def _stop_on_signal(session: Session, events: Events) -> None:
     """Unmount on SIGTERM or SIGINT; a second signal does not hurry, what is unsent is sent."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for number in signals:
             if number == signal.SIGHUP:
                 continue
             log.info("told to stop by signal %d", number)
+            events.tell("stopping", signal=number)
+            events.end()
             await session.unmount()

@@ -17,6 +17,7 @@ say what was attempted, on which name, and what the cluster answered.
     ├── BadHandle         EBADF         ├── TimedOut     ETIMEDOUT
     ├── SentOn            ESPIPE        └── ResultTooBig ERANGE
     ├── ArgumentsTooLong  E2BIG         ├── Interrupted  EINTR
+    ├── WouldBlock        EAGAIN        │
     └── IoFailure         EIO
         ├── Corrupt       EIO           Unreachable
         ├── Torn          EIO           └── Incomplete   EHOSTUNREACH
@@ -154,6 +155,12 @@ class Interrupted(FsError):
     """A program was told to end while it waited."""
 
     errno = errno.EINTR
+
+
+class WouldBlock(FsError):
+    """There is nothing to read yet, and the reader does not wait."""
+
+    errno = errno.EAGAIN
 
 
 class Unsupported(FsError):

@@ -1,8 +1,9 @@
 """How aisfs logs: one handler, one line per record, and the request that a record belongs to.
 
-Serves the daemon and the command line, which call `configure` once, at their start. Everybody else
-only asks for `logging.getLogger(__name__)`; what is true of a whole request (its number, operation
-and ino) comes from `request`, not from each call.
+Serves the daemon and the command line, which call `configure` once, at their start; the daemon also
+keeps the last lines in memory, for who cannot look at the log (`keep_recent`). Everybody else only
+asks for `logging.getLogger(__name__)`; what is true of a whole request (its number, operation and
+ino) comes from `request`, not from each call.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import logging.handlers
 import sys
 import time
+from collections import deque
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -21,10 +23,67 @@ request: ContextVar[str] = ContextVar("request", default="-")
 """What the running task works on, for instance "17 read ino=4"; "-" outside of requests."""
 
 
+RECENT_BYTES = 256 << 10
+"""What is kept of the log in memory: some 2000 lines."""
+
+
 class _AddRequest(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.request = request.get()
         return True
+
+
+def _formatter() -> logging.Formatter:
+    formatter = logging.Formatter(
+        "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(request)s] %(message)s",
+        "%Y-%m-%dT%H:%M:%S",
+    )
+    formatter.converter = time.gmtime
+    return formatter
+
+
+class Recent(logging.Handler):
+    """Keeps the last lines of the log, wherever the log goes. Thread-safe, as every handler.
+
+    Invariant: what is kept is never larger than its bound, and begins with a whole record; the end
+    of one record that is larger is cut off.
+    """
+
+    def __init__(self, size: int = RECENT_BYTES) -> None:
+        super().__init__()
+        self._size = size
+        self._used = 0
+        self._records: deque[bytes] = deque()
+        self.setFormatter(_formatter())
+        self.addFilter(_AddRequest())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record, and let go of the oldest ones that have no room beside it."""
+        try:
+            text = self.format(record).encode("utf-8", "backslashreplace")
+        except Exception:  # noqa: BLE001 - as in other handlers: arguments that do not fit the text
+            self.handleError(record)
+            return
+        kept = text[: self._size - 1] + b"\n"
+        self._records.append(kept)
+        self._used += len(kept)
+        while self._used > self._size:
+            self._used -= len(self._records.popleft())
+
+    def text(self) -> str:
+        """Return what is kept, oldest first."""
+        self.acquire()
+        try:
+            return b"".join(self._records).decode("utf-8", "backslashreplace")
+        finally:
+            self.release()
+
+
+def keep_recent() -> Recent:
+    """Keep what is logged from now on in memory, too, beside where `configure` sends it."""
+    recent = Recent()
+    logging.getLogger().addHandler(recent)
+    return recent
 
 
 def configure(level: str, file: Path | None) -> None:
@@ -47,12 +106,7 @@ def configure(level: str, file: Path | None) -> None:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.touch(mode=0o600)
         handler = logging.handlers.WatchedFileHandler(file, encoding="utf-8", errors="replace")
-    formatter = logging.Formatter(
-        "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(request)s] %(message)s",
-        "%Y-%m-%dT%H:%M:%S",
-    )
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
+    handler.setFormatter(_formatter())
     handler.addFilter(_AddRequest())
     root = logging.getLogger()
     root.handlers[:] = [handler]

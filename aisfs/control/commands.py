@@ -10,7 +10,6 @@ shells do not look at its errors.
 
 from __future__ import annotations
 
-import errno
 import logging
 import re
 from collections import OrderedDict
@@ -20,8 +19,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import trio
 
 from aisfs.control import consoles
+from aisfs.control.events import errno_name
 from aisfs.control.files import PersonalFile
 from aisfs.control.grammar import Words, parse
+from aisfs.control.job_watch import JobWatch
 from aisfs.control.verbs import Arguments
 from aisfs.control.waits import wait_for
 from aisfs.errors import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from aisfs.config import BucketName
     from aisfs.control.consoles import Console
+    from aisfs.control.events import Events
     from aisfs.control.files import Caller
     from aisfs.control.verbs import Answer, Resolve, Verb
     from aisfs.store.cluster_facts import ClusterFacts
@@ -78,7 +80,8 @@ class _Given:
     """One command that was given, and what becomes of it."""
 
     def __init__(self, line: str, caller: Caller) -> None:
-        self.shown = line.strip().encode("unicode_escape", "surrogateescape").decode("ascii")
+        self.line = line.strip()
+        self.shown = self.line.encode("unicode_escape", "surrogateescape").decode("ascii")
         self.caller = caller
         self.over = trio.Event()
         self.answer = ""
@@ -94,6 +97,7 @@ class Commands:
         changed: learns which objects may be others now.
         check: refuses verbs that this mount does not pass on, with `NotPermitted`.
         nursery: in which commands run.
+        events: learns of each command, and when the job that it started has ended.
     """
 
     def __init__(
@@ -103,12 +107,16 @@ class Commands:
         changed: Callable[[Place], Awaitable[None]],
         check: Callable[[Verb[Any]], None],
         nursery: trio.Nursery,
+        events: Events,
     ) -> None:
         self._cluster = cluster
         self._resolve = resolve
         self._changed = changed
         self._check = check
         self._nursery = nursery
+        self._events = events
+        self._watch = JobWatch(cluster.facts, events)
+        nursery.start_soon(self._watch.run)
         self._last: OrderedDict[int, str] = OrderedDict()
         self._jobs: OrderedDict[str, str] = OrderedDict()
 
@@ -200,17 +208,30 @@ class Commands:
         self._note(given, given.answer)
 
     def _note(self, given: _Given, answer: str) -> None:
-        """Log what became of a command, and keep it as the user's last."""
+        """Log and tell what became of a command, and keep it as the user's last."""
         who = f"uid {given.caller.uid}, pid {given.caller.pid}"
         if given.error is not None:
-            name = errno.errorcode.get(given.error.errno, str(given.error.errno))
+            name = errno_name(given.error)
             text = " ".join(str(given.error).split())
             _keep(self._last, given.caller.uid, f"error\t{name}\t{given.shown}\t{text}\n")
             log.warning("command of %s: %s: %s %s", who, given.shown, name, text)
+            self._tell(given, "error", error=name, message=text)
         elif answer:
             result = answer.removeprefix("ok").lstrip()
             _keep(self._last, given.caller.uid, f"ok\t{given.shown}\t{result}\n")
             log.info("command of %s: %s: %s", who, given.shown, answer)
+            word, _, job_id = result.partition("\t")
+            if word == "job":
+                self._watch.add(job_id)
+                self._tell(given, "ok", job=job_id)
+            else:
+                self._tell(given, "goes-on" if answer == GOES_ON else "ok")
+
+    def _tell(self, given: _Given, result: str, **more: str) -> None:
+        who = given.caller
+        self._events.tell(
+            "command", uid=who.uid, pid=who.pid, command=given.line, result=result, **more
+        )
 
     async def _carry_out_line(self, console: Console[Any], line: str) -> str:
         words = parse(line)

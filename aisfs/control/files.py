@@ -68,6 +68,38 @@ class PersonalFile:
     private: bool = False
 
 
+class OpenStream(Protocol):
+    """One handle on a stream."""
+
+    async def read(self, size: int) -> bytes:
+        """Return what comes next, up to `size` bytes; may wait for it."""
+
+    def close(self) -> None:
+        """Take note that no more is read."""
+
+
+class Listen(Protocol):
+    """Opens a stream."""
+
+    def __call__(self, caller: Caller, *, waits: bool) -> OpenStream:
+        """Return a handle for a caller, whose reads wait or fail while there is nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFile:
+    """A control file that is read as it comes about, like a pipe, and only so.
+
+    Attributes:
+        name: its basename.
+        listen: makes what one handle reads.
+        private: as of `PersonalFile`.
+    """
+
+    name: str
+    listen: Listen
+    private: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class ControlDirectory:
     """A directory of control files: what is always in it, and what the cluster lists.
@@ -140,7 +172,7 @@ class ViewFile(ABC):
         """Return where a symbolic link leads; `Stale` as `open`."""
 
 
-ControlEntry = ControlFile | PersonalFile | ControlDirectory | ViewFile
+ControlEntry = ControlFile | PersonalFile | StreamFile | ControlDirectory | ViewFile
 
 
 def at_once(render: Callable[[], str]) -> Callable[[], Awaitable[str]]:

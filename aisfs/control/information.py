@@ -45,6 +45,9 @@ config.json              the mount's settings, and where each comes from
 stats, stats.json        what the mount counts
 ctl                      takes commands to the cluster, one a line; reading it lists them
 last                     what became of your last command
+events                   tells what happens, a line each: time, kind, key=value between tabs; a read
+                         waits for it; in no listing; for the mount's owner only, as ctl and log
+log                      the end of the mount's log
 order, sync, warm        take paths, one a line: what will be read, is to be stored, to be cached
 cluster/info.json        uuid, release, number of nodes, capacity
 cluster/map.json         all nodes and their addresses

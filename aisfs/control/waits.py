@@ -1,7 +1,8 @@
 """Waiting for a cluster on behalf of a program that nobody could kill meanwhile.
 
-Serves `commands` and `information`. The kernel tells us of no signal that comes while a program
-waits for our answer, so it is looked for: `/proc/PID/status` shows those that wait for delivery.
+Serves `commands`, `events` and `information`. The kernel tells us of no signal that comes while a
+program waits for our answer, so it is looked for: `/proc/PID/status` shows those that wait for
+delivery.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ def is_told_to_end(pid: int) -> bool:
     """Tell whether a signal waits for a process that would end most programs, or it has ended."""
     if pid == 0:
         return False
+    if is_gone(pid):
+        return True
     try:
-        os.kill(pid, 0)
         status = Path(f"/proc/{pid}/status").read_text("ascii", "replace")
-    except ProcessLookupError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
     except OSError:
         return False  # it is there, and we may not look
@@ -53,3 +55,14 @@ def is_told_to_end(pid: int) -> bool:
         return False
     waiting = (sets["SigPnd"] | sets["ShdPnd"]) & ~sets["SigBlk"] & ~sets["SigIgn"]
     return any(waiting >> (number - 1) & 1 for number in _ENDING)
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether there is no such process any more."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # it is there, of another user
+    return False

@@ -193,8 +193,10 @@ class Operations(pyfuse3.Operations):
     async def open(self, ino: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
         control = await self._fs.open_control(ino, flags, _caller(ctx))
         if control is not None:
-            fh, cached, keep_cache = control
-            return pyfuse3.FileInfo(fh=fh, direct_io=not cached, keep_cache=keep_cache)
+            fh, cached, lasting, stream = control
+            return pyfuse3.FileInfo(
+                fh=fh, direct_io=not cached, keep_cache=lasting, nonseekable=stream
+            )
         fh, keep_cache = await self._fs.open(ino, flags)
         return pyfuse3.FileInfo(fh=fh, keep_cache=keep_cache)
 

@@ -7,6 +7,7 @@ bytes are promised that the cluster does not have yet (write-back); it goes when
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from aisfs.staging.journal import Owed
 from aisfs.staging.transfer import transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from aisfs.config import BucketName
     from aisfs.staging.staged_file import StagedFile
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from aisfs.store.interface import ObjectInfo, ObjectStore
 
 log = logging.getLogger(__name__)
+
+Told = Callable[[str, FsError | None], None]
+"""Learns of an object, by its URL, why it could not be stored; None: that it is stored now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,18 @@ class _Row:
     promised: bool
 
 
+def _nobody(url: str, failure: FsError | None) -> None:
+    """Tell nobody what becomes of an object."""
+
+
 class Uploader:
     """Stores staged files and keeps what could not be stored, or need not be yet.
+
+    Args:
+        store: where they go.
+        state: where it is written down what is not stored.
+        told: learns which objects could not be stored, and why; later, without a failure, that one
+            of them is.
 
     Attributes:
         earlier: objects for which earlier mounts left bytes that are still to be sent: one PUT at
@@ -53,9 +67,11 @@ class Uploader:
             rows: what is stored under the name now must not go, were it the same bytes.
     """
 
-    def __init__(self, store: ObjectStore, state: StateDirectory) -> None:
+    def __init__(self, store: ObjectStore, state: StateDirectory, told: Told = _nobody) -> None:
         self._store = store
         self._state = state
+        self._told = told
+        self._failed: set[str] = set()
         self._rows: dict[str, _Row] = {}
         self.earlier: dict[tuple[BucketName, str], trio.Lock] = {}
         self.doomed: dict[tuple[BucketName, str], int] = {}
@@ -81,18 +97,23 @@ class Uploader:
                 the staged file is clean; if it is still dirty, they could not even be completed.
             FsError: the content is not stored; it stays in staging, with a row in the journal.
         """
+        url = target.bucket.url_of(target.name)
         if (number := self.doomed.pop((target.bucket, target.name), 0)) != 0:
             await self._state.journal.bury(number)
         try:
             async with self.earlier.get((target.bucket, target.name), nullcontext()):
                 info = await transfer(self._store, staged, target, release)
         except FsError as error:
+            self._failed.add(staged.path.name)
+            self._told(url, error)
             if staged.dirty:
                 await self.keep(staged, target, str(error), instead_of)
             else:  # stored, though under another name
                 await self.settle(staged)
             raise
         staged.reset()
+        if staged.path.name in self._failed:
+            self._told(url, None)
         await self.settle(staged)
         return info
 
@@ -171,6 +192,7 @@ class Uploader:
 
         Where that fails, the next mount sees by the checksum that the cluster has the bytes.
         """
+        self._failed.discard(staged.path.name)
         if self._rows.pop(staged.path.name, None) is not None:
             try:
                 await self._state.journal.settle(staged.path.name)

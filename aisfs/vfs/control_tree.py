@@ -1,8 +1,9 @@
 """The control files in the namespace: a directory at the mount's root that no listing shows.
 
 Serves `filesystem`. `find`, `cp -r` and `du` must not wander into it, so that it is found by name
-only. Its files have no size and are read without the kernel's cache: each handle reads what was
-true when it was opened, and one that was opened for both what became of what it wrote.
+only. Its files have no size and are read without the kernel's
+cache: each handle reads what was true when it was opened, and one that was opened for both what
+became of what it wrote; a stream tells what comes about from then on.
 
 Looking around asks the cluster for names where a directory's are the cluster's, and renders
 nothing. Invariants: a path has one inode number while the kernel knows it; a node goes with the
@@ -14,13 +15,20 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.control.files import ControlDirectory, ControlFile, PersonalFile, ViewFile
+from aisfs.control.events import Events
+from aisfs.control.files import (
+    ControlDirectory,
+    ControlFile,
+    PersonalFile,
+    StreamFile,
+    ViewFile,
+)
 from aisfs.errors import (
     BadHandle,
     Forbidden,
@@ -36,9 +44,10 @@ from aisfs.vfs.inodes import ROOT, Ino, Node
 from aisfs.vfs.paths import RESERVED, is_presentable, to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from aisfs.control.files import Caller, ControlEntry, OpenView, Sink
+    from aisfs.control.commands import Commands
+    from aisfs.control.files import Caller, ControlEntry, OpenStream, OpenView, Sink
     from aisfs.vfs.attributes import Presentation
 
 NAME = RESERVED
@@ -49,6 +58,20 @@ FIRST_INO = 1 << 48
 BELIEVED_S = 10.0
 """Seconds for which a name that the cluster listed is found without asking again: a walk asks once
 for each directory. Opening what is gone fails all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What a mount is controlled by, besides what the filesystem itself has to tell.
+
+    Attributes:
+        entries: makes more files and directories of the control directory, given what carries
+            out the commands that some of them take.
+        events: where is told what happens.
+    """
+
+    entries: Callable[[Commands], Sequence[ControlEntry]] = lambda _: ()
+    events: Events = field(default_factory=Events)
 
 
 class ControlNode(Node):
@@ -141,6 +164,26 @@ class ViewHandle:
 
 
 @dataclass(slots=True, eq=False)
+class StreamHandle:
+    """One open file of what comes about."""
+
+    node: ControlNode
+    opened: OpenStream
+
+    async def read(self, offset: int, size: int) -> bytes:  # noqa: ARG002 - there is no going back
+        """Return what comes next, up to `size` bytes; may wait for it."""
+        return await self.opened.read(size)
+
+    async def write(self, data: bytes) -> int:  # noqa: ARG002 - as of other handles
+        """Refuse to write."""
+        raise BadHandle(f"{self.node.name} is not open for writing")
+
+    def close(self) -> None:
+        """Let go of the handle."""
+        self.opened.close()
+
+
+@dataclass(slots=True, eq=False)
 class ControlListing:
     """One open control directory, with what was in it when it was opened, by name."""
 
@@ -155,7 +198,7 @@ class ControlTree:
         presentation: whose they are.
         entries: what the control directory shows.
         unlisted: what is found in it by name only: a walk through the control files, too, must not
-            wander into views of all objects.
+            wander into views of all objects, nor wait for what comes about.
     """
 
     def __init__(
@@ -211,8 +254,9 @@ class ControlTree:
             kind, mode = Kind.SYMLINK if entry.link else Kind.FILE, entry.mode
             mtime_ns, size = entry.mtime_ns, entry.size or 0
         else:
-            kind, mode = Kind.FILE, 0o644 if entry.accept else 0o444
-            if isinstance(entry, PersonalFile) and entry.private:
+            written = not isinstance(entry, StreamFile) and entry.accept is not None
+            kind, mode = Kind.FILE, 0o644 if written else 0o444
+            if not isinstance(entry, ControlFile) and entry.private:
                 mode &= 0o600
         return Attributes(kind, mode, self._uid, self._gid, mtime_ns, size)
 
@@ -296,11 +340,14 @@ class ControlTree:
 
     # -- files
 
-    async def open(self, ino: int, flags: int, caller: Caller) -> ControlHandle | ViewHandle | None:
+    async def open(
+        self, ino: int, flags: int, caller: Caller
+    ) -> ControlHandle | StreamHandle | ViewHandle | None:
         """Open a control file, for which O_TRUNC means nothing; None if it is none.
 
         Raises:
             IsADirectory, Forbidden: it is no file, cannot be written, or is another user's.
+            Busy: too many have it open.
             ReadOnly: it is of a view, and would be written.
             FsError: what it tells could not be asked for.
         """
@@ -317,6 +364,8 @@ class ControlTree:
             node.attributes = node.attributes.but(size=opened.size)
             node.sized = True
             return ViewHandle(node, opened)
+        if isinstance(file, StreamFile):
+            return self._listen(node, file, flags, caller)
         if isinstance(file, PersonalFile):
             file = self._of_caller(file, caller)
         if mode == os.O_RDONLY:
@@ -341,8 +390,19 @@ class ControlTree:
 
     def _of_caller(self, file: PersonalFile, caller: Caller) -> ControlFile:
         """Return a file as one caller sees it."""
+        self._check_caller(file, caller)
+        accept = None if file.accept is None else partial(file.accept, caller)
+        return ControlFile(file.name, partial(file.show, caller), accept)
+
+    def _listen(
+        self, node: ControlNode, file: StreamFile, flags: int, caller: Caller
+    ) -> StreamHandle:
+        self._check_caller(file, caller)
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise Forbidden(f"{node.name} can only be read")
+        return StreamHandle(node, file.listen(caller, waits=not flags & os.O_NONBLOCK))
+
+    def _check_caller(self, file: PersonalFile | StreamFile, caller: Caller) -> None:
         # The kernel compares the owner that we show, which another option of the mount may set.
         if file.private and caller.uid not in {0, self._uid, os.getuid()}:
             raise Forbidden(f"{file.name} is for the owner of the mount only")
-        accept = None if file.accept is None else partial(file.accept, caller)
-        return ControlFile(file.name, partial(file.show, caller), accept)

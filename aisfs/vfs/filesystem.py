@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
@@ -46,11 +46,13 @@ from aisfs.vfs.control_tree import (
     ControlHandle,
     ControlListing,
     ControlNode,
+    Controls,
     ControlTree,
+    StreamHandle,
     ViewHandle,
 )
 from aisfs.vfs.facts import Facts
-from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable
+from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable, StreamLike
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
 from aisfs.vfs.open_files import OpenFiles
 from aisfs.vfs.paths import MARKER, bucket_directory, check_length, check_new, to_bytes, to_text
@@ -61,9 +63,9 @@ from aisfs.vfs.views import Views
 from aisfs.vfs.warming import Warming
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
-    from aisfs.control.files import Caller, ControlEntry
+    from aisfs.control.files import Caller
     from aisfs.store.interface import Capacity, NameRules
     from aisfs.vfs.directory import Entry
     from aisfs.vfs.guards import Guards
@@ -90,11 +92,27 @@ class Change:
     size: int | None = None
 
 
+class OpenedControl(NamedTuple):
+    """An open control file, and how the kernel may treat it.
+
+    Attributes:
+        cached: what is read may be kept.
+        lasting: what was kept of it before is still right.
+        stream: it has no offsets.
+    """
+
+    fh: Fh
+    cached: bool
+    lasting: bool
+    stream: bool
+
+
 class Filesystem:
     """One mount's namespace and files.
 
     Attributes:
         leaves_out: whether the caller of `readdir` takes names without attributes.
+        events: where is told what happens.
     """
 
     leaves_out = False
@@ -105,8 +123,10 @@ class Filesystem:
         workshop: Workshop,
         rules: NameRules,
         guards: Guards,
-        information: Callable[[Commands], Sequence[ControlEntry]] = lambda _: (),
+        controls: Controls | None = None,
     ) -> None:
+        controls = controls or Controls()
+        self.events = controls.events
         self._resolver = resolver
         self._table = resolver.table
         self._store = resolver.store
@@ -128,12 +148,13 @@ class Filesystem:
             self._places.changed,
             guards.check_command,
             resolver.nursery,
+            self.events,
         )
         caches = Caches(resolver, workshop.room, syncing, self._views)
         self._control = ControlTree(
             resolver.presentation,
             [
-                *information(self._commands),
+                *controls.entries(self._commands),
                 *self._commands.files(),
                 ControlDirectory(
                     "cache",
@@ -148,7 +169,7 @@ class Filesystem:
                 ControlFile("sync", at_once(syncing.shown), syncing.begin),
                 ControlFile("warm", at_once(warming.shown), warming.begin),
             ],
-            [self._views.directory],
+            [self._views.directory, self.events.file()],
         )
         self._capacity: Capacity | None = None
         self._capacity_at = float("-inf")
@@ -557,18 +578,18 @@ class Filesystem:
 
     # -- open files
 
-    async def open_control(
-        self, ino: int, flags: int, caller: Caller
-    ) -> tuple[Fh, bool, bool] | None:
-        """Open a control file; None if it is none.
-
-        Also tell whether the kernel may cache what is read, and whether what it has is still right.
-        """
+    async def open_control(self, ino: int, flags: int, caller: Caller) -> OpenedControl | None:
+        """Open a control file; None if it is none."""
         handle = await self._control.open(ino, flags, caller)
         if handle is None:
             return None
         view = handle.opened if isinstance(handle, ViewHandle) else None
-        return self.handles.add(handle), view is not None, view is not None and view.lasting
+        return OpenedControl(
+            self.handles.add(handle),
+            cached=view is not None,
+            lasting=view is not None and view.lasting,
+            stream=isinstance(handle, StreamHandle),
+        )
 
     async def open(self, ino: int, flags: int) -> tuple[Fh, bool]:
         """Open a file; also tell whether the kernel's cached pages are still its content.
@@ -599,18 +620,18 @@ class Filesystem:
     async def read(self, fh: int, offset: int, size: int) -> bytes | memoryview:
         """Return up to `size` bytes; short only at the end. Kernel: FUSE_READ."""
         handle = self.handles.stream(Fh(fh))
+        if isinstance(handle, FileHandle):
+            return await self.files.read(handle, offset, size)
         if isinstance(handle, ControlHandle):
             return handle.read(offset, size)
-        if isinstance(handle, ViewHandle):
-            return await handle.read(offset, size)
-        return await self.files.read(handle, offset, size)
+        return await handle.read(offset, size)
 
     async def write(self, fh: int, offset: int, data: bytes) -> int:
         """Write bytes and return how many were taken. Kernel: FUSE_WRITE."""
         handle = self.handles.stream(Fh(fh))
-        if isinstance(handle, ControlHandle | ViewHandle):
-            return await handle.write(data)
-        return await self.files.write(handle, offset, data)
+        if isinstance(handle, FileHandle):
+            return await self.files.write(handle, offset, data)
+        return await handle.write(data)
 
     async def flush(self, fh: int) -> None:
         """Store what was written: close(2) returns the error. Kernel: FUSE_FLUSH. C9."""
@@ -630,7 +651,7 @@ class Filesystem:
         if isinstance(handle, FileHandle):
             await self.files.close(handle)
             self._let_go(handle.node)
-        elif isinstance(handle, ControlHandle | ViewHandle):
+        elif isinstance(handle, StreamLike):
             handle.close()
             self._let_go(handle.node)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NewType, TypeVar
 
 from aisfs.errors import BadHandle
-from aisfs.vfs.control_tree import ControlHandle, ControlListing, ViewHandle
+from aisfs.vfs.control_tree import ControlHandle, ControlListing, StreamHandle, ViewHandle
 
 if TYPE_CHECKING:
     from aisfs.cache.readahead import AccessPattern
@@ -54,7 +54,10 @@ class DirectoryHandle:
     fixed: list[tuple[str, Node]]
 
 
-Handle = FileHandle | DirectoryHandle | ControlHandle | ControlListing | ViewHandle
+StreamLike = ControlHandle | StreamHandle | ViewHandle
+"""Open files that are none of a bucket."""
+
+Handle = FileHandle | DirectoryHandle | ControlListing | StreamLike
 H = TypeVar("H", FileHandle, DirectoryHandle)
 
 
@@ -87,10 +90,10 @@ class HandleTable:
             raise BadHandle(f"handle {fh} is no open file")
         return handle
 
-    def stream(self, fh: Fh) -> FileHandle | ControlHandle | ViewHandle:
+    def stream(self, fh: Fh) -> FileHandle | StreamLike:
         """Return whatever can be read and written; `BadHandle` if nothing such is open."""
         handle = self._handles.get(fh)
-        return handle if isinstance(handle, ControlHandle | ViewHandle) else self.file(fh)
+        return handle if isinstance(handle, StreamLike) else self.file(fh)
 
     def directory(self, fh: Fh) -> DirectoryHandle | ControlListing:
         """Return an open directory; `BadHandle` otherwise."""

@@ -27,8 +27,8 @@ pytestmark = pytest.mark.fuse
 OBJECTS = 5
 ETL = "upper-etl"
 AT_THE_TOP = [
-    "README", "buckets", "cache", "cluster", "config.json", "ctl", "etl", "jobs", "last", "order",
-    "stats", "stats.json", "sync", "version", "warm",
+    "README", "buckets", "cache", "cluster", "config.json", "ctl", "etl", "jobs", "last", "log",
+    "order", "stats", "stats.json", "sync", "version", "warm",
 ]  # fmt: skip
 
 NAMES_ARE_ASKED_FOR = sorted(
@@ -162,13 +162,13 @@ def test_every_file_can_be_read_and_none_has_a_size(control: Path) -> None:
     for file in (path for path in control.rglob("*") if path.is_file()):
         status = file.stat()
         mode = 0o644 if file.name in {"order", "sync", "warm"} else 0o444
-        if file.name == "ctl" or file.match("etl/*/info.json"):
+        if file.name in {"ctl", "log"} or file.match("etl/*/info.json"):
             mode = 0o600 if file.name == "ctl" else 0o400
         assert (status.st_size, status.st_mode & 0o777) == (0, mode)
         text = file.read_text()
         if file.suffix == ".json":
             json.loads(text)
-        elif file.name not in {"README", "logs"}:
+        elif file.name not in {"README", "log", "logs"}:
             assert all(line.count("\t") == 1 for line in text.splitlines()), file
 
 

@@ -10,6 +10,7 @@ import trio
 
 from aisfs.config import BucketName
 from aisfs.control.commands import LONGEST_WRITE, Commands, CommandSink
+from aisfs.control.events import Events
 from aisfs.control.files import Caller
 from aisfs.control.verbs import VERBS, Effect
 from aisfs.errors import (
@@ -19,6 +20,7 @@ from aisfs.errors import (
     NoAttribute,
     NotFound,
     NotPermitted,
+    WouldBlock,
 )
 from aisfs.store.cluster_work import Place
 from aisfs.vfs.guards import Guards
@@ -61,20 +63,33 @@ def work() -> Work:
     return Work()
 
 
+class Forgetful:
+    """Knows no job."""
+
+    async def job(self, job_id: str) -> None:
+        raise NotFound(job_id)
+
+
 class Cluster:
     """Work and facts of a cluster."""
 
     def __init__(self, work: Work) -> None:
-        self.work = self.facts = work
+        self.work, self.facts = work, Forgetful()
 
 
-def made(work: Work, nursery: trio.Nursery, guards: Guards | None = None) -> Commands:
+def made(
+    work: Work,
+    nursery: trio.Nursery,
+    guards: Guards | None = None,
+    events: Events | None = None,
+) -> Commands:
     cluster: Any = Cluster(work)
 
     async def changed(place: Place) -> None:
         work.changed.append(place)
 
-    return Commands(cluster, resolve, changed, (guards or Guards()).check_command, nursery)
+    check = (guards or Guards()).check_command
+    return Commands(cluster, resolve, changed, check, nursery, events or Events())
 
 
 def sink_of(commands: Commands, caller: Caller) -> CommandSink:
@@ -167,6 +182,34 @@ async def test_what_is_not_text_is_told_in_one_line(commands: Commands) -> None:
         await sink_of(commands, user(1)).write(b"evict \xff\x01\tabsent\n")
     assert commands.last(1).count("\n") == 1
     assert commands.last(1).count("\t") == 3
+
+
+async def test_listeners_are_told_what_becomes_of_commands(
+    work: Work, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    events = Events()
+    listener = events.listen(user(0), waits=False)
+    commands = made(work, nursery, events=events)
+    sink = sink_of(commands, user(7))
+    await sink.write(b"evict '/a b'\n\nabort J9\ncopy /large /b\n")
+    with pytest.raises(NotFound):
+        await sink.write(b"evict /absent\n")
+    await trio.sleep(60)
+    told = [(await listener.read(4096)).decode().rstrip().split("\t")[1:] for _ in range(5)]
+    with pytest.raises(WouldBlock):
+        await listener.read(4096)
+    assert {tuple(fields[:3]) for fields in told} == {("command", "uid=7", f"pid={os.getpid()}")}
+    absent = "message=b/absent: there is no such object"
+    assert [fields[3:] for fields in told] == [
+        ["command=evict '/a b'", "result=ok", "job=J1"],
+        ["command=abort J9", "result=ok"],
+        ["command=copy /large /b", "result=goes-on"],
+        ["command=evict /absent", "result=error", "error=ENOENT", absent],
+        [
+            "command=copy /large /b", "result=error", "error=ENOENT",
+            "message=b/large: it went meanwhile",
+        ],
+    ]  # fmt: skip
 
 
 REPLACING = [verb for verb in VERBS.values() if Effect.REPLACES in verb.effects]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import xxhash
 
-from aisfs.errors import FsError, IoFailure, NotFound, Stale
+from aisfs.errors import FsError, IoFailure, NoSpace, NotFound, Stale
 from aisfs.staging.quota import Quota
 from aisfs.staging.staged_file import StagedFile
 from aisfs.staging.state import StateDirectory
@@ -45,7 +45,8 @@ class Bench:
         self.store = aistore
         self.bucket = bucket
         self.state = StateDirectory(path)
-        self.uploader = Uploader(aistore, self.state)
+        self.told: list[tuple[str, FsError | None]] = []
+        self.uploader = Uploader(aistore, self.state, lambda *told: self.told.append(told))
         self.files: list[StagedFile] = []
 
     async def staged(self, body: bytes, base: Torn | None = None) -> StagedFile:
@@ -274,3 +275,28 @@ async def test_a_missing_bucket_is_told(bench: Bench, other: Bucket) -> None:
     with pytest.raises(NotFound):
         await bench.uploader.commit(staged, bench.target())
     assert len(await bench.state.journal.owed()) == 1
+
+
+async def test_who_is_told_hears_of_failures_and_of_what_is_stored_after_one(
+    cluster: StoreProcess, bench: Bench
+) -> None:
+    url = bench.bucket.url_of("d/o")
+    await bench.uploader.commit(await bench.staged(b"at once"), bench.target())
+    assert bench.told == []
+    staged = await bench.staged(b"later")
+    target = bench.target(await bench.identity())
+    cluster.faults([{"method": "PUT", "path": "/v1/objects/", "action": "error", "status": 507}])
+    for _ in range(2):
+        with pytest.raises(FsError):
+            await bench.uploader.commit(staged, target)
+    cluster.clear_faults()
+    await bench.uploader.commit(staged, target)
+    assert [(who, type(why)) for who, why in bench.told] == [
+        (url, NoSpace),
+        (url, NoSpace),
+        (url, type(None)),
+    ]
+    bench.told.clear()
+    await staged.write(0, b"again")
+    await bench.uploader.commit(staged, bench.target(await bench.identity()))
+    assert bench.told == []
