@@ -11,6 +11,7 @@ import difflib
 import os
 import re
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -269,6 +270,14 @@ class ViewsConfig:
     spool: int = 0
 
 
+class Control(StrEnum):
+    """Whether there is a control directory: found by name only, listed as well, or not at all."""
+
+    HIDDEN = "hidden"
+    VISIBLE = "visible"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class MountConfig:
     """What the mount shows and allows. `uid`/`gid` of -1 mean the mounter's."""
@@ -287,6 +296,7 @@ class MountConfig:
     no_delete: bool = False
     no_overwrite: bool = False
     commands: str = "all"
+    control: Control = Control.HIDDEN
     attribute_ttl_s: float = 1.0
     negative_ttl_s: float = 1.0
     listing_ttl_s: float = 1.0

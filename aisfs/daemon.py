@@ -236,7 +236,7 @@ async def _build(
     def entries(commands: Commands) -> list[ControlEntry]:
         return [*information(store.facts, config, commands), log_file]
 
-    controls = Controls(entries, events)
+    controls = Controls(entries, events, mount.control)
     return filesystem(resolver, workshop, rules, guards, controls)
 
 

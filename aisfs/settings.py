@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from aisfs.config import Config, ConfigError, Source, nearest, parse_endpoint
+from aisfs.config import Config, ConfigError, Control, Source, nearest, parse_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,6 +37,7 @@ class Kind(Enum):
     TOKEN = "a token"  # noqa: S105 - the word, not a secret
     LEVEL = "one of debug, info, warning, error"
     TRANSPORT = "direct or sdk"
+    CONTROL = "hidden, visible or off"
     VERBS = "all, none, or verbs of the cluster such as copy:archive"
 
 
@@ -264,6 +265,13 @@ SETTINGS = (
         Kind.VERBS,
         "commands",
         "what the cluster may be told to do: all, none, or verbs such as copy:archive",
+    ),
+    Setting(
+        "mount",
+        "control",
+        Kind.CONTROL,
+        "control",
+        "the directory .aisfs in the mount's root: hidden, found by name only; visible; or off",
     ),
     Setting(
         "mount",
@@ -547,6 +555,10 @@ def _parse_transport(text: str) -> str:
     return text.lower()
 
 
+def _parse_control(text: str) -> Control:
+    return Control(text.lower())
+
+
 def _parse_verbs(text: str) -> str:
     if not _VERBS.fullmatch(text):
         raise ValueError(text)
@@ -571,6 +583,7 @@ _PARSERS: dict[Kind, Callable[[str], Value]] = {
     Kind.TOKEN: str,
     Kind.LEVEL: _parse_level,
     Kind.TRANSPORT: _parse_transport,
+    Kind.CONTROL: _parse_control,
     Kind.VERBS: _parse_verbs,
 }
 
@@ -609,7 +622,9 @@ def _show(setting: Setting, value: Value) -> str:
             text = "yes" if value else "no"
         case Kind.TOKEN:
             text = "(hidden)" if value else ""
-        case Kind.ENDPOINT | Kind.PATH | Kind.FILE | Kind.LEVEL | Kind.TRANSPORT | Kind.VERBS:
+        case Kind.ENDPOINT | Kind.PATH | Kind.FILE | Kind.LEVEL | Kind.TRANSPORT:
+            pass
+        case Kind.CONTROL | Kind.VERBS:
             pass
     return text
 

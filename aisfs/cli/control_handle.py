@@ -30,7 +30,7 @@ class ControlHandle:
     """
 
     def __init__(self, file: Path, paths: Iterable[str]) -> None:
-        self._descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+        self._descriptor = _opened(file)
         text = b"".join(os.fsencode(path) + b"\n" for path in paths)
         for start in range(0, len(text), _PIECE):
             self._write(text[start : start + _PIECE])
@@ -58,6 +58,17 @@ class ControlHandle:
             os.close(self._descriptor)
 
 
+def _opened(file: Path) -> int:
+    """Open a control file, and nothing that a mount without any has at its place."""
+    from aisfs.vfs.control_tree import FIRST_INO  # noqa: PLC0415 - late: loads trio
+
+    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    if os.fstat(descriptor).st_ino < FIRST_INO:
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+    return descriptor
+
+
 def refusal(error: OSError, root: Path, control: Path, busy: str) -> Failure:
     """Return in words why a control file was not opened.
 
@@ -68,8 +79,11 @@ def refusal(error: OSError, root: Path, control: Path, busy: str) -> Failure:
         busy: what the mount does for too many others.
     """
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
-        what = f"{root} has no {control}: mount it again with this release"
-        return Failure(f"{what}, or name a path below the mount's own root")
+        return Failure(
+            f"{root} has no {control}: it is mounted with control=off, by another release, or is "
+            "a part of a mount: mount it again without control=off, or name a path below the "
+            "mount's own root"
+        )
     if error.errno == errno.EBUSY:
         return Failure(f"{root} {busy} too many others: try again later")
     return Failure(f"{root / control}: {error.strerror}")

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from aisfs.store.cluster_facts import ClusterFacts, JobFacts
 
 README = """\
-Control files of an aisfs mount. They are found by name and show in no listing of the mount's root.
+Control files of an aisfs mount. They are found by name and show in no listing of the mount's root,
+unless it is mounted with control=visible.
 A file has its content from the moment when it is opened. *.json is for programs; the other files
 have lines of key, tab, value.
 

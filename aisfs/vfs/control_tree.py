@@ -1,7 +1,7 @@
 """The control files in the namespace: a directory at the mount's root that no listing shows.
 
 Serves `filesystem`. `find`, `cp -r` and `du` must not wander into it, so that it is found by name
-only. Its files have no size and are read without the kernel's
+only, unless the mount is told otherwise. Its files have no size and are read without the kernel's
 cache: each handle reads what was true when it was opened, and one that was opened for both what
 became of what it wrote; a stream tells what comes about from then on.
 
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from aisfs.config import Control
 from aisfs.control.events import Events
 from aisfs.control.files import (
     ControlDirectory,
@@ -68,10 +69,12 @@ class Controls:
         entries: makes more files and directories of the control directory, given what carries
             out the commands that some of them take.
         events: where is told what happens.
+        directory: whether there is a control directory, and whether it is listed.
     """
 
     entries: Callable[[Commands], Sequence[ControlEntry]] = lambda _: ()
     events: Events = field(default_factory=Events)
+    directory: Control = Control.HIDDEN
 
 
 class ControlNode(Node):
@@ -199,6 +202,7 @@ class ControlTree:
         entries: what the control directory shows.
         unlisted: what is found in it by name only: a walk through the control files, too, must not
             wander into views of all objects, nor wait for what comes about.
+        place: whether the control directory is there, and whether it is listed.
     """
 
     def __init__(
@@ -206,7 +210,9 @@ class ControlTree:
         presentation: Presentation,
         entries: Sequence[ControlEntry],
         unlisted: Sequence[ControlEntry] = (),
+        place: Control = Control.HIDDEN,
     ) -> None:
+        self._place = place
         self._uid, self._gid = presentation.uid, presentation.gid
         self._made_at_ns = time.time_ns()
         self._next = FIRST_INO
@@ -262,10 +268,19 @@ class ControlTree:
 
     # -- names
 
-    @staticmethod
-    def is_directory(parent: int, basename: str) -> bool:
+    @property
+    def exists(self) -> bool:
+        """Whether there is a control directory; if not, its name is one as all others."""
+        return self._place is not Control.OFF
+
+    @property
+    def listed(self) -> bool:
+        """Whether the listing of the root shows the control directory."""
+        return self._place is Control.VISIBLE
+
+    def is_directory(self, parent: int, basename: str) -> bool:
         """Tell whether a name is that of the control directory."""
-        return parent == ROOT and basename == NAME
+        return parent == ROOT and basename == NAME and self.exists
 
     async def find(self, parent: int, basename: str) -> ControlNode | None:
         """Return the control node of a name; None if it is a name of the bucket.

@@ -42,6 +42,7 @@ from aisfs.errors import (
 )
 from aisfs.vfs.attributes import Attributes, Kind, encode
 from aisfs.vfs.caches import Caches
+from aisfs.vfs.control_tree import NAME as CONTROL
 from aisfs.vfs.control_tree import (
     ControlHandle,
     ControlListing,
@@ -170,6 +171,7 @@ class Filesystem:
                 ControlFile("warm", at_once(warming.shown), warming.begin),
             ],
             [self._views.directory, self.events.file()],
+            controls.directory,
         )
         self._capacity: Capacity | None = None
         self._capacity_at = float("-inf")
@@ -301,13 +303,39 @@ class Filesystem:
         handle = self.handles.directory(Fh(fh))
         if isinstance(handle, ControlListing):
             return self._control.read_directory(handle, start, leaves_out=self.leaves_out)
+        if handle.node.ino == ROOT and self._control.exists:
+            return await self._root_entries(handle, start)
         if handle.cursor is None:
             return self._fixed_entries(handle, start)
         entries = await handle.cursor.at(start)
         return self._object_entries(handle, start, entries)
 
+    async def _root_entries(
+        self, handle: DirectoryHandle, start: int
+    ) -> Iterator[tuple[bytes, Node | Kind, int]]:
+        """Return entries of the root, in which the control directory has a name.
+
+        If it is listed, it is the first entry. What the bucket has of that name is in no listing,
+        as no look-up finds it.
+        """
+        shown = int(self._control.listed)
+        if start < shown:
+            return iter([(to_bytes(CONTROL), self._control.directory, shown)])
+        index = start - shown
+        if handle.cursor is None:
+            found = self._fixed_entries(handle, index)
+        else:
+            entries = await handle.cursor.at(index)
+            if len(entries) == 1 and entries[0].name == CONTROL:  # no entries would be the end
+                index += 1
+                entries = await handle.cursor.at(index)
+            found = self._object_entries(handle, index, entries, CONTROL)
+        if not shown:
+            return found
+        return ((name, node, following + shown) for name, node, following in found)
+
     def _object_entries(
-        self, handle: DirectoryHandle, start: int, entries: list[Entry]
+        self, handle: DirectoryHandle, start: int, entries: list[Entry], left_out: str = ""
     ) -> Iterator[tuple[bytes, Node | Kind, int]]:
         cursor, parent, resolver = handle.cursor, handle.node, self._resolver
         assert cursor is not None
@@ -315,6 +343,8 @@ class Filesystem:
         source = cursor.source
         told = resolver.told_at(source)
         for index, entry in enumerate(entries, start):
+            if entry.name == left_out:
+                continue
             name = to_bytes(entry.name)
             if entry.info is None or not self.leaves_out or cursor.tells(index):
                 yield name, resolver.materialise(parent, entry, source, told), index + 1

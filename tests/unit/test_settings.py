@@ -178,6 +178,7 @@ def test_durations(text: str, seconds: float) -> None:
         ("ro=maybe", "yes or no"),
         ("uid=-1", "give 0 to"),
         ("log-level=loud", "debug, info"),
+        ("control=seen", "hidden, visible or off"),
         ("endpoint=host:80", "write http://HOST:PORT"),
         ("cach-memory=1G", "nearest: cache-memory"),
         ("frobnicate", "aisfs mount --help"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from aisfs.config import BucketName, MountConfig, Source
+from aisfs.config import BucketName, Control, MountConfig, Source
 from aisfs.errors import (
     BadHandle,
     Exists,
@@ -25,7 +25,9 @@ from aisfs.errors import (
     Stale,
 )
 from aisfs.vfs.attributes import Kind
+from aisfs.vfs.directory import Cursor, Entry
 from aisfs.vfs.filesystem import Change
+from aisfs.vfs.handles import DirectoryHandle, Fh
 from aisfs.vfs.inodes import ROOT
 from aisfs.vfs.paths import MARKER
 from tests.support.filesystem import ME, Shell, filesystem
@@ -716,6 +718,47 @@ async def test_statfs(shell: Shell) -> None:
 
 
 # -- all buckets, and prefixes
+
+
+class Batches:
+    """A listing of the root that comes in batches of names of directories."""
+
+    started_at = arrived_at = 0.0
+
+    def __init__(self, batches: list[list[str]]) -> None:
+        self._batches = batches
+
+    @property
+    def done(self) -> bool:
+        return not self._batches
+
+    async def next(self) -> list[Entry]:
+        batch, *self._batches = self._batches
+        return [Entry(name) for name in batch]
+
+    def fetch_ahead(self) -> None:
+        pass
+
+    def fork(self) -> Batches:
+        return Batches(self._batches)
+
+
+@pytest.mark.parametrize("control", [Control.HIDDEN, Control.VISIBLE])
+async def test_a_batch_of_nothing_but_the_control_directorys_name_is_no_end(
+    cluster: StoreProcess, bucket: BucketName, tmp_path: Path, control: Control
+) -> None:
+    mount = MountConfig(control=control)
+    async with filesystem(cluster.endpoint, bucket, tmp_path, mount=mount) as shell:
+        fs = shell.fs
+        handle = fs.handles.directory(await fs.opendir(ROOT))
+        assert isinstance(handle, DirectoryHandle)
+        handle.cursor = Cursor(Batches([["+"], [".aisfs"], ["a", "b"]]))
+        fh, start, found = Fh(1), 0, []
+        while entries := list(await fs.readdir(fh, start)):
+            found += [name for name, _, _ in entries]
+            start = entries[-1][2]
+        shown = [b".aisfs"] if control is Control.VISIBLE else []
+        assert found == [*shown, b"+", b"a", b"b"]
 
 
 @pytest.mark.parametrize("ttl_s", [0, 1.0])
