@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_setup(item: pytest.Item) -> None:
     problem = item.get_closest_marker("fuse") and mounts.fuse_problem()
     if problem:
-        not_run.give_up(item, problem)
+        not_run.give_up(item, str(problem))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # the last words before pytest's closing line

@@ -14,7 +14,6 @@ import select
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -26,6 +25,7 @@ from aisfs.settings import SETTINGS, Kind, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 _TRIES_OF_A_REQUEST = 3
 _END_LIMIT_S = 10.0
@@ -96,39 +96,12 @@ def _problems(config: Config) -> Iterable[str]:
             f"{path} is a stale mount, its daemon has died: "
             f"'fusermount3 -uz {path}' first, then mount again"
         )
-    else:
-        yield from _directory_problems(path, nonempty=config.mount.nonempty)
+    elif problem := mounts.directory_problem(path, nonempty=config.mount.nonempty):
+        yield str(problem)
     if problem := mounts.fuse_problem():
-        yield problem
-    if config.mount.allow_other and os.geteuid() != 0 and not _others_allowed():
-        yield "allow-other needs the line 'user_allow_other' in /etc/fuse.conf: add it as root"
-
-
-def _directory_problems(path: Path, *, nonempty: bool) -> Iterable[str]:
-    try:
-        with os.scandir(path) as entries:
-            empty = next(entries, None) is None
-    except FileNotFoundError:
-        yield f"mount point {path} does not exist: 'mkdir -p {path}' first"
-    except NotADirectoryError:
-        yield f"mount point {path} is not a directory: name an empty directory"
-    except OSError as error:
-        stale = mounts.is_stale(error.errno or 0)
-        hint = f"'fusermount3 -uz {path}' first" if stale else "name a directory of yours"
-        yield f"mount point {path} cannot be read ({error.strerror}): {hint}"
-    else:
-        if not empty and not nonempty:
-            yield f"mount point {path} is not empty: name an empty directory, or add -o nonempty"
-        if not os.access(path, os.W_OK):
-            yield f"mount point {path} is not yours to write: name a directory of yours"
-
-
-def _others_allowed() -> bool:
-    try:
-        lines = Path("/etc/fuse.conf").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return False
-    return "user_allow_other" in (line.strip() for line in lines)
+        yield str(problem)
+    if config.mount.allow_other and (problem := mounts.others_problem()):
+        yield str(problem)
 
 
 def _daemon_command(config: Config, *words: str) -> list[str]:

@@ -27,6 +27,9 @@ NO_ANSWER = -1
 
 _PROBE = "import os,sys\ntry: os.statvfs(sys.argv[1])\nexcept OSError as e: sys.exit(e.errno)"
 _CAP_SYS_ADMIN = 1 << 21
+_DEVICE = "/dev/fuse"
+_DEVICE_NUMBER = os.makedev(10, 229)  # Kernel: FUSE_MINOR in <linux/miscdevice.h>
+_YOURS = "name a directory of yours"
 _UNMOUNT_LIMIT_S = 20.0
 
 
@@ -137,33 +140,96 @@ def state_directory(pid: int) -> Path | None:
     return None
 
 
-def fuse_problem() -> str:
-    """Say in one line why this process cannot mount anything and how to change that, or ""."""
-    try:
-        os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
-    except FileNotFoundError:
-        return (
-            "there is no /dev/fuse: load the module with 'modprobe fuse', "
-            "or start the container with --device /dev/fuse --cap-add SYS_ADMIN"
-        )
-    except OSError as error:
-        return (
-            f"/dev/fuse cannot be opened ({error.strerror}): give this user access to it, "
-            "or start the container with --device /dev/fuse --cap-add SYS_ADMIN"
-        )
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What keeps this machine from mounting, and what a user can do about it."""
+
+    cause: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.cause}: {self.remedy}"
+
+
+_GIVE_DEVICE = "start the container with --device /dev/fuse --cap-add SYS_ADMIN"
+_NO_HELPER = Problem("there is no fusermount3", "install it with 'apt-get install fuse3'")
+
+
+def fuse_problem() -> Problem | None:
+    """Say why this process cannot mount anything and how to change that; None if it can."""
+    if problem := _device_problem():
+        return problem
     status = dict(
         line.split(":\t", 1) for line in Path("/proc/self/status").read_text("utf-8").splitlines()
     )
     if int(status["CapEff"], 16) & _CAP_SYS_ADMIN:
-        return ""
+        return None
     if shutil.which("fusermount3") is None:
-        return "there is no fusermount3: install it with 'apt-get install fuse3'"
+        return _NO_HELPER
     if status.get("NoNewPrivs") == "1" or os.geteuid() == 0:
-        return (
-            "this process may not mount (no CAP_SYS_ADMIN): "
-            "start the container with --device /dev/fuse --cap-add SYS_ADMIN"
+        return Problem("this process may not mount (no CAP_SYS_ADMIN)", _GIVE_DEVICE)
+    return None
+
+
+def _device_problem() -> Problem | None:
+    try:
+        device = os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return Problem(
+            f"there is no {_DEVICE}", f"load the module with 'modprobe fuse', or {_GIVE_DEVICE}"
         )
-    return ""
+    except OSError as error:
+        if error.errno in {errno.ENODEV, errno.ENXIO}:
+            return Problem("the kernel has no FUSE", "load the module with 'modprobe fuse'")
+        return Problem(
+            f"{_DEVICE} cannot be opened ({error.strerror})",
+            f"give this user access to it, or {_GIVE_DEVICE}",
+        )
+    try:
+        if os.fstat(device).st_rdev == _DEVICE_NUMBER:
+            return None
+    finally:
+        os.close(device)
+    return Problem(
+        f"{_DEVICE} is not the FUSE device",
+        f"as root: 'rm {_DEVICE}; mknod -m 666 {_DEVICE} c 10 229', or {_GIVE_DEVICE}",
+    )
+
+
+def directory_problem(path: Path, *, nonempty: bool) -> Problem | None:
+    """Say why nothing can be mounted at a path that no mount of ours is at; None if it can."""
+    try:
+        with os.scandir(path) as entries:
+            empty = next(entries, None) is None
+    except FileNotFoundError:
+        return Problem(f"mount point {path} does not exist", f"'mkdir -p {path}' first")
+    except NotADirectoryError:
+        return Problem(f"mount point {path} is not a directory", "name an empty directory")
+    except OSError as error:
+        hint = f"'fusermount3 -uz {path}' first" if is_stale(error.errno or 0) else _YOURS
+        return Problem(f"mount point {path} cannot be read ({error.strerror})", hint)
+    if not empty and not nonempty:
+        return Problem(
+            f"mount point {path} is not empty", "name an empty directory, or add -o nonempty"
+        )
+    if not os.access(path, os.W_OK):
+        return Problem(f"mount point {path} is not yours to write", _YOURS)
+    return None
+
+
+def others_problem() -> Problem | None:
+    """Say why this user may not let other users into a mount; None if they may."""
+    if os.geteuid() == 0:
+        return None
+    try:
+        lines = Path("/etc/fuse.conf").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    if "user_allow_other" in (line.strip() for line in lines):
+        return None
+    return Problem(
+        "allow-other needs the line 'user_allow_other' in /etc/fuse.conf", "add it as root"
+    )
 
 
 def unmount(path: Path, *, lazy: bool = False) -> str:
@@ -187,7 +253,7 @@ def unmount(path: Path, *, lazy: bool = False) -> str:
     except subprocess.TimeoutExpired:
         return "the mount does not answer"
     except FileNotFoundError:
-        return "there is no fusermount3: install it with 'apt-get install fuse3'"
+        return str(_NO_HELPER)
     if ended.returncode == 0:
         return ""
     said = ended.stderr.decode("utf-8", "replace").strip().splitlines()
