@@ -24,6 +24,7 @@ _COMMANDS = {
     "sync": "Wait until files are on the cluster.",
     "recover": "Show, send, save or drop what mounts left unsent.",
     "status": "List the mounts of this machine.",
+    "doctor": "Say why a mount does not work, or would not work.",
     "bucket": "Create, destroy, rename and set up buckets of the cluster.",
     "etl": "List, start, stop and delete transformers of the cluster.",
     "job": "List, show, await and stop jobs of the cluster.",

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from aisfs.store.cluster_facts import ClusterFacts
     from aisfs.store.cluster_work import ClusterWork
     from aisfs.store.interface import BodySink, EtlUse, Piece, Tail
+    from aisfs_sdk import RetryConfig
     from aisfs_sdk.job import Job
     from aisfs_sdk.multipart_upload import MultipartUpload
     from aisfs_sdk.object import Object
@@ -584,8 +585,12 @@ class AISStore:
         self._client.close()
 
 
-def connect(config: StoreConfig) -> AISStore:
-    """Make a store from its configuration; sends nothing.
+def client_of(config: StoreConfig, retries: RetryConfig | None = None) -> Client:
+    """Make a client of a store's cluster; sends nothing.
+
+    Args:
+        config: how the cluster is reached.
+        retries: how requests are repeated; None for the SDK's own way.
 
     Raises:
         Invalid: the endpoint or a certificate file cannot be used.
@@ -594,20 +599,32 @@ def connect(config: StoreConfig) -> AISStore:
     if config.client_cert and config.client_key:
         cert = (config.client_cert, config.client_key)
     try:
-        client = Client(
+        return Client(
             config.endpoint,
             skip_verify=config.skip_verify,
             ca_cert=config.ca_file or None,
             client_cert=cert,
             timeout=(config.connect_timeout_s, config.first_byte_timeout_s),
+            retry_config=retries,
             token=config.token or None,
             max_pool_size=config.connections,
             token_file=config.token_file or None,
         )
     except (ValueError, OSError) as error:
         raise Invalid(f"{config.endpoint}: {error}") from error
+
+
+def connect(config: StoreConfig) -> AISStore:
+    """Make a store from its configuration; sends nothing.
+
+    Raises:
+        Invalid: the endpoint or a certificate file cannot be used.
+    """
     return AISStore(
-        client, config.connections, config.idle_timeout_s, direct=config.transport == "direct"
+        client_of(config),
+        config.connections,
+        config.idle_timeout_s,
+        direct=config.transport == "direct",
     )
 
 
