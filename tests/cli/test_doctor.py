@@ -279,7 +279,27 @@ def test_port_that_never_answers_is_named_in_time() -> None:
         began = time.monotonic()
         found = diagnose(f"http://127.0.0.1:{server.getsockname()[1]}")
         assert time.monotonic() - began < 60
-    names_only(found, "tls", "not-http")
+    assert "says nothing" in names_only(found, "tls", "no-answer")["words"]
+
+
+def test_port_of_something_else_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:  # the test has ended
+                    return
+                with connection:
+                    connection.sendall(b"220 mail.example ESMTP\r\n")
+
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        found = diagnose(f"http://127.0.0.1:{server.getsockname()[1]}")
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert "neither HTTP nor TLS" in names_only(found, "tls", "not-http")["words"]
 
 
 def test_page_that_is_no_gateway_is_named() -> None:
@@ -458,12 +478,30 @@ def test_token_that_is_wanted_is_named(strict: StoreProcess) -> None:
     assert "token-file" in finding["remedy"]
 
 
-def test_token_without_rights_is_named_and_not_shown(store: StoreProcess) -> None:
-    """A server that repeats the token that it refuses is no way out for it."""
+def test_token_without_rights_is_named(store: StoreProcess) -> None:
     store.faults([{"action": "error", "status": 403, "path": "^/v1/(daemon|buckets)"}])
     found = diagnose(store.endpoint, environment={"AIS_AUTHN_TOKEN": "some-token"})
     assert "403" in names_only(found, "token", "bad-token")["words"]
-    assert "some-token" not in found.text
+
+
+class Repeating(Silent):
+    """Refuses everybody as AIS does, and repeats what it was sent."""
+
+    def do_GET(self) -> None:
+        sent = self.headers.get("Authorization", "")
+        body = json.dumps({"status": 401, "message": f"invalid token {sent}"}).encode()
+        self.send_response(200 if self.path.startswith("/v1/health") else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def test_token_that_the_server_repeats_is_not_shown() -> None:
+    with http_server(Repeating) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        found = diagnose(url, environment={"AIS_AUTHN_TOKEN": "s3cret"})
+    assert "invalid token Bearer (token)" in names_only(found, "token", "bad-token")["words"]
+    assert "s3cret" not in found.text
 
 
 def test_token_for_the_bucket_alone_is_a_warning(store: StoreProcess) -> None:
@@ -529,6 +567,26 @@ def test_stale_mount_is_named(store: StoreProcess) -> None:
         assert "Transport endpoint is not connected" in finding["words"]
         assert f"fusermount3 -uz {mount.path}" in finding["remedy"]
         assert found["config"]["facts"]["source"] == "ais://b"
+
+
+@pytest.mark.fuse
+def test_mount_of_somebody_else_is_named(request: pytest.FixtureRequest) -> None:
+    prefix = [*in_namespace(request, "true", NOBODY), *AISFS]
+    with StoreProcess(extra=("--any-user",)) as store:
+        store.create_bucket("b")
+        with Mount(store.endpoint, "ais://b") as mount:
+            mount.path.parent.chmod(0o755)
+            ended = subprocess.run(
+                [*prefix, "doctor", mount.path, "--json", "-o", f"endpoint={store.endpoint}"],
+                capture_output=True,
+                text=True,
+                env=clean_environment(),
+                timeout=LIMIT_S,
+                check=False,
+            )
+    found = Diagnosis(ended)
+    assert found.broken["mount point"] == "mount-refuses"
+    assert "allow-other" in found["mount point"]["remedy"]
 
 
 @pytest.mark.fuse

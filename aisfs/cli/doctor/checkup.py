@@ -56,7 +56,7 @@ CHECKS = (
     Check("bucket", uses.bucket, ("cluster",)),
     Check("listing", uses.listing, ("targets", "bucket")),
     Check("direct reads", uses.direct_reads, ("targets", "bucket")),
-    Check("writes", uses.writes, ("bucket",)),
+    Check("writes", uses.writes, ("targets", "bucket")),
     Check("transformers", uses.transformers, ("cluster",)),
     Check("cloud buckets", uses.cloud_buckets, ("cluster",)),
 )

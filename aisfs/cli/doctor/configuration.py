@@ -61,8 +61,8 @@ def _of_mount(case: Case) -> Iterator[str]:
         return
     for setting in SETTINGS:
         entry = told.get(setting.name, {})
-        given = entry.get("origin", "default") not in {"default", "SOURCE"}
-        if setting.section == "store" and setting.flag and given and entry.get("value"):
+        own = entry.get("origin") != "SOURCE"  # else it is in the mount's name already
+        if setting.section == "store" and setting.flag and own and entry.get("value"):
             value = str(entry["value"]).replace("\\", "\\\\").replace(",", "\\,")
             yield f"{setting.flag}={value}"
 

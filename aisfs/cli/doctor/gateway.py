@@ -96,20 +96,29 @@ def tls(case: Case) -> Finding:
 
 
 def _in_plain(case: Case, address: dial.Address) -> Finding:
-    problem = ""
+    problem: Exception | None = None
     try:
         greeting = address.health(None)
     except (OSError, http.client.HTTPException) as error:
-        greeting, problem = None, dial.said(error)
+        greeting, problem = None, error
     odd = greeting is None or greeting.status == http.client.BAD_REQUEST
     if odd and dial.speaks_tls(address):
         words = f"{address} speaks HTTPS, but the endpoint begins with http://"
         return broken("tls", "wrong-scheme", words, f"write the endpoint as https://{address}")
+    if isinstance(problem, TimeoutError):
+        return _silent(address)
     if greeting is None:
-        words = f"{address} takes connections, but speaks neither HTTP nor TLS ({problem})"
+        said = dial.said(problem or OSError())
+        words = f"{address} takes connections, but speaks neither HTTP nor TLS ({said})"
         return broken("tls", "not-http", words, "is this the port of a gateway? correct it")
     case.clock = greeting.clock
     return ok("tls", "plain HTTP: nothing is encrypted on the way", encrypted=False)
+
+
+def _silent(address: dial.Address) -> Finding:
+    words = f"{address} takes connections, but says nothing for {dial.DIAL_S:g} s"
+    remedy = "is this the port of a gateway? if so, see its log, and its machine's load"
+    return broken("tls", "no-answer", words, remedy)
 
 
 def _encrypted(case: Case, address: dial.Address, context: ssl.SSLContext) -> Finding:
@@ -150,6 +159,8 @@ def _no_tls(address: dial.Address, error: Exception, context: ssl.SSLContext) ->
         words = f"{address} breaks TLS off ({alert}): it may want a certificate of ours"
         remedy = "name one that the cluster accepts: -o cert=FILE,key=FILE"
         return broken("tls", "client-certificate", words, remedy)
+    if isinstance(error, TimeoutError):
+        return _silent(address)
     said = alert or getattr(error, "reason", None) or dial.said(error)
     words = f"{address} takes connections, but TLS does not come about ({said})"
     return broken("tls", "no-tls", words, "is this the port of a gateway? correct it")
@@ -212,7 +223,10 @@ def _refused(case: Case, error: errors.AuthError, given: str) -> Finding:
     said = f"{error.status_code}: {error.message}"
     if not given:
         words = f"the cluster wants a token, and none was given ({said})"
-        return broken("token", "no-token", words, "set AIS_AUTHN_TOKEN, or -o token-file=FILE")
+        remedy = "set AIS_AUTHN_TOKEN, or -o token-file=FILE"
+        if case.there is not None:
+            remedy += " (nobody is told a mount's own token: give the same one here)"
+        return broken("token", "no-token", words, remedy)
     if error.status_code == 403 and _opens_source(case):
         words = f"the token ({_origin(case)}) opens the source, but not the cluster map ({said})"
         remedy = "reads go by way of a gateway, which is slower; grant SHOW-CLUSTER to change that"

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from aisfs.cli import mounts
-from aisfs.cli.doctor.findings import Case, Fact, Finding, broken, not_checked, ok, warning
+from aisfs.cli.doctor.findings import Case, Fact, Finding, broken, not_checked, ok, warning, within
 from aisfs.staging.journal import Unsent, unsent
 from aisfs.staging.state import JOURNAL
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CHECK = "mount point"
+_ENTERED_S = 2.0
 
 
 def mount_point(case: Case) -> Finding:
@@ -44,7 +45,7 @@ def _sticky_of_others(path: Path) -> bool:
 
 def _mounted(path: Path, there: mounts.MountedSource) -> Finding:
     """Look at a mount of ours."""
-    code = mounts.probe(path)
+    code = mounts.probe(path) or _refusal(path)
     daemon = next(reversed(mounts.daemons(path)), None)
     facts: dict[str, Fact] = {"source": there.source}
     if daemon is not None:
@@ -72,6 +73,20 @@ def _mounted(path: Path, there: mounts.MountedSource) -> Finding:
     words = f"{path} refuses: {os.strerror(code)}"
     remedy = "only who mounted it may enter: be that user, or mount with -o allow-other"
     return broken(_CHECK, "mount-refuses", words, remedy, **facts)
+
+
+def _refusal(path: Path) -> int:
+    """Return with which errno a mount that answers keeps this user out, 0 if it does not.
+
+    Whom FUSE does not let in gets its statistics all the same, by which `probe` asks.
+    """
+    try:
+        within(_ENTERED_S, path.stat)
+    except TimeoutError:
+        return mounts.NO_ANSWER
+    except OSError as error:
+        return error.errno or 0
+    return 0
 
 
 def _answers(path: Path, source: str, daemon: int | None, facts: dict[str, Fact]) -> Finding:
