@@ -543,7 +543,7 @@ def test_prefix_without_objects_is_a_warning(store: StoreProcess) -> None:
     store.create_bucket("b")
     found = diagnose("ais://b/none", "-o", f"endpoint={store.endpoint}")
     assert found.ok, found.text
-    assert found.warnings == {"listing": "empty-prefix"}
+    assert found.warnings["listing"] == "empty-prefix"
 
 
 def test_bucket_that_takes_no_writes_is_a_warning(store: StoreProcess) -> None:
@@ -551,7 +551,7 @@ def test_bucket_that_takes_no_writes_is_a_warning(store: StoreProcess) -> None:
     store.set_bucket_props("b", {"access": "771"})
     found = diagnose("ais://b", "-o", f"endpoint={store.endpoint}")
     assert found.ok, found.text
-    assert found.warnings == {"writes": "writes-refused"}
+    assert found.warnings["writes"] == "writes-refused"
 
 
 # ---- 8: mounts ----------------------------------------------------------------------------------
@@ -712,7 +712,7 @@ def test_release_that_can_less_is_a_warning_that_says_what() -> None:
         store.create_bucket("b")
         found = diagnose("ais://b", "-o", f"endpoint={store.endpoint}")
     assert found.ok, found.text
-    assert found.warnings == {"cluster": "old-release"}
+    assert found.warnings["cluster"] == "old-release"
     assert "AIS 3.17" in found["cluster"]["words"]
     assert "a rename moves the bytes through this machine" in found["cluster"]["facts"]["missing"]
 

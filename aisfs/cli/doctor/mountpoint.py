@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,9 @@ def _mounted(path: Path, there: mounts.MountedSource) -> Finding:
         )
         return broken(_CHECK, "mount-hangs", words, remedy, **facts)
     words = f"{path} refuses: {os.strerror(code)}"
-    remedy = "only who mounted it may enter: be that user, or mount with -o allow-other"
+    remedy = "see the mount's log"
+    if code == errno.EACCES:
+        remedy = "only who mounted it may enter: be that user, or mount with -o allow-other"
     return broken(_CHECK, "mount-refuses", words, remedy, **facts)
 
 

@@ -80,7 +80,7 @@ def _unknown(case: Case, name: str) -> Finding:
     if known:
         more = ", …" if len(known) > _NAMES_SHOWN else ""
         words += f"; there are: {', '.join(known[:_NAMES_SHOWN])}{more}"
-    remedy = "correct the name, or create it: 'ais create " + name + "'"
+    remedy = f"correct the name, or create it: 'aisfs bucket create {name}'"
     return broken("bucket", "wrong-bucket", words, remedy)
 
 
