@@ -117,6 +117,15 @@ def test_mount_that_runs_is_looked_at_with_its_own_settings() -> None:
             assert store.token_file.read_text().strip() not in found.text
 
 
+@pytest.mark.fuse
+def test_mount_that_tells_no_settings_is_told_so(store: StoreProcess) -> None:
+    store.create_bucket("b")
+    with Mount(store.endpoint, "ais://b", options=["control=off"]) as mount:
+        found = diagnose(mount.path, "-o", f"endpoint={store.endpoint}")
+        assert found.ok, found.text
+        assert "give them by -o" in found["config"]["words"]
+
+
 # ---- 1, 2: the machine --------------------------------------------------------------------------
 
 

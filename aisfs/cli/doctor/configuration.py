@@ -47,6 +47,8 @@ def settings(case: Case) -> Finding:
     where = f"settings come from {', '.join(origins)}" if origins else "all settings are defaults"
     if taken:
         where += f", some as {case.mountpoint} has them"
+    elif case.there is not None and not case.source:
+        where += f"; {case.mountpoint} does not tell those of its own: give them by -o"
     return ok("config", where, endpoint=case.config.store.endpoint, source=str(case.what))
 
 
