@@ -75,7 +75,8 @@ def _fill(bucket: Bucket) -> None:
     """Put into a bucket what the documents call training data."""
     bodies = {
         "2026/0042.png": b"a picture", "2026/0043.png": b"another", "2026/shard-0042.tar": _shard(),
-        "new/0042.jpg": b"new", "raw/x": b"x", "raw/y": b"y", "a.bin": b"a", "long.txt": b"long text", "labels.json": b"{}",
+        "new/0042.jpg": b"new", "raw/x": b"x", "raw/y": b"y", "a.bin": b"a",
+        "long.txt": b"long text", "labels.json": b"{}",
         "shorten.py": b"def transform(data):\n    return data[:4]\n",
     }  # fmt: skip
     for name, body in bodies.items():
