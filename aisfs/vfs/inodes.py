@@ -260,6 +260,8 @@ class FileNode(Node):
         reader: reads `identity`; shared by the handles that pinned it.
         kernel_identity: the content that the kernel's page cache holds.
         writers: handles open for writing.
+        kept: counts who needs the staged file although nobody writes: it holds a content that is
+            just being replaced.
         detached: unlinked or replaced; the name is not this node's any more.
         target: a symbolic link's, once it was read.
         attributes_dirty: attributes that the cluster lacks and the next commit carries.
@@ -284,6 +286,7 @@ class FileNode(Node):
         "failure",
         "failures",
         "identity",
+        "kept",
         "kernel_identity",
         "lineage",
         "reader",
@@ -303,6 +306,7 @@ class FileNode(Node):
         self.kernel_identity: Identity | None = None
         self._lock: EagerLock | None = None
         self.writers = 0
+        self.kept = 0
         self.detached = False
         self.doomed = 0
         self.behind: StagedFile | None = None

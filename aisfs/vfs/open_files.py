@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -28,7 +29,7 @@ from aisfs.vfs.storing import Storing
 from aisfs.vfs.workshop import Promised
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from aisfs.cache.reader import ContentReader
     from aisfs.store.interface import BucketName
@@ -63,10 +64,16 @@ class OpenFiles:
         """Open a file whose attributes are fresh.
 
         Kernel: FUSE_OPEN, with O_TRUNC in `flags` instead of a setattr.
+
+        Raises:
+            Stale: another file took its name meanwhile: the kernel looks that one up.
         """
         writable = flags & os.O_ACCMODE != os.O_RDONLY
         if writable or (node.locked and not self.storing.is_queued(node)):
-            async with node.lock:  # waits for a commit in flight (C7)
+            detached = node.detached
+            async with node.lock:  # waits for a commit in flight (C7), and for who replaces it
+                if node.detached and not detached:
+                    raise Stale(f"{node.name} was replaced while it was opened")
                 if writable:
                     staged = self._workshop.stage(node)
                     if flags & os.O_TRUNC and staged.size:
@@ -260,19 +267,32 @@ class OpenFiles:
 
     # -- names that go while files are open
 
+    @contextmanager
+    def keeping(self, node: FileNode) -> Iterator[None]:
+        """Let what is preserved of a file stay, whoever closes it, until its object is replaced."""
+        node.kept += 1
+        try:
+            yield
+        finally:
+            node.kept -= 1
+            self.storing.drop_staged(node)
+
     async def preserve(self, node: FileNode) -> None:
-        """Keep the content of an open file readable after its object is replaced (C19).
+        """Make the content of an open file readable after its object is replaced (C19).
+
+        The caller holds the lock, and is `keeping` the file until it is replaced.
 
         Raises:
             Nothing: above `PRESERVE_LIMIT`, or when the cluster fails, readers get ESTALE later.
         """
-        if node.opens == 0 or node.identity is None:
+        reader = node.reader
+        opened = node.opens > 0 or (reader is not None and reader.users > 0)  # or is just now
+        if not opened or node.identity is None:
             return
         try:
             if node.identity.size > PRESERVE_LIMIT:
                 raise TooLarge(f"{node.identity.size} bytes are above the limit")
-            async with node.lock:
-                await self._workshop.stage(node).complete()
+            await self._workshop.stage(node).complete()
         except FsError as error:
             log.warning("open descriptors of %s lose its old content: %s", node.name, error)
 
@@ -283,8 +303,10 @@ class OpenFiles:
         """
         node = self._resolver.doomed.get((bucket, name))
         if node is not None:
-            await self.preserve(node)
-            await self.storing.bury(node, last=True)
+            with self.keeping(node):
+                async with node.lock:
+                    await self.preserve(node)
+                await self.storing.bury(node, last=True)
 
     async def release_streams(self, node: FileNode) -> None:
         """End our own reads of an object: on AIS they block its writers."""

@@ -130,10 +130,11 @@ class Renamer:
         if not isinstance(target, FileNode):
             await self._move_file(node, None, name)
             return
-        await self._files.preserve(target)
-        await self._files.release_streams(target)
-        async with target.lock:  # what is being stored of it must not come after the copy
-            await self._move_file(node, target, name)
+        with self._files.keeping(target):
+            async with target.lock:  # what is being stored of it must not come after the copy
+                await self._files.preserve(target)
+                await self._files.release_streams(target)
+                await self._move_file(node, target, name)
 
     async def _move_file(self, node: FileNode, target: FileNode | None, name: str) -> None:
         async with node.lock:

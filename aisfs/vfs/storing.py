@@ -369,7 +369,7 @@ class Storing:
     def drop_staged(self, node: FileNode) -> None:
         """Remove the staged file once it is neither written nor needed."""
         staged = node.staged
-        if staged is None or node.writers or (node.opens and node.detached):
+        if staged is None or node.writers or node.kept or (node.opens and node.detached):
             return
         if not staged.dirty or node.detached:
             staged.close()

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 import pytest
 from matplotlib.figure import Figure
 
-from aisfs.cli import mounts
 from aisfs_sdk import Client
 from tests.support.memory import pss
 from tests.support.mount import Mount
@@ -58,7 +57,7 @@ class Soak:
     def __init__(self, store: StoreProcess, mount: Mount, seed: int) -> None:
         self._store = store
         self._root = mount.path
-        (self._pid,) = mounts.daemons(mount.path)
+        self._pid = mount.daemon_pid
         self._dice = random.Random(seed)
         self._over = threading.Event()
         self._away_until = 0.0
@@ -215,6 +214,7 @@ def test_nothing_grows(
         with Mount(store.endpoint, "ais://b", options=options) as mount:
             soak = Soak(store, mount, seeded.randrange(1 << 32))
             soak.run(seconds, 5 if full else 0.5, 180 if full else 6)
+            assert not soak.wrong
     soak.save(Path(os.environ.get("AISFS_TEST_OUTPUT", tmp_path)))
     for what, count in soak.counts.items():
         tally(what, count)

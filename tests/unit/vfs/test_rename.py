@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 from aisfs.config import MountConfig, Source
 from aisfs.errors import (
@@ -17,6 +18,7 @@ from aisfs.errors import (
     NotADirectory,
     NotEmpty,
     NotFound,
+    Stale,
 )
 from aisfs.vfs.attributes import Kind
 from aisfs.vfs.filesystem import Change
@@ -129,6 +131,61 @@ async def test_a_file_that_is_being_written(shell: Shell, other: Bucket) -> None
     await shell.close(fh)
     assert names_of(other) == ["g"]
     assert other.object("g").get().read_all() == b"onetwo"
+
+
+SLOW_COPY = {"method": "PUT", "path": "/f$", "action": "delay", "seconds": 0.6, "role": "target"}
+
+
+async def test_who_closes_while_a_file_is_replaced_takes_nothing_from_others(
+    cluster: StoreProcess, shell: Shell, other: Bucket
+) -> None:
+    old = os.urandom(MIB // 4)
+    other.object("f").put_content(b"new")
+    other.object("g").put_content(old)
+    other.object("large").put_content(bytes(24 * MIB))
+    first, second = await shell.open("g"), await shell.open("g")
+    cluster.faults([SLOW_COPY])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shell.rename, "f", "g")
+        await trio.sleep(0.3)
+        await shell.close(first)
+    assert cluster.struck()
+    assert len(await shell.read("large")) == 24 * MIB  # more than the cache has room for
+    assert await shell.read_open(second) == old
+    await shell.close(second)
+    assert await shell.read("g") == b"new"
+
+
+async def test_the_last_one_may_close_while_its_file_is_preserved(
+    cluster: StoreProcess, shell: Shell, other: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    other.object("f").put_content(b"new")
+    other.object("g").put_content(os.urandom(MIB // 4))
+    only = await shell.open("g")
+    slow = {"method": "GET", "path": "/g$", "action": "delay", "seconds": 0.6, "role": "target"}
+    cluster.faults([slow])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shell.rename, "f", "g")
+        await trio.sleep(0.3)
+        await shell.close(only)
+    assert cluster.struck()
+    assert "lose its old content" not in caplog.text
+    assert await shell.read("g") == b"new"
+
+
+async def test_who_opens_a_file_while_it_is_replaced_gets_the_new_one(
+    cluster: StoreProcess, shell: Shell, other: Bucket
+) -> None:
+    other.object("f").put_content(b"new")
+    other.object("g").put_content(b"old")
+    await shell.node("g")
+    cluster.faults([SLOW_COPY])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shell.rename, "f", "g")
+        await trio.sleep(0.3)
+        with pytest.raises(Stale):  # upon which the kernel looks the name up again
+            await shell.open("g")
+    assert await shell.read("g") == b"new"
 
 
 async def test_an_open_reader_goes_on(shell: Shell, other: Bucket) -> None:
