@@ -37,6 +37,7 @@ from aisfs.errors import FsError, NotFound
 from aisfs.fuse import request_loop
 from aisfs.fuse.operations import Operations
 from aisfs.fuse.session import Session, entry_forgotten, invalidate_entry
+from aisfs.notify import REPEATED_S, Notifier
 from aisfs.staging.multipart import Cluster, Parts
 from aisfs.staging.outbox import Outbox
 from aisfs.staging.quota import Quota
@@ -76,6 +77,9 @@ _DISK_FAILURES = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # <malloc.h>
 
 
+_NO_MANAGER = Notifier()
+
+
 def _nobody(progress: str) -> None:
     """Show nobody how far the start is; the log has it."""
 
@@ -85,6 +89,7 @@ def run(
     ready: Callable[[], None],
     filesystem: type[Filesystem] = Filesystem,
     shown: Callable[[str], None] = _nobody,
+    manager: Notifier = _NO_MANAGER,
 ) -> int:
     """Mount, serve until unmounted or told to stop, and return the exit code.
 
@@ -93,11 +98,12 @@ def run(
         ready: called once, when the kernel has initialised the mount.
         filesystem: the class of the namespace; another one is for tests.
         shown: is told how far the start is, while earlier mounts' files are sent.
+        manager: is given signs of life, and told how far the end is.
 
     Raises:
         ConfigError, FsError: the mount cannot be made; the text says why and what to do.
     """
-    start = _Start(ready, filesystem, shown, logs.keep_recent())
+    start = _Start(ready, filesystem, shown, manager, logs.keep_recent())
     faulthandler.register(signal.SIGUSR1)
     _bound_heap()
     instruments = request_loop.install()
@@ -154,11 +160,12 @@ async def _serve(config: Config, start: _Start) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """What a mount's caller wants of its start, as in `run`, and what its log had so far."""
+    """What a mount's caller wants of its life, as in `run`, and what its log had so far."""
 
     ready: Callable[[], None]
     filesystem: type[Filesystem]
     shown: Callable[[str], None]
+    manager: Notifier
     recent: logs.Recent
 
 
@@ -168,6 +175,7 @@ async def _mounted(
     """Mount, serve, and store what is left; return the exit code."""
     disk = None
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(_give_signs_of_life, start.manager)
         try:
             pages = PageCache(config.cache.memory)
             disk = await trio.to_thread.run_sync(_open_disk, config, place, pages)
@@ -179,10 +187,13 @@ async def _mounted(
             session = Session(
                 Operations(fs, start.ready), config.mountpoint, _mount_options(config)
             )
-            nursery.start_soon(_stop_on_signal, session, fs.events)
+            ending = trio.Event()
+            nursery.start_soon(_tell_of_the_end, start.manager, ending, fs)
+            nursery.start_soon(_stop_on_signal, session, fs.events, ending)
             nursery.start_soon(session.tune)
             nursery.start_soon(store.prepare)
             await session.serve()
+            ending.set()
             unsent = await fs.drain()
             session.close()
             if disk is not None:
@@ -367,7 +378,7 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace(",", "\\,")
 
 
-async def _stop_on_signal(session: Session, events: Events) -> None:
+async def _stop_on_signal(session: Session, events: Events, ending: trio.Event) -> None:
     """Unmount on SIGTERM or SIGINT; a second signal does not hurry, what is unsent is sent."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for number in signals:
@@ -376,4 +387,25 @@ async def _stop_on_signal(session: Session, events: Events) -> None:
             log.info("told to stop by signal %d", number)
             events.tell("stopping", signal=number)
             events.end()
+            ending.set()
             await session.unmount()
+
+
+async def _give_signs_of_life(manager: Notifier) -> None:
+    """Tell the manager that the loop runs, for this is a task of it like any other."""
+    while manager.alive_every_s:
+        manager.alive()
+        await trio.sleep(manager.alive_every_s)
+
+
+async def _tell_of_the_end(manager: Notifier, ending: trio.Event, fs: Filesystem) -> None:
+    """Tell the manager again and again what is unsent, so that it waits until the mount has ended.
+
+    How long that may take is the mount's own matter (`drain-timeout`), not the manager's.
+    """
+    await ending.wait()
+    while manager.listens:
+        figures = fs.figures()
+        files = max(figures["unsent.queued"] + figures["unsent.failed"], len(fs.dirty_files()))
+        manager.stopping(f"ending; {files} files are to be stored")
+        await trio.sleep(REPEATED_S)

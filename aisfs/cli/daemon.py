@@ -1,9 +1,10 @@
 """`aisfs daemon`: the process that serves one mount. Hidden: only `aisfs mount` starts it.
 
-Its configuration comes through standard input. In the background it reports on descriptor
-`REPORT_FD`, in lines: "progress" and how far the start is, any number of times, then "ready", or
-"error" and one line for the user. It leaves the caller's session only then: an automounter lets
-nobody but the caller's process group reach the mount point before.
+Its configuration comes through standard input. In front it may be a service of systemd, which it
+then tells that the mount answers. In the background it reports on descriptor `REPORT_FD`, in lines:
+"progress" and how far the start is, any number of times, then "ready", or "error" and one line for
+the user. It leaves the caller's session only then: an automounter lets nobody but the caller's
+process group reach the mount point before.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from aisfs import logs
 from aisfs.cli import MOUNT_FAILURE, Failure
 from aisfs.config import Config, ConfigError
 from aisfs.errors import Forbidden, FsError, Invalid, IoFailure, NotFound, TimedOut, Unreachable
+from aisfs.notify import Notifier
 
 REPORT_FD = 3
 
@@ -41,8 +43,10 @@ def daemon(front: bool, source: str, mountpoint: str) -> int:  # noqa: ARG001 - 
 def _serve_in_front(config: Config) -> int:
     logs.configure(config.log.level, config.log_file if config.log.file else None)
     faulthandler.enable()
+    manager = Notifier.of_environment(os.environ)
+    report = _ManagerReport(manager, f"{config.source} is mounted at {config.mountpoint}")
     try:
-        return _serve(config, _Report(-1))
+        return _serve(config, report, manager)
     except (ConfigError, FsError) as error:
         raise Failure(_with_advice(error, config), MOUNT_FAILURE) from None
 
@@ -53,7 +57,7 @@ def _serve_behind(config: Config) -> int:
     try:
         logs.configure(config.log.level, config.log_file)
         faulthandler.enable()
-        return _serve(config, report)
+        return _serve(config, report, Notifier())
     except (ConfigError, FsError) as error:
         _log.info("not mounted: %s", error)
         report.send(f"error {_with_advice(error, config)}")
@@ -64,10 +68,10 @@ def _serve_behind(config: Config) -> int:
     return MOUNT_FAILURE
 
 
-def _serve(config: Config, report: _Report) -> int:
+def _serve(config: Config, report: _Report | _ManagerReport, manager: Notifier) -> int:
     from aisfs.daemon import run  # noqa: PLC0415 - late: loads pyfuse3 and trio
 
-    return run(config, report.ready, shown=report.progress)
+    return run(config, report.ready, shown=report.progress, manager=manager)
 
 
 def _with_advice(error: ConfigError | FsError, config: Config) -> str:
@@ -83,8 +87,24 @@ def _with_advice(error: ConfigError | FsError, config: Config) -> str:
     return f"{error}{advice}"
 
 
+class _ManagerReport:
+    """What a service manager gets to know of the start, if there is one."""
+
+    def __init__(self, manager: Notifier, status: str) -> None:
+        self._manager = manager
+        self._status = status
+
+    def ready(self) -> None:
+        """Tell that the mount answers."""
+        self._manager.ready(self._status)
+
+    def progress(self, text: str) -> None:
+        """Tell how far the start is."""
+        self._manager.starting(text)
+
+
 class _Report:
-    """What the process that waits for the mount gets to know; -1 when nobody waits."""
+    """What the process that waits for the mount gets to know."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -94,11 +114,10 @@ class _Report:
 
         Standard error stays the log: what a library or the interpreter says on it is not lost.
         """
-        if self._descriptor >= 0:
-            with contextlib.suppress(PermissionError):  # leads its group already
-                os.setsid()
-            os.chdir("/")
-            self.send("ready")
+        with contextlib.suppress(PermissionError):  # leads its group already
+            os.setsid()
+        os.chdir("/")
+        self.send("ready")
 
     def progress(self, text: str) -> None:
         """Send how far the start is."""
