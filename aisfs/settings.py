@@ -322,9 +322,8 @@ def split_options(text: str) -> list[tuple[str, str]]:
     A comma or backslash within a value has a backslash before it. What mount(8) keeps for itself
     is dropped; `rw` is the opposite of `ro`.
     """
-    words = re.findall(r"(?:\\.|[^,\\]|\\$)+", text, re.DOTALL)
     pairs = []
-    for word in (re.sub(r"\\(.)", r"\1", each) for each in words):
+    for word in _words(text):
         if _MOUNT_WORDS.fullmatch(word):
             continue
         name, separator, value = word.partition("=")
@@ -334,6 +333,22 @@ def split_options(text: str) -> list[tuple[str, str]]:
             value = "yes"
         pairs.append((name, value))
     return pairs
+
+
+def mount_words(text: str) -> list[str]:
+    """Return what `split_options` drops of a list: the words that mount(8) keeps for itself."""
+    return [word for word in _words(text) if _MOUNT_WORDS.fullmatch(word)]
+
+
+def joined_options(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return a list of which `split_options` makes these pairs."""
+    words = (name if value == "yes" else f"{name}={value}" for name, value in pairs)
+    return ",".join(re.sub(r"([\\,])", r"\\\1", word) for word in words)
+
+
+def _words(text: str) -> list[str]:
+    words = re.findall(r"(?:\\.|[^,\\]|\\$)+", text, re.DOTALL)
+    return [re.sub(r"\\(.)", r"\1", each) for each in words]
 
 
 def load(
@@ -352,13 +367,16 @@ def load(
         mountpoint: absolute.
         options: texts of -o.
         flags: flat name → text, as on the command line.
-        file: the TOML file; "" takes AISFS_CONFIG or the user's own, if there is one.
+        file: the TOML file; "" takes that of `config` in -o, else of AISFS_CONFIG, else the user's
+            own, if there is one.
         environment: None for the process's own.
 
     Raises:
         ConfigError: a name is unknown, a value cannot be used, or the file cannot be read.
     """
     variables = os.environ if environment is None else environment
+    options = tuple(options)
+    file = file or _file_of(options)
     values: dict[Setting, tuple[Value, str]] = {}
     for setting, text, origin in (
         *_from_file(file, variables),
@@ -375,6 +393,30 @@ def load(
             raise ConfigError(f"SOURCE is {what.endpoint}, the endpoint {given}: give only one")
         values[endpoint] = (what.endpoint, "SOURCE")
     return _build(what, mountpoint, values)
+
+
+def places_of(file: str, options: Iterable[str] = ()) -> tuple[str, str]:
+    """Return what the TOML file says above its sections: `source` and `mountpoint`, "" if nothing.
+
+    Args:
+        file: as for `load`.
+        options: as for `load`.
+
+    Raises:
+        ConfigError: it cannot be read, or one of them is no text.
+    """
+    path, tables = _tables(file or _file_of(options), os.environ)
+    source, mountpoint = (_place(tables, name, path) for name in PLACES)
+    if mountpoint:
+        mountpoint = str(path.absolute().parent / Path(mountpoint).expanduser())
+    return source, mountpoint
+
+
+def _place(tables: Mapping[str, object], name: str, path: Path) -> str:
+    text = tables.get(name, "")
+    if not isinstance(text, str):
+        raise ConfigError(f'{path}: {name} must be a text, as in {name} = "{PLACES[name]}"')
+    return text
 
 
 def describe(config: Config) -> list[tuple[str, str, str]]:
@@ -416,21 +458,32 @@ def _without_alias(
     return {memory if each is size else each: value for each, value in values.items()}
 
 
-def _from_file(file: str, environment: Mapping[str, str]) -> Iterator[tuple[Setting, str, str]]:
+PLACES = {"source": "ais://BUCKET", "mountpoint": "/mnt/data"}
+"""What a TOML file may have above its sections, for a mount that is started without words."""
+
+
+def _tables(file: str, environment: Mapping[str, str]) -> tuple[Path, dict[str, object]]:
+    """Read the TOML file that is to be used; return its name as well."""
     chosen = file or environment.get("AISFS_CONFIG", "")
     path = Path(chosen) if chosen else platformdirs.user_config_path("aisfs") / "config.toml"
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path, tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if chosen:
             raise ConfigError(f"no configuration file {path}: name one that exists") from None
-        return
+        return path, {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration file {path}: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
+
+
+def _from_file(file: str, environment: Mapping[str, str]) -> Iterator[tuple[Setting, str, str]]:
+    path, tables = _tables(file, environment)
     known = {setting.name: setting for setting in SETTINGS}
     for section, table in tables.items():
+        if section in PLACES:
+            continue
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: {section!r} stands outside of a section such as [mount]")
         for key, value in table.items():
@@ -466,9 +519,17 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[Setting,
 _BY_FLAG = {setting.flag: setting for setting in SETTINGS if setting.flag}
 
 
+def _file_of(options: Iterable[str]) -> str:
+    """Return the TOML file that -o names, "" if none."""
+    named = [text for each in options for name, text in split_options(each) if name == "config"]
+    return named[-1] if named else ""
+
+
 def _from_options(options: Iterable[str]) -> Iterator[tuple[Setting, str, str]]:
     for each in options:
         for name, text in split_options(each):
+            if name == "config":
+                continue
             yield _by_flag(name), text, "-o"
 
 
@@ -595,7 +656,7 @@ def _parse(setting: Setting, text: str, origin: str) -> Value:
         value = _PARSERS[setting.kind](text)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
-    except ValueError:
+    except (ValueError, RuntimeError):  # the latter: of a user "~NAME" whom nobody knows
         raise ConfigError(f"{where}: {text!r} is not {setting.kind.value}") from None
     ranged = setting.kind in {Kind.SIZE, Kind.DURATION, Kind.COUNT}
     ranged = ranged and not (setting.or_zero and value == 0)

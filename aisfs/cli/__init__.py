@@ -20,6 +20,7 @@ from aisfs.control.verbs import VERBS
 _COMMANDS = {
     "mount": "Mount a bucket, a prefix, or all buckets of a cluster.",
     "umount": "Unmount, and wait until everything is stored.",
+    "systemd": "Install the units that run mounts as services.",
     "warm": "Fill the cache with files before they are read.",
     "sync": "Wait until files are on the cluster.",
     "recover": "Show, send, save or drop what mounts left unsent.",
@@ -103,6 +104,8 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command that the process's arguments name, and exit."""
     logging.getLogger().addHandler(logging.NullHandler())  # what libraries warn of is for a log
+    if "://" in "".join(sys.argv[1:2]) or sys.argv[1:2] == ["none"]:  # mount -t fuse.aisfs
+        importlib.import_module("aisfs.cli.mount_helper").main()
     try:
         code = cli.main(prog_name="aisfs", standalone_mode=False)
     except click.UsageError as error:
@@ -116,7 +119,8 @@ def main() -> NoReturn:
         sys.stdout = None
         code = 1
     except Exception as error:  # noqa: BLE001 - the last resort: a bug gets one line, too
-        code = _say_bug(error)
+        say_bug(error)
+        code = MOUNT_FAILURE if "mount" in sys.argv[1:2] else 1
     sys.exit(code)
 
 
@@ -134,7 +138,7 @@ def _say(message: str, error: click.ClickException) -> int:
     )
 
 
-def _say_bug(error: Exception) -> int:
+def say_bug(error: Exception) -> None:
     """Put the traceback into a file and its name on the terminal."""
     import tempfile  # noqa: PLC0415 - needed for bugs only
     import traceback  # noqa: PLC0415
@@ -145,4 +149,3 @@ def _say_bug(error: Exception) -> int:
         traceback.print_exception(error, file=log)
     text = " ".join(f"{type(error).__name__}: {error}".split())
     print(f"aisfs: an error in aisfs itself ({text}): please report {log.name}", file=sys.stderr)
-    return MOUNT_FAILURE if "mount" in sys.argv[1:2] else 1

@@ -14,18 +14,20 @@ import select
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from aisfs.cli import MOUNT_FAILURE, Failure, mounts
 from aisfs.cli.daemon import REPORT_FD
+from aisfs.cli.fstab import FSTAB, line_of, update
+from aisfs.cli.helper_link import HELPER, install_helper
 from aisfs.config import Config, ConfigError
-from aisfs.settings import SETTINGS, Kind, load
+from aisfs.settings import SETTINGS, Kind, load, places_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _TRIES_OF_A_REQUEST = 3
 _END_LIMIT_S = 10.0
@@ -42,20 +44,41 @@ def _setting_flags(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _install_helper(ctx: click.Context, option: click.Parameter, value: bool) -> None:  # noqa: ARG001 - click's
+    if value:
+        for text in install_helper(Path("/")):
+            print(text)
+        ctx.exit()
+
+
 @click.command(
     context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
     epilog="SIZE is written 256MiB, 1G or 64k; DURATION 1s, 500ms or 2m; MODE in octal.",
 )
-@click.argument("paths", nargs=-1, required=True, metavar="[SOURCE] MOUNTPOINT")
+@click.argument("paths", nargs=-1, metavar="[SOURCE] MOUNTPOINT")
 @click.option("-f", "--foreground", is_flag=True, help="stay in front and log to standard error")
 @click.option("-o", "options", multiple=True, metavar="LIST", help="options as in mount(8)")
-@click.option("--config", metavar="FILE", default="", help="a TOML file with settings")
+@click.option(
+    "--config", metavar="FILE", default="", help="a TOML file with settings, maybe with both names"
+)
+@click.option("--update-fstab", is_flag=True, help="mount nothing: write the line for fstab")
+@click.option("--fstab", metavar="FILE", default=FSTAB, show_default=True, help="the file for it")
+@click.option(
+    "--install-helper",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_install_helper,
+    help="let mount(8) and fstab know aisfs, and exit",
+)
 @_setting_flags
 def mount(
     paths: tuple[str, ...],
     foreground: bool,
     options: tuple[str, ...],
     config: str,
+    update_fstab: bool,
+    fstab: str,
     **flags: str | bool | None,
 ) -> None:
     """Mount SOURCE at the empty directory MOUNTPOINT.
@@ -66,23 +89,58 @@ def mount(
     if len(paths) > 2:
         raise click.UsageError("too many names: give [SOURCE] MOUNTPOINT")
     given = {name: "yes" if text is True else str(text) for name, text in flags.items() if text}
-    try:
-        path = mounts.resolve(paths[-1])
-        loaded = load(
-            paths[0] if len(paths) == 2 else "", path, options=options, flags=given, file=config
-        )
-    except ConfigError as error:
-        raise Failure(str(error), MOUNT_FAILURE) from None
-    except (OSError, RuntimeError) as error:
-        raise Failure(f"mount point {paths[-1]}: {error}", MOUNT_FAILURE) from None
-    problem = next(iter(_problems(loaded)), "")
-    if problem:
+    loaded = configuration(paths, options, given, config)
+    if update_fstab:
+        _update_fstab(loaded, options, Path(fstab))
+        return
+    if problem := problem_of(loaded):
         raise Failure(problem, MOUNT_FAILURE)
     if foreground:
         _become_daemon(loaded)
     problem = start_daemon(loaded)
     if problem:
         raise Failure(problem, MOUNT_FAILURE)
+
+
+def configuration(
+    names: Sequence[str], options: Sequence[str], flags: Mapping[str, str], file: str
+) -> Config:
+    """Return what is to be mounted and how.
+
+    Args:
+        names: [SOURCE] MOUNTPOINT; what is missing is looked up in the TOML file.
+        options: texts of -o.
+        flags: flat name → text.
+        file: the TOML file; "" for the usual one.
+
+    Raises:
+        Failure: something of it cannot be used.
+    """
+    path = names[-1] if names else ""
+    try:
+        source, place = places_of(file, options) if len(names) < 2 else (names[0], "")
+        path = path or place
+        if not path:
+            raise click.UsageError("where? Give [SOURCE] MOUNTPOINT, or --config FILE that has it")
+        return load(source, mounts.resolve(path), options=options, flags=flags, file=file)
+    except ConfigError as error:
+        raise Failure(str(error), MOUNT_FAILURE) from None
+    except (OSError, RuntimeError) as error:
+        raise Failure(f"mount point {path}: {error}", MOUNT_FAILURE) from None
+
+
+def _update_fstab(config: Config, options: Sequence[str], file: Path) -> None:
+    line = line_of(config, options)
+    changed = update(file, config.mountpoint, line)
+    print(f"{file} {'has now' if changed else 'already has'} the line\n{line}")
+    if not Path(HELPER).exists():
+        print("mount(8) does not know aisfs yet: 'aisfs mount --install-helper' as root")
+    print(f"'mount {config.mountpoint}' mounts it; with systemd, 'systemctl daemon-reload' first")
+
+
+def problem_of(config: Config) -> str:
+    """Return in one line what keeps the mount from being made, with what to do, or ""."""
+    return next(iter(_problems(config)), "")
 
 
 def _problems(config: Config) -> Iterable[str]:

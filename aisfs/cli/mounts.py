@@ -18,6 +18,10 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TYPE = "fuse.aisfs"
 """File system type of our mounts in /proc/self/mountinfo."""
@@ -43,14 +47,20 @@ class MountedSource:
 
 def mounted() -> list[MountedSource]:
     """Return the mounts of aisfs that this process can see, oldest first."""
-    found = []
+    return [MountedSource(source, path) for kind, source, path in _table() if kind == TYPE]
+
+
+def automounted(path: Path) -> bool:
+    """Tell whether an automounter waits at an absolute path, maybe below a mount."""
+    return any(kind == "autofs" and where == path for kind, _, where in _table())
+
+
+def _table() -> Iterator[tuple[str, str, Path]]:
+    """Yield type, source and place of all mounts, oldest first."""
     for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
         where, _, what = line.partition(b" - ")
         kind, source, *_ = what.split(b" ")
-        if kind == TYPE.encode():
-            path = Path(_unescape(where.split(b" ")[4]))
-            found.append(MountedSource(_unescape(source), path))
-    return found
+        yield os.fsdecode(kind), _unescape(source), Path(_unescape(where.split(b" ")[4]))
 
 
 def _unescape(text: bytes) -> str:
@@ -159,14 +169,11 @@ def fuse_problem() -> Problem | None:
     """Say why this process cannot mount anything and how to change that; None if it can."""
     if problem := _device_problem():
         return problem
-    status = dict(
-        line.split(":\t", 1) for line in Path("/proc/self/status").read_text("utf-8").splitlines()
-    )
-    if int(status["CapEff"], 16) & _CAP_SYS_ADMIN:
+    if mounts_itself():
         return None
     if shutil.which("fusermount3") is None:
         return _NO_HELPER
-    if status.get("NoNewPrivs") == "1" or os.geteuid() == 0:
+    if _status().get("NoNewPrivs") == "1" or os.geteuid() == 0:
         return Problem("this process may not mount (no CAP_SYS_ADMIN)", _GIVE_DEVICE)
     return None
 
@@ -212,7 +219,7 @@ def directory_problem(path: Path, *, nonempty: bool) -> Problem | None:
         return Problem(
             f"mount point {path} is not empty", "name an empty directory, or add -o nonempty"
         )
-    if not os.access(path, os.W_OK):
+    if not os.access(path, os.W_OK) and not mounts_itself():
         return Problem(f"mount point {path} is not yours to write", _YOURS)
     return None
 
@@ -230,6 +237,28 @@ def others_problem() -> Problem | None:
     return Problem(
         "allow-other needs the line 'user_allow_other' in /etc/fuse.conf", "add it as root"
     )
+
+
+def mounts_itself() -> bool:
+    """Tell whether this process may mount without fusermount3, wherever it likes."""
+    return bool(int(_status()["CapEff"], 16) & _CAP_SYS_ADMIN)
+
+
+def _status() -> dict[str, str]:
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def clean_stale(path: Path) -> str:
+    """Take down what died at an absolute path; a mount that answers, or hangs, stays.
+
+    Returns:
+        "" when nothing stale is there any more, else what kept it up, in words.
+    """
+    while mounted_at(path) and is_stale(probe(path)):
+        if problem := unmount(path, lazy=True):
+            return f"{path} is a stale mount, and could not be taken down: {problem}"
+    return ""
 
 
 def unmount(path: Path, *, lazy: bool = False) -> str:

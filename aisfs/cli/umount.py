@@ -5,30 +5,42 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
 from aisfs.cli import Failure, mounts
+from aisfs.cli.fstab import FSTAB, update
 from aisfs.cli.sizes import in_words
+from aisfs.config import ConfigError
 from aisfs.errors import FsError
-from aisfs.settings import parse_duration
+from aisfs.settings import parse_duration, places_of
 from aisfs.staging.journal import unsent
 from aisfs.staging.state import JOURNAL
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _SHOWN_S = 0.5
 
 
 @click.command()
-@click.argument("mountpoint")
+@click.argument("mountpoint", required=False)
 @click.option("-z", "--lazy", is_flag=True, help="take the name away even while files are open")
 @click.option(
     "--wait", default="10m", show_default=True, metavar="DURATION", help="longest wait for uploads"
 )
-def umount(mountpoint: str, lazy: bool, wait: str) -> None:
+@click.option("--stale", is_flag=True, help="only take down a mount whose daemon has died")
+@click.option("--config", metavar="FILE", default="", help="a TOML file that has the mount point")
+@click.option("--update-fstab", is_flag=True, help="remove its line from fstab, too")
+@click.option("--fstab", metavar="FILE", default=FSTAB, show_default=True, help="the file for it")
+def umount(  # noqa: PLR0913 - click gives each option as an argument
+    mountpoint: str | None,
+    *,
+    lazy: bool,
+    wait: str,
+    stale: bool,
+    config: str,
+    update_fstab: bool,
+    fstab: str,
+) -> None:
     """Unmount MOUNTPOINT and wait until everything written to it is stored.
 
     Exit code 0 only when the mount is down, its daemon has ended, and nothing is unsent.
@@ -37,16 +49,39 @@ def umount(mountpoint: str, lazy: bool, wait: str) -> None:
         limit_s = parse_duration(wait)
     except ValueError:
         raise click.UsageError(f"--wait {wait!r} is not a duration such as 30s or 10m") from None
-    try:
-        path = mounts.resolve(mountpoint)
-    except (OSError, RuntimeError) as error:
-        raise Failure(f"{mountpoint}: {error}") from None
+    path = _resolve(mountpoint or "", config)
+    if stale:
+        if problem := mounts.clean_stale(path):
+            raise Failure(problem)
+        return
+    if update_fstab:
+        changed = update(Path(fstab), path, None)
+        print(f"{fstab} {'has no line any more' if changed else 'had no line'} for {path}")
     if mounts.mounted_at(path) is None:
+        if update_fstab:
+            return
         raise Failure(f"{path} is not a mount of aisfs: 'aisfs status' lists them")
     serving = {pid: mounts.state_directory(pid) for pid in mounts.daemons(path)}
     if problem := mounts.unmount(path, lazy=lazy):
         raise Failure(_advice(path, problem))
     _wait_for(path, serving, limit_s)
+
+
+def _resolve(mountpoint: str, config: str) -> Path:
+    """Return the mount point that is meant, absolute.
+
+    Raises:
+        Failure: there is none.
+    """
+    try:
+        mountpoint = mountpoint or (config and places_of(config)[1])
+        if not mountpoint:
+            raise click.UsageError("Missing MOUNTPOINT, or --config FILE that has it")
+        return mounts.resolve(mountpoint)
+    except ConfigError as error:
+        raise Failure(str(error)) from None
+    except (OSError, RuntimeError) as error:
+        raise Failure(f"{mountpoint}: {error}") from None
 
 
 def _advice(path: Path, problem: str) -> str:

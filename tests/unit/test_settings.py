@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aisfs.config import CacheConfig, Config, ConfigError
-from aisfs.settings import SETTINGS, Kind, describe, load, parse_duration, split_options
+from aisfs.settings import (
+    SETTINGS,
+    Kind,
+    describe,
+    joined_options,
+    load,
+    mount_words,
+    parse_duration,
+    places_of,
+    split_options,
+)
 
 
 def loaded(
@@ -326,3 +336,36 @@ def test_an_empty_path_is_none_rather_than_the_working_directory() -> None:
 @pytest.mark.parametrize("text", ["1MiB", "1"])
 def test_a_quota_that_holds_no_page_is_refused(text: str) -> None:
     assert "give 8MiB to" in refusal(options=[f"cache-dir=/c,cache-size={text}"])
+
+
+def test_home_of_nobody_is_refused() -> None:
+    assert "name of a file" in refusal(flags={"log-file": "~no-such-user/log"})
+
+
+def test_options_may_name_the_file(toml: Path) -> None:
+    toml.write_text("[mount]\nuid = 7\n")
+    assert loaded(options=["ro", f"config={toml}"], file="").mount.uid == 7
+
+
+def test_file_may_have_both_names_above_its_sections(toml: Path) -> None:
+    toml.write_text('source = "ais://b"\nmountpoint = "mnt"\n[mount]\nuid = 7\n')
+    assert places_of(str(toml)) == ("ais://b", str(toml.parent / "mnt"))
+    assert places_of("", [f"config={toml}"]) == ("ais://b", str(toml.parent / "mnt"))
+    assert loaded(file=str(toml)).mount.uid == 7
+
+
+def test_names_of_the_file_must_be_texts(toml: Path) -> None:
+    toml.write_text("source = 7\n")
+    with pytest.raises(ConfigError, match='as in source = "ais://BUCKET"'):
+        places_of(str(toml))
+
+
+def test_words_of_mount_are_told_apart() -> None:
+    text = r"_netdev,ro,x-systemd.idle-timeout=1\,5min,cache-dir=/a\,b"
+    assert mount_words(text) == ["_netdev", "x-systemd.idle-timeout=1,5min"]
+    assert split_options(text) == [("ro", "yes"), ("cache-dir", "/a,b")]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["ro", "cache-dir"]), st.text(min_size=1))))
+def test_joined_options_are_split_as_they_were(pairs: list[tuple[str, str]]) -> None:
+    assert split_options(joined_options(pairs)) == pairs
