@@ -280,15 +280,11 @@ def test_user_may_mount_and_unmount_what_fstab_lets_him(
     store.create_bucket("b")
     home = Path("/var/aisfs-test")
     machine.must("install", "-d", "-o", "nobody", home, home / "mnt")
-    line = f"ais://b {home}/mnt aisfs noauto,user,{options(store, home)} 0 0\n"
+    machine.path(home / "token").write_text(store.token_file.read_text())  # it knows root only
+    listed = options(store, home, f"token-file={home}/token")
+    line = f"ais://b {home}/mnt aisfs noauto,user,{listed} 0 0\n"
     machine.path("/etc/fstab").write_text(line)
     as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    usable = machine.run(*as_nobody, "test", "-w", "/dev/fuse").returncode == 0
-    if not usable:
-        ended = machine.run(*as_nobody, "mount", home / "mnt")
-        assert ended.returncode == 32
-        assert "/dev/fuse cannot be opened" in ended.stderr
-        return
     machine.must(*as_nobody, "mount", home / "mnt")
     assert machine.mounted(home / "mnt") == ["fuse.aisfs"]
     machine.must(*as_nobody, "umount", home / "mnt")

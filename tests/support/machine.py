@@ -46,6 +46,9 @@ for directory in "$@"; do
     mount -t overlay overlay "$directory" \
         -o "lowerdir=$directory,upperdir=$own/upper$directory,workdir=$own/work$directory"
 done
+mknod "$own/fuse" c 10 229
+chmod 666 "$own/fuse"
+mount --bind "$own/fuse" /dev/fuse
 """
 
 _IDLE = r"""
@@ -69,6 +72,7 @@ for kind in service mount; do
 done
 : >/etc/fstab
 export container=aisfs
+mount --make-rshared /
 exec /lib/systemd/systemd --system --unit=multi-user.target --show-status=no --log-target=console
 """
 
