@@ -4,15 +4,17 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from aisfs.cli import mounts
+from aisfs.cli import guard, mounts
 from aisfs.cli.helper_link import program
 from tests.support.machine import Impossible, Machine
-from tests.support.mount import clean_environment
+from tests.support.mount import clean_environment, run_aisfs
 from tests.support.not_run import leave_out
 from tests.support.store import StoreProcess, free_port
 
@@ -176,6 +178,54 @@ def test_mount_after_an_unmount_waits_for_what_is_still_stored(
     ended = helped("ais://b", place, "-o", listed)
     assert ended.returncode == 0, ended.stderr
     assert (place / "f").read_text() == "content"
+
+
+@pytest.mark.fuse
+def test_guard_takes_down_what_died_and_nothing_else(place: Path, store: StoreProcess) -> None:
+    store.create_bucket("b")
+    listed = options(store, place.parent)
+
+    def mount_and_guard() -> int:
+        assert helped("ais://b", place, "-o", listed).returncode == 0
+        (pid,) = mounts.daemons(place)
+        guard.start(pid, str(place))
+        until(lambda: len(guards(place)) == 1)
+        return pid
+
+    pid = mount_and_guard()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not guards(place))
+    assert mounts.mounted_at(place) is None, "died, and still there"
+
+    pid = mount_and_guard()
+    held = os.open(place / "f", os.O_CREAT | os.O_WRONLY)  # so the daemon stays a while
+    assert not mounts.unmount(place, lazy=True)
+    listed = options(store, place.parent / "other")
+    assert run_aisfs("mount", "ais://b", place, "-o", listed).returncode == 0
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not guards(place))
+    with suppress(OSError):  # nobody serves it any more
+        os.close(held)
+    assert mounts.mounted_at(place) is not None, "another daemon's mount was taken down"
+
+
+def guards(place: Path) -> list[Path]:
+    """Return the guards of a mount, which have opened what they wait for."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            ours = guard.__file__.encode() in words and os.fsencode(place) in words
+            if ours and any("pidfd" in os.readlink(fd) for fd in (entry / "fd").iterdir()):  # noqa: PTH115
+                found.append(entry)
+    return found
+
+
+def until(state: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not state():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.fuse

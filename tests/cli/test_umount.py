@@ -124,6 +124,20 @@ def test_stale_mount_is_taken_down(store: StoreProcess) -> None:
 
 
 @pytest.mark.fuse
+def test_stale_takes_down_nothing_that_lives(store: StoreProcess, tmp_path: Path) -> None:
+    store.create_bucket("b")
+    file = tmp_path / "b.toml"
+    assert run_aisfs("umount", "--stale", tmp_path).returncode == 0
+    with Mount(store.endpoint, "ais://b") as mount:
+        file.write_text(f'mountpoint = "{mount.path}"\n')
+        assert run_aisfs("umount", "--stale", "--config", file).returncode == 0
+        assert mount.mounted
+        mount.kill()
+        assert run_aisfs("umount", "--stale", "--config", file).returncode == 0
+        assert not mount.mounted
+
+
+@pytest.mark.fuse
 def test_any_name_of_the_mount_point_will_do(store: StoreProcess, tmp_path: Path) -> None:
     store.create_bucket("b")
     with Mount(store.endpoint, "ais://b") as mount:
