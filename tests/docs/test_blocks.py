@@ -31,6 +31,7 @@ ELSEWHERE = {
     "README.md:# Mount a bucket; returns when the mount answers.": "tests/cli/test_demo.py",
     "sdk/README.md": "tests/sdk/test_readme.py",
     "docs/sdk.md": "tests/sdk/test_readme.py",
+    "docs/mounting.md": "tests/mount/test_systemd.py",
 }
 """Pages, or blocks by their first lines, that other tests run."""
 

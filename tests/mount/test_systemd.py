@@ -15,6 +15,7 @@ from aisfs.cli import mounts
 from aisfs.cli.helper_link import program
 from aisfs.cli.systemd import units
 from aisfs_sdk import Client
+from tests.docs.blocks import blocks_of
 from tests.support.machine import Impossible, Machine
 from tests.support.not_run import leave_out
 from tests.support.store import StoreProcess
@@ -95,6 +96,7 @@ def test_service_that_cannot_mount_says_why_and_tries_again(
     ended = machine.run("systemctl", "start", SERVICE)
     assert ended.returncode != 0
     assert "there is no bucket ais://b" in machine.log
+    until(lambda: int(shown(machine, SERVICE, "NRestarts")) > 5, machine)  # systemd's own limit
     store.create_bucket("b")
     until(lambda: shown(machine, SERVICE, "ActiveState") == "active", machine)
     assert machine.mounted(place) == ["fuse.aisfs"]
@@ -105,6 +107,7 @@ def test_killed_service_comes_back_by_itself(
 ) -> None:
     store.create_bucket("b")
     configure(machine, store, place)
+    place.chmod(0)
     machine.must("systemctl", "start", SERVICE)
     (machine.path(place) / "f").write_text("content")
     (first,) = machine.daemons(place)
@@ -275,3 +278,25 @@ def test_service_of_an_ordinary_user(store: StoreProcess, machine: Machine) -> N
     assert machine.run("ls", place).returncode != 0, "root may look into it"
     machine.must(*as_nobody, "systemctl", "--user", "stop", SERVICE)
     assert machine.mounted(place) == []
+
+
+def test_blocks_of_the_page(machine: Machine) -> None:
+    """Run each block of docs/mounting.md, one after the other, as root types them."""
+    with StoreProcess(extra=("--require-token",)) as store:
+        token = store.token_file.read_text().strip()
+        Client(store.endpoint, token=token).bucket("data").create()
+        machine.must("mount", "-t", "tmpfs", "tmpfs", "/mnt")
+        machine.must("mkdir", "/mnt/data")
+        machine.path("/root/token").write_text(token)
+        path = f"{AISFS.parent}:{os.environ['PATH']}"
+        ran = 0
+        for block in blocks_of("docs/mounting.md"):
+            text = block.text.replace("http://gateway:51080", store.endpoint)
+            # What the page leaves out for the simple case: this store wants its token.
+            text = text.replace("-o allow_other", "-o token-file=/root/token,allow_other")
+            text = text.replace("\n[mount]", 'token_file = "/root/token"\n\n[mount]')
+            machine.must("bash", "-euo", "pipefail", "-c", text, PATH=path, TOKEN=token)
+            ran += 1
+            shown = machine.mounted(Path("/mnt/data"))
+            assert ("fuse.aisfs" in shown) == ("uninstall" not in text and "umount" not in text)
+    assert ran == 5
