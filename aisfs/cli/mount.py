@@ -4,7 +4,7 @@ Serves users and mount(8). The daemon is a fresh process (never a fork: a copy w
 open) in the caller's process group, the only one that an automounter lets pass. It gets its
 configuration through standard input, since arguments and environment can be read by others, and
 reports on descriptor 3: "progress" while it sends what earlier mounts owe, then "ready", or "error"
-and one line for the user.
+and one line for the user. `--update-fstab` leaves all that to mount(8) (`mount_helper`).
 """
 
 from __future__ import annotations

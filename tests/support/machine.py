@@ -40,6 +40,7 @@ _OVERLAYS = r"""
 set -eu
 own=$1; shift
 mount --make-rprivate /
+umount -a -l -t fuse.aisfs || :  # of others, which would stay for as long as this lives
 mount -t tmpfs tmpfs "$own"
 for directory in "$@"; do
     mkdir -p "$own/upper$directory" "$own/work$directory"
