@@ -21,7 +21,8 @@ say what was attempted, on which name, and what the cluster answered.
     └── IoFailure         EIO
         ├── Corrupt       EIO           Unreachable
         ├── Torn          EIO           └── Incomplete   EHOSTUNREACH
-        └── Unsendable    EIO
+        └── Unsendable    EIO           Stale
+                                        └── Replaced     ESTALE
 """
 
 import errno
@@ -103,6 +104,12 @@ class Stale(FsError):
 
     errno = errno.ESTALE
     log_level = logging.WARNING
+
+
+class Replaced(Stale):
+    """Another file took the name while it was being opened: the kernel looks it up again."""
+
+    log_level = logging.DEBUG
 
 
 class Busy(FsError):

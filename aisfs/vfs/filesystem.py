@@ -343,7 +343,7 @@ class Filesystem:
         source = cursor.source
         told = resolver.told_at(source)
         for index, entry in enumerate(entries, start):
-            if entry.name == left_out:
+            if entry.name == left_out or parent.is_removed_since(entry.name, source.started_at):
                 continue
             name = to_bytes(entry.name)
             if entry.info is None or not self.leaves_out or cursor.tells(index):

@@ -222,6 +222,14 @@ class DirectoryNode(Node):
             self.made.clear()
             self.known_since = self.names_changed_at
 
+    def is_removed_since(self, basename: str, when: float) -> bool:
+        """Tell whether this mount removed a name after something was asked for that has it.
+
+        Who lists the directory may be told of it or not (POSIX: readdir), but must not be told its
+        attributes: the kernel would go on believing that it is there.
+        """
+        return self.removed.get(basename, float("-inf")) > when
+
     def forget_listings(self) -> None:
         """Take note that what is told of the directory so far is not of its present name."""
         self.contents = self.first = None
@@ -394,14 +402,18 @@ class InodeTable:
 
         What this mount changed since the listing was asked for is laid over it.
         """
-        if not directory.lay_changes_over(contents):
+        known = directory.contents
+        overtaken = known is not None and known.started_at > contents.started_at
+        if overtaken or not directory.lay_changes_over(contents):
             return
         self._listed.pop(directory.ino, None)
         directory.contents = contents
         directory.revalidations = 0
         directory.absent.clear()
+        # Whoever has the directory open may still tell of what was there before.
+        oldest = min([contents.started_at, *(each.source.started_at for each in directory.readers)])
         for name, when in tuple(directory.removed.items()):
-            if when < contents.started_at:
+            if when < oldest:
                 del directory.removed[name]
         for name, (when, _) in tuple(directory.made.items()):
             if when < contents.started_at:

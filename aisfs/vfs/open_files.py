@@ -21,7 +21,7 @@ import trio
 
 from aisfs.cache.pages import PAGE_SIZE
 from aisfs.cache.readahead import AccessPattern, OpeningGuess
-from aisfs.errors import BadHandle, FsError, IoFailure, Stale, TooLarge
+from aisfs.errors import BadHandle, FsError, IoFailure, Replaced, Stale, TooLarge
 from aisfs.staging.staged_file import StagedFile
 from aisfs.vfs.handles import FileHandle
 from aisfs.vfs.scans import Scans
@@ -66,14 +66,14 @@ class OpenFiles:
         Kernel: FUSE_OPEN, with O_TRUNC in `flags` instead of a setattr.
 
         Raises:
-            Stale: another file took its name meanwhile: the kernel looks that one up.
+            Replaced: another file took its name meanwhile: the kernel looks that one up.
         """
         writable = flags & os.O_ACCMODE != os.O_RDONLY
         if writable or (node.locked and not self.storing.is_queued(node)):
             detached = node.detached
             async with node.lock:  # waits for a commit in flight (C7), and for who replaces it
                 if node.detached and not detached:
-                    raise Stale(f"{node.name} was replaced while it was opened")
+                    raise Replaced(f"{node.name} was replaced while it was opened")
                 if writable:
                     staged = self._workshop.stage(node)
                     if flags & os.O_TRUNC and staged.size:

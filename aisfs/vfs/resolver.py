@@ -225,7 +225,7 @@ class Resolver:
         entry = reader.find(basename)
         if entry is None or entry.info is None:
             return None
-        if parent.removed.get(basename, NEVER) > source.started_at:
+        if parent.is_removed_since(basename, source.started_at):
             return None
         return self.materialise(parent, entry, source, self.told_at(source))
 
@@ -337,7 +337,7 @@ class Resolver:
             pass
         except (IoFailure, Unreachable) as error:
             failure = error  # the name may still be a directory's
-        gone = parent.removed.get(basename, NEVER) > started
+        gone = parent.is_removed_since(basename, started)
         if info is not None and (gone or self.is_doomed(bucket, info)):
             info = None
         if info is not None and not look.found:
@@ -556,12 +556,12 @@ class Resolver:
         self, directory: DirectoryNode, entries: list[Entry], started: float
     ) -> list[Entry]:
         """Take out what this mount knows to be gone, and directories that hold nothing."""
-        bucket, prefix, removed = directory.bucket, directory.name, directory.removed
+        bucket, prefix = directory.bucket, directory.name
         assert bucket is not None
         entries = [
             entry
             for entry in entries
-            if removed.get(entry.name, NEVER) <= started
+            if not directory.is_removed_since(entry.name, started)
             and (entry.info is None or not self.is_doomed(bucket, entry.info))
         ]
         unsure = [

@@ -18,7 +18,7 @@ from aisfs.errors import (
     NotADirectory,
     NotEmpty,
     NotFound,
-    Stale,
+    Replaced,
 )
 from aisfs.vfs.attributes import Kind
 from aisfs.vfs.filesystem import Change
@@ -183,9 +183,40 @@ async def test_who_opens_a_file_while_it_is_replaced_gets_the_new_one(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shell.rename, "f", "g")
         await trio.sleep(0.3)
-        with pytest.raises(Stale):  # upon which the kernel looks the name up again
+        with pytest.raises(Replaced):  # upon which the kernel looks the name up again
             await shell.open("g")
     assert await shell.read("g") == b"new"
+
+
+async def test_who_lists_a_directory_meanwhile_does_not_bring_a_name_back(
+    shell: Shell, other: Bucket
+) -> None:
+    for name in ("a", "b", "c"):
+        other.object(f"p/{name}").put_content(b"old")
+    fh = await shell.fs.opendir((await shell.node("p")).ino)
+    first = next(iter(await shell.fs.readdir(fh, 0)))
+    assert first[0] == b"a"
+    await shell.rename("p/b", "p/d")
+    rest = [os.fsdecode(name) for name, _, _ in await shell.fs.readdir(fh, first[2])]
+    assert rest == ["c"]
+    shell.fs.releasedir(fh)
+    await shell.replace("p/b", b"new")  # of another file than the one that was told of
+    assert names_of(other) == ["p/a", "p/b", "p/c", "p/d"]
+
+
+async def test_nor_does_who_began_to_list_it_before_another_one(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
+) -> None:
+    for name in ("a", "b", "c"):
+        other.object(f"p/{name}").put_content(b"old")
+    async with filesystem(cluster.endpoint, bucket, tmp_path / "state", ttl_s=0) as shell:
+        fh = await shell.fs.opendir((await shell.node("p")).ino)
+        first = next(iter(await shell.fs.readdir(fh, 0)))
+        await shell.rename("p/b", "p/d")
+        assert await shell.names("p") == ["a", "c", "d"]
+        rest = [os.fsdecode(name) for name, _, _ in await shell.fs.readdir(fh, first[2])]
+        assert rest == ["c"]
+        shell.fs.releasedir(fh)
 
 
 async def test_an_open_reader_goes_on(shell: Shell, other: Bucket) -> None:
