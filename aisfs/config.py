@@ -196,6 +196,8 @@ class StoreConfig:
 
     Attributes:
         transport: "direct": small reads on sockets of the event loop; "sdk": all by the SDK.
+        max_rate: bytes in a second, read and written; 0: no limit.
+        max_requests: requests in a second; 0: no limit.
     """
 
     endpoint: str = "http://127.0.0.1:8080"
@@ -210,6 +212,8 @@ class StoreConfig:
     idle_timeout_s: float = 20.0
     connections: int = 32
     transport: str = "direct"
+    max_rate: int = 0
+    max_requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)

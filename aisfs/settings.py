@@ -50,8 +50,9 @@ class Setting:
         key: field of the section.
         flag: short name on the command line and in `-o`; "" when it may not stand there.
         least, most: range of sizes, durations and counts, in bytes, seconds and units.
-        or_zero: 0 is no value of the range, but may be given: it chooses the default.
+        or_zero: 0 is no value of the range, but may be given: it chooses the default, or no limit.
         variable: the name in the environment that AIS's own clients use, "" if none.
+        live: a mount that is told to reload takes another value without a remount.
     """
 
     section: str
@@ -63,6 +64,7 @@ class Setting:
     most: float = 1 << 60
     or_zero: bool = False
     variable: str = ""
+    live: bool = False
 
     @property
     def name(self) -> str:
@@ -161,6 +163,27 @@ SETTINGS = (
         Kind.TRANSPORT,
         "transport",
         "how small reads travel: direct, on sockets of their own, or sdk",
+    ),
+    Setting(
+        "store",
+        "max_rate",
+        Kind.SIZE,
+        "max-rate",
+        "most bytes in a second, read and written together; 0: no limit",
+        least=256 << 10,
+        or_zero=True,
+        live=True,
+    ),
+    Setting(
+        "store",
+        "max_requests",
+        Kind.COUNT,
+        "max-requests",
+        "most requests in a second; 0: no limit",
+        least=1,
+        most=1_000_000,
+        or_zero=True,
+        live=True,
     ),
     Setting(
         "cache", "memory", Kind.SIZE, "cache-memory", "memory for what was read", least=8 * _MIB

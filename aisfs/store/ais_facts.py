@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from aisfs.config import BucketName
     from aisfs.store.buckets import Buckets
+    from aisfs.store.pace import Pace
     from aisfs_sdk import Client
     from aisfs_sdk.etl_types import ETLInfo
 
@@ -46,11 +47,11 @@ _JOB_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 class AISFacts:
     """`ClusterFacts` of the cluster behind a client."""
 
-    def __init__(self, client: Client, buckets: Buckets) -> None:
+    def __init__(self, client: Client, buckets: Buckets, pace: Pace | None = None) -> None:
         self._client = client
         self._cluster = client.cluster()
         self._buckets = buckets
-        self._threads = Threads(THREADS)
+        self._threads = Threads(THREADS, pace)
 
     async def _ask(self, what: str, work: Callable[[], T]) -> T:
         doing = f"asking for {what}"

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from aisfs.store.buckets import Buckets
     from aisfs.store.cluster_work import EtlSource, Place
     from aisfs.store.interface import Identity
+    from aisfs.store.pace import Pace
     from aisfs_sdk import Client
     from aisfs_sdk.multiobj import ObjectGroup
     from aisfs_sdk.object import Object
@@ -58,10 +59,10 @@ _OF_TEMPLATES = "{}@%*"
 class AISWork:
     """`ClusterWork` of the cluster behind a client."""
 
-    def __init__(self, client: Client, buckets: Buckets) -> None:
+    def __init__(self, client: Client, buckets: Buckets, pace: Pace | None = None) -> None:
         self._client = client
         self._buckets = buckets
-        self._threads = Threads(THREADS)
+        self._threads = Threads(THREADS, pace)
         # One at a time: neither of two for the same shard is lost, and there is one local copy.
         self._appending = trio.CapacityLimiter(1)
 

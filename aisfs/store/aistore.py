@@ -47,6 +47,7 @@ from aisfs.store.interface import (
     reader_of,
 )
 from aisfs.store.loop_client import Declined, LoopClient
+from aisfs.store.pace import Pace
 from aisfs.store.reader_source import ReaderSource
 from aisfs.store.replies import described, name_of, object_info, own_value, props_of, stored_info
 from aisfs.store.threads import CALL_DEADLINE_S, Threads
@@ -97,23 +98,34 @@ LAST_COMPONENT_3_17 = 242
 
 
 class AISStore:
-    """`ObjectStore` on the SDK."""
+    """`ObjectStore` on the SDK.
+
+    Attributes:
+        pace: how fast the cluster may be used.
+    """
 
     def __init__(
-        self, client: Client, connections: int, idle_timeout_s: float, *, direct: bool = True
+        self,
+        client: Client,
+        connections: int,
+        idle_timeout_s: float,
+        pace: Pace,
+        *,
+        direct: bool = True,
     ) -> None:
         self._client = client
-        self._call = Threads(connections).call
+        self.pace = pace
+        self._call = Threads(connections, pace).call
         # Of their own: those that wait for who writes the file must keep nobody waiting.
         self._growing = trio.CapacityLimiter(connections)
         # Transformers take their time, too.
         self._transforming = trio.CapacityLimiter(TRANSFORMED_AT_A_TIME)
         self._patience_s = PREFETCH_PATIENCE * idle_timeout_s
         self._buckets = Buckets(client)
-        self.facts: ClusterFacts = AISFacts(client, self._buckets)
-        self.work: ClusterWork = AISWork(client, self._buckets)
-        self._reader = ReaderSource(self._buckets, connections, idle_timeout_s)
-        self._nodes = LoopClient(client, connections)
+        self.facts: ClusterFacts = AISFacts(client, self._buckets, pace)
+        self.work: ClusterWork = AISWork(client, self._buckets, pace)
+        self._reader = ReaderSource(self._buckets, connections, idle_timeout_s, pace)
+        self._nodes = LoopClient(client, connections, pace)
         self._direct: DirectSource | None = None
         self._writes: DirectWrites | None = None
         if direct:
@@ -366,10 +378,17 @@ class AISStore:
             target = self._buckets.object(bucket, name)
             with target.get(etl=etl, chunk_size=TRANSFORMED_PIECE) as reader:
                 for piece in reader:
+                    self._took(piece)
                     take(piece)
 
         doing = f"transforming {bucket.name}/{name} by {use}"
         await self._call(doing, work, limiter=self._transforming)
+
+    def _took(self, piece: bytes) -> None:
+        """Wait, in a thread, until the next piece of a body may be received after this one."""
+        left = len(piece)
+        while left:
+            left -= self.pace.let_pass_in_thread(left)
 
     async def put(self, bucket: BucketName, name: str, upload: Upload) -> ObjectInfo:
         """Store a whole object. AIS: PUT /v1/objects/B/O."""
@@ -547,7 +566,7 @@ class AISStore:
             try:
                 old.copy(new)
             except errors.UnsupportedError:  # before anything was sent
-                _copy_through_here(old, new)
+                _copy_through_here(old, new, self._took)
 
         direct = partial(self._writes.copy, bucket, source, target) if self._writes else None
         await self._either(doing, direct, partial(self._call, doing, work))
@@ -624,6 +643,7 @@ def connect(config: StoreConfig) -> AISStore:
         client_of(config),
         config.connections,
         config.idle_timeout_s,
+        Pace(config.max_rate, config.max_requests),
         direct=config.transport == "direct",
     )
 
@@ -651,12 +671,13 @@ def _look(job: Job) -> tuple[bool, str, int, int]:
     return ended, said, sum(each.objects for each in stats), sum(each.bytes for each in stats)
 
 
-def _copy_through_here(source: Object, target: Object) -> None:
+def _copy_through_here(source: Object, target: Object, took: Callable[[bytes], None]) -> None:
     """Copy by GET and PUT, attributes included; the bytes pass through an unnamed local file."""
     with tempfile.TemporaryFile() as spool:
         with source.get(chunk_size=1 << 20) as reader:
             attributes = reader.attributes
             for chunk in reader:
+                took(chunk)
                 spool.write(chunk)
         size = spool.tell()
         spool.seek(0)

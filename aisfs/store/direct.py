@@ -67,7 +67,7 @@ class DirectSource:
         whole = start == 0 and len(buffer) == identity.size
         asked = "" if whole else f"Range: bytes={start}-{start + len(buffer) - 1}\r\n"
         answered = False
-        await self._nodes.take_slot()
+        await self._nodes.take_slot(len(buffer))
         try:
             with trio.fail_after(self._nodes.first_byte_s) as patience:
                 answer = await self._nodes.ask(call, asked, self._owner(call))
@@ -153,7 +153,7 @@ class DirectSource:
         A target that refuses to be asked straight has the rest by way of the gateway.
         """
         filled_count, refused = 0, False
-        await self._nodes.take_slot()
+        await self._nodes.take_slot(sum(len(piece.buffer) for piece, _ in part), len(part))
         try:
             connection = await self._nodes.connection(base)
             try:

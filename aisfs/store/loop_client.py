@@ -21,6 +21,7 @@ import trio
 
 from aisfs.errors import Corrupt, NotFound, TimedOut
 from aisfs.store.http_connection import Connection, Head, Malformed
+from aisfs.store.pace import Pace
 from aisfs_sdk import const
 from aisfs_sdk.exchange import (
     DIRECT_REFUSED,
@@ -83,14 +84,16 @@ class LoopClient:
     Args:
         client: gives addresses, token and TLS context.
         connections: most requests at a time.
+        pace: kept by all requests.
 
     Attributes:
         placement: which node a request goes to.
     """
 
-    def __init__(self, client: Client, connections: int) -> None:
+    def __init__(self, client: Client, connections: int, pace: Pace | None = None) -> None:
         self._client = client.request_client
         self.placement = self._client.placement
+        self._pace = pace or Pace()
         self._slots = trio.Semaphore(connections)
         self._idle: defaultdict[str, list[Connection]] = defaultdict(list)
         self._refreshing = False
@@ -111,8 +114,15 @@ class LoopClient:
         limit = f"{self.first_byte_s:g} s"
         return TimedOut(f"asking for {bucket.name}/{name}: no answer within {limit}")
 
-    async def take_slot(self) -> None:
-        """Wait until one more request may be under way."""
+    async def take_slot(self, size: int = 0, requests: int = 1) -> None:
+        """Wait until one more request may be under way.
+
+        Args:
+            size: bytes that it moves.
+            requests: how many are sent one behind the other.
+        """
+        if self._pace.holds:
+            await self._pace.let_pass(size, requests)
         try:
             self._slots.acquire_nowait()
         except trio.WouldBlock:
@@ -153,7 +163,7 @@ class LoopClient:
             TimedOut: whoever knows is silent.
         """
         bucket, name = place
-        await self.take_slot()
+        await self.take_slot(len(body))
         try:
             with trio.fail_after(call.deadline_s if call.slow else self.first_byte_s):
                 return await self.ask(call, headers, base, body, marks)

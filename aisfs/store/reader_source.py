@@ -17,6 +17,7 @@ import trio
 
 from aisfs.errors import Corrupt, FsError, IoFailure, Stale, Torn
 from aisfs.store.failures import told_as_fs_error
+from aisfs.store.pace import Pace
 from aisfs.store.replies import identity_of_whole, object_info, verify
 from aisfs_sdk import deadline, errors
 
@@ -43,12 +44,16 @@ class ReaderSource:
         buckets: the client's buckets.
         connections: most requests at a time.
         idle_timeout_s: longest pause within a body.
+        pace: kept by all bodies.
     """
 
-    def __init__(self, buckets: Buckets, connections: int, idle_timeout_s: float) -> None:
+    def __init__(
+        self, buckets: Buckets, connections: int, idle_timeout_s: float, pace: Pace | None = None
+    ) -> None:
         self._buckets = buckets
         self._idle_timeout_s = idle_timeout_s
         self._limiter = trio.CapacityLimiter(connections)
+        self._pace = pace or Pace()
 
     async def fill(
         self,
@@ -139,9 +144,11 @@ class ReaderSource:
                         raise Stale(f"{doing}: the object changed after it was opened")
                     sink.opened(now, reader.abort)
                     with _resumable(doing):
-                        _pump(reader, sink, end - start, doing)
+                        self._pump(reader, sink, end - start, doing)
                     return object_info(name, reader.attributes, now)
 
+        if self._pace.holds:
+            await self._pace.let_pass()
         try:
             return await trio.to_thread.run_sync(
                 work, limiter=self._limiter, abandon_on_cancel=True
@@ -151,6 +158,20 @@ class ReaderSource:
             for reader in opened:
                 reader.abort()
             raise
+
+    def _pump(self, reader: ObjectReader, sink: BodySink, size: int, doing: str) -> None:
+        """Receive a body into the sink's buffers."""
+        received = 0
+        while received < size:
+            buffer = sink.buffer()
+            if buffer is None:
+                return
+            allowed = self._pace.let_pass_in_thread(len(buffer))
+            count = reader.readinto(buffer[:allowed])
+            if count == 0:
+                raise IoFailure(f"{doing}: the body ended after {received} of {size} bytes")
+            sink.filled(count)
+            received += count
 
 
 class _Filling:
@@ -180,17 +201,3 @@ def _resumable(doing: str) -> Iterator[None]:
         raise
     except IoFailure as error:
         raise Torn(str(error)) from error
-
-
-def _pump(reader: ObjectReader, sink: BodySink, size: int, doing: str) -> None:
-    """Receive a body into the sink's buffers."""
-    received = 0
-    while received < size:
-        buffer = sink.buffer()
-        if buffer is None:
-            return
-        count = reader.readinto(buffer)
-        if count == 0:
-            raise IoFailure(f"{doing}: the body ended after {received} of {size} bytes")
-        sink.filled(count)
-        received += count

@@ -1,7 +1,7 @@
 """SDK calls in worker threads, each within one deadline.
 
 Serves `aistore` and `ais_facts`. A call that is cancelled is told so through its deadline and
-abandoned.
+abandoned. Bodies that are sent keep to the mount's pace.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from aisfs.store.failures import told_as_fs_error
+from aisfs.store.pace import Pace
 from aisfs_sdk import deadline
 
 if TYPE_CHECKING:
@@ -25,10 +26,11 @@ CALL_DEADLINE_S = 25.0
 
 
 class Threads:
-    """Runs calls, at most so many at a time."""
+    """Runs calls, at most so many at a time, and at a mount's pace: each counts as one request."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, pace: Pace | None = None) -> None:
         self._limiter = trio.CapacityLimiter(most)
+        self._pace = pace or Pace()
 
     async def call(
         self,
@@ -48,9 +50,12 @@ class Threads:
         cancelled = threading.Event()
 
         def run() -> T:
-            with deadline(seconds, cancelled), told_as_fs_error(doing):
+            pace = self._pace.let_pass_in_thread
+            with deadline(seconds, cancelled, pace), told_as_fs_error(doing):
                 return work()
 
+        if self._pace.holds:
+            await self._pace.let_pass()
         try:
             return await trio.to_thread.run_sync(
                 run, limiter=limiter or self._limiter, abandon_on_cancel=True

@@ -21,7 +21,7 @@ from aisfs_sdk import const
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,21 @@ class Deadline:
 
     Attributes:
         cancelled: set by somebody else to end waits between tries at once.
+        pace: called before each piece of a body that is sent, with the bytes that are ready; waits,
+            and returns how many of them may go.
     """
 
-    __slots__ = ("_end", "cancelled")
+    __slots__ = ("_end", "cancelled", "pace")
 
-    def __init__(self, seconds: float | None, cancelled: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        seconds: float | None,
+        cancelled: threading.Event | None = None,
+        pace: Callable[[int], int] | None = None,
+    ) -> None:
         self._end = None if seconds is None else time.monotonic() + seconds
         self.cancelled = cancelled
+        self.pace = pace
 
     def remaining_s(self) -> float | None:
         """Return the seconds that are left (0 when it is over), None without a limit."""
@@ -98,9 +106,22 @@ class Deadline:
         time.sleep(seconds)
         return True
 
+    def let_pass(self, size: int) -> int:
+        """Wait until some of `size` bytes of a body may be sent, and return how many.
+
+        Who waits to keep to a pace has his deadline put off by as long.
+        """
+        if self.pace is None:
+            return size
+        began = time.monotonic()
+        some = self.pace(size)
+        if self._end is not None:
+            self._end += time.monotonic() - began
+        return some
+
     def _earlier(self, other: Deadline) -> Deadline:
         """Return a deadline that is over as soon as one of both is."""
-        joined = Deadline(None, self.cancelled or other.cancelled)
+        joined = Deadline(None, self.cancelled or other.cancelled, self.pace or other.pace)
         ends = [end for end in (self._end, other._end) if end is not None]
         joined._end = min(ends, default=None)
         return joined
@@ -110,7 +131,11 @@ _current: ContextVar[Deadline | None] = ContextVar("aisfs_sdk_deadline", default
 
 
 @contextlib.contextmanager
-def deadline(seconds: float | None, cancelled: threading.Event | None = None) -> Iterator[Deadline]:
+def deadline(
+    seconds: float | None,
+    cancelled: threading.Event | None = None,
+    pace: Callable[[int], int] | None = None,
+) -> Iterator[Deadline]:
     """Bound every request made inside the block.
 
     Args:
@@ -118,8 +143,9 @@ def deadline(seconds: float | None, cancelled: threading.Event | None = None) ->
             a block around this one.
         cancelled: ends waits between tries when it is set; what is on the wire then runs into its
             own timeouts.
+        pace: keeps bodies that are sent inside the block to a pace; see `Deadline`.
     """
-    mine = Deadline(seconds, cancelled)
+    mine = Deadline(seconds, cancelled, pace)
     outer = _current.get()
     token = _current.set(mine if outer is None else mine._earlier(outer))
     try:

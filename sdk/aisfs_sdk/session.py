@@ -194,9 +194,11 @@ class _Part:
         body = self._body
         assert body.size is not None  # a growing one has a part of its own
         if body._view is not None:
-            for at in range(0, body.size, BLOCK):
-                self._arm(sock)
-                sock.sendall(body._view[at : at + BLOCK])
+            left = body._view
+            while left:
+                some = self._may_send(sock, min(len(left), BLOCK))
+                sock.sendall(left[:some])
+                left = left[some:]
         elif body._file is not None:
             self._send_file(sock, body._file, body._start, body.size)
 
@@ -205,6 +207,12 @@ class _Part:
             self._sendfile(sock, file, offset, size)
         else:
             self._send_blocks(sock, file, offset, size)
+
+    def _may_send(self, sock: socket.socket, most: int) -> int:
+        """Wait until some bytes may be sent, make the socket ready, and return how many."""
+        some = self._deadline.let_pass(most)
+        self._arm(sock)
+        return some
 
     def _arm(self, sock: socket.socket) -> None:
         if self._deadline.over:
@@ -215,8 +223,8 @@ class _Part:
     def _sendfile(self, sock: socket.socket, file: IO[bytes], offset: int, size: int) -> None:
         left = size
         while left:
-            self._arm(sock)
-            sent = sock.sendfile(file, offset, min(left, _SENDFILE_SLICE))
+            some = self._may_send(sock, min(left, _SENDFILE_SLICE))
+            sent = sock.sendfile(file, offset, some)
             if not sent:
                 raise self._short(left, size)
             offset += sent
@@ -226,10 +234,9 @@ class _Part:
         left = size
         file.seek(offset)
         while left:
-            block = file.read(min(left, BLOCK))
+            block = file.read(self._may_send(sock, min(left, BLOCK)))
             if not block:
                 raise self._short(left, size)
-            self._arm(sock)
             sock.sendall(block)
             left -= len(block)
 

@@ -206,6 +206,27 @@ def test_a_body_is_sent_again_from_its_beginning(store: StoreProcess, tmp_path: 
         assert obj.get().read_all() == data
 
 
+def test_bodies_keep_to_a_pace_in_whatever_pieces(store: StoreProcess, tmp_path: Path) -> None:
+    store.create_bucket("paced")
+    obj = Client(store.endpoint).bucket("paced").object("o")
+    data = bytes(range(256)) * 1000
+    (tmp_path / "f").write_bytes(data)
+    passed = 0
+
+    def pace(size: int) -> int:
+        nonlocal passed
+        passed += min(size, 99_999)
+        return min(size, 99_999)
+
+    with (tmp_path / "f").open("rb") as file, deadline(None, pace=pace):
+        for source in (data, file, io.BytesIO(data)):
+            passed = 0
+            obj.get_writer().put(source, len(data))
+            assert passed == len(data)
+            assert obj.get().read_all() == data
+            obj.delete()
+
+
 # ---- time ----
 
 

@@ -40,6 +40,20 @@ def test_it_belongs_to_its_thread() -> None:
     assert seen[0] > 5
 
 
+def test_who_waits_to_keep_a_pace_has_his_deadline_put_off() -> None:
+    def pace(size: int) -> int:
+        time.sleep(0.2)
+        return size // 2
+
+    with deadline(100), deadline(5, pace=pace):
+        before = left(current())
+        assert current().let_pass(8) == 4
+        assert left(current()) > before - 0.1
+        with deadline(None):
+            assert current().let_pass(2) == 1
+    assert current().let_pass(8) == 8
+
+
 def test_timeouts_are_cut_to_what_is_left() -> None:
     limit = Deadline(5)
     assert limit.limit(1) == 1
