@@ -196,6 +196,7 @@ class StoreConfig:
 
     Attributes:
         transport: "direct": small reads on sockets of the event loop; "sdk": all by the SDK.
+        no_ais_cli: what AIS's command line is set up for is left alone.
         max_rate: bytes in a second, read and written; 0: no limit.
         max_requests: requests in a second; 0: no limit.
     """
@@ -212,6 +213,7 @@ class StoreConfig:
     idle_timeout_s: float = 20.0
     connections: int = 32
     transport: str = "direct"
+    no_ais_cli: bool = False
     max_rate: int = 0
     max_requests: int = 0
 
@@ -325,6 +327,7 @@ class Config:
 
     Attributes:
         origins: TOML name of each setting that is not at its default → where its value came from.
+        remarks: what the user should know about how the values were found.
     """
 
     source: Source
@@ -337,6 +340,7 @@ class Config:
     mount: MountConfig = MountConfig()
     log: LogConfig = LogConfig()
     origins: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def to_json(self) -> bytes:
         """Return everything, the token included: for a pipe to the daemon, never for eyes."""

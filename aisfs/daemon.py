@@ -144,6 +144,8 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 async def _serve(config: Config, start: _Start) -> int:
+    for remark in config.remarks:
+        log.warning("%s", remark)
     store = connect(config.store)
     state = None
     try:

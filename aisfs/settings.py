@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from aisfs import ais_cli
 from aisfs.config import Config, ConfigError, Control, Source, nearest, parse_endpoint
 
 if TYPE_CHECKING:
@@ -163,6 +164,13 @@ SETTINGS = (
         Kind.TRANSPORT,
         "transport",
         "how small reads travel: direct, on sockets of their own, or sdk",
+    ),
+    Setting(
+        "store",
+        "no_ais_cli",
+        Kind.SWITCH,
+        "no-ais-cli",
+        "take nothing from what AIS's own command line is set up for",
     ),
     Setting(
         "store",
@@ -337,6 +345,8 @@ _MOUNT_WORDS = re.compile(
 """Options that mount(8) and fstab carry for themselves, or that are always so here."""
 
 Value = str | int | float | bool
+_Values = dict[Setting, tuple[Value, str]]
+"""Setting → its value, and where that comes from."""
 
 
 def split_options(text: str) -> list[tuple[str, str]]:
@@ -383,7 +393,9 @@ def load(
     file: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> Config:
-    """Put a mount's configuration together: defaults < TOML file < environment < -o < flags.
+    """Put a mount's configuration together.
+
+    Defaults < what AIS's command line is set up for < TOML file < environment < -o < flags.
 
     Args:
         source: as `Source.parse` takes it.
@@ -400,7 +412,7 @@ def load(
     variables = os.environ if environment is None else environment
     options = tuple(options)
     file = file or _file_of(options)
-    values: dict[Setting, tuple[Value, str]] = {}
+    values: _Values = {}
     for setting, text, origin in (
         *_from_file(file, variables),
         *_from_environment(variables),
@@ -415,7 +427,8 @@ def load(
         if given != what.endpoint and origin in {"-o", "--endpoint"}:
             raise ConfigError(f"SOURCE is {what.endpoint}, the endpoint {given}: give only one")
         values[endpoint] = (what.endpoint, "SOURCE")
-    return _build(what, mountpoint, values)
+    remarks = _add_ais_cli(values, variables.get("HOME", ""))
+    return replace(_build(what, mountpoint, values), remarks=remarks)
 
 
 def places_of(file: str, options: Iterable[str] = ()) -> tuple[str, str]:
@@ -516,6 +529,44 @@ def _from_file(file: str, environment: Mapping[str, str]) -> Iterator[tuple[Sett
             yield known[name], _toml_text(known[name], value, path), str(path)
 
 
+def _add_ais_cli(values: _Values, home: str) -> tuple[str, ...]:
+    """Add what is named nowhere else and AIS's command line knows; return what went wrong.
+
+    Raises:
+        ConfigError: its file cannot be used, and nothing else names the cluster.
+    """
+    if not home or values.get(_BY_NAME["store.no_ais_cli"], (False, ""))[0]:
+        return ()
+    remarks, folder = [], ais_cli.folder(home)
+    file, token_file = folder / ais_cli.CONFIGURATION, folder / ais_cli.TOKEN
+    try:
+        _add_connection(values, file)
+    except ConfigError as error:
+        if _BY_NAME["store.endpoint"] not in values:
+            raise ConfigError(f"{error}: mend it, or name an endpoint") from None
+        remarks.append(f"{error}: nothing is taken from that file")
+    if not any(_BY_NAME[name] in values for name in ("store.token", "store.token_file")):
+        try:
+            if ais_cli.has_token(token_file):
+                values[_BY_NAME["store.token_file"]] = (str(token_file), str(token_file))
+        except ConfigError as error:
+            remarks.append(f"{error}: no token is sent")
+    return tuple(remarks)
+
+
+def _add_connection(values: _Values, file: Path) -> None:
+    found: _Values = {}
+    for name, text in ais_cli.connection(file).items():
+        try:
+            found[_BY_NAME[name]] = (_parse(_BY_NAME[name], text, str(file)), str(file))
+        except ConfigError as error:
+            raise ConfigError(f"{file}: {error}") from None
+    if any(_BY_NAME[name] in values for name in ais_cli.TLS):
+        for name in ais_cli.TLS:
+            found.pop(_BY_NAME[name], None)
+    values.update({setting: value for setting, value in found.items() if setting not in values})
+
+
 def _toml_text(setting: Setting, value: object, path: Path) -> str:
     if setting.kind is Kind.MODE and not isinstance(value, str):
         raise ConfigError(f'{path}: {setting.name} is octal: write it in quotes, as in "022"')
@@ -540,6 +591,7 @@ def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[Setting,
 
 
 _BY_FLAG = {setting.flag: setting for setting in SETTINGS if setting.flag}
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
 def _file_of(options: Iterable[str]) -> str:

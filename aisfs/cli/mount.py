@@ -97,6 +97,8 @@ def mount(
         raise Failure(problem, MOUNT_FAILURE)
     if foreground:
         _become_daemon(loaded)
+    for remark in loaded.remarks:
+        print("aisfs:", remark, file=sys.stderr)
     problem = start_daemon(loaded)
     if problem:
         raise Failure(problem, MOUNT_FAILURE)

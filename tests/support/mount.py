@@ -30,7 +30,8 @@ def clean_environment(**changes: str) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIS_", "AISFS_"))
     }
-    return kept | {"AISFS_CONFIG": os.devnull} | changes
+    own = {"AISFS_CONFIG": os.devnull, "AISFS_STORE_NO_AIS_CLI": "yes"}
+    return kept | own | changes
 
 
 def run_aisfs(
