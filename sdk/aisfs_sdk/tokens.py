@@ -35,6 +35,7 @@ class TokenSource:
         self._file = Path(file) if file and not token else None
         self._seen: tuple[int, ...] = ()
         self._token = token
+        self._trouble = ""
         if self._file is not None:
             self._seen = _state(self._file)
             self._token = read_token(self._file.read_text(encoding=const.UTF_ENCODING).strip())
@@ -78,10 +79,15 @@ class TokenSource:
             return
         # An empty file is one that is being written.
         if token:
-            self._token, self._seen = token, state
+            self._token, self._seen, self._trouble = token, state, ""
 
     def _keep(self, error: Exception) -> None:
-        log.warning("the token file %s cannot be read, its last token holds: %s", self._file, error)
+        """Say once, not with each request, what is wrong with the file."""
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            log.warning(
+                "the token file %s cannot be read, its last token holds: %s", self._file, error
+            )
 
 
 def read_token(text: str) -> str:

@@ -404,7 +404,9 @@ def token_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return file
 
 
-def test_a_token_file_is_read_again_when_it_changes(token_file: Path) -> None:
+def test_a_token_file_is_read_again_when_it_changes(
+    token_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with Wire(lambda request: http(200, b"data")) as wire:
         bucket = Client(wire.endpoint).bucket("b")
         bucket.head()
@@ -414,9 +416,11 @@ def test_a_token_file_is_read_again_when_it_changes(token_file: Path) -> None:
         token_file.write_text("")
         bucket.head()
         token_file.unlink()
-        bucket.head()
+        for _ in range(3):
+            bucket.head()
         sent = [request.headers["authorization"] for request in wire.requests]
-        assert sent == ["Bearer first-token"] + ["Bearer second-token"] * 3
+        assert sent == ["Bearer first-token"] + ["Bearer second-token"] * 5
+        assert caplog.text.count("its last token holds") == 1
 
 
 REFUSED = http(401, b'{"message":"invalid token [err: token expired]","status":401}')
