@@ -19,6 +19,8 @@ T = TypeVar("T")
 CONFIGURATION = "cli.json"
 TOKEN = "auth.token"  # noqa: S105 - a file's name
 
+_FOLDER = (".config", "ais", "cli")
+
 TLS = ("store.ca_file", "store.client_cert", "store.client_key", "store.skip_verify")
 """Settings that are taken together or not at all: what the one allows must not undo the other."""
 
@@ -51,7 +53,12 @@ class _TokenFile(msgspec.Struct):
 
 def folder(home: str) -> Path:
     """Return where the command line keeps its files, for a user with this home directory."""
-    return Path(home) / ".config" / "ais" / "cli"
+    return Path(home, *_FOLDER)
+
+
+def wrote(origin: str) -> bool:
+    """Tell whether a value comes from there."""
+    return Path(origin).parts[-4:-1] == _FOLDER
 
 
 def connection(file: Path) -> dict[str, str]:

@@ -327,6 +327,7 @@ class Config:
 
     Attributes:
         origins: TOML name of each setting that is not at its default → where its value came from.
+        file: the TOML file that was read, or would have been; a reload reads it again.
         remarks: what the user should know about how the values were found.
     """
 
@@ -340,6 +341,7 @@ class Config:
     mount: MountConfig = MountConfig()
     log: LogConfig = LogConfig()
     origins: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    file: Path = field(default=Path(os.devnull), compare=False, repr=False)
     remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def to_json(self) -> bytes:

@@ -38,6 +38,7 @@ from aisfs.fuse import request_loop
 from aisfs.fuse.operations import Operations
 from aisfs.fuse.session import Session, entry_forgotten, invalidate_entry
 from aisfs.notify import REPEATED_S, Notifier
+from aisfs.running import RunningConfig
 from aisfs.staging.multipart import Cluster, Parts
 from aisfs.staging.outbox import Outbox
 from aisfs.staging.quota import Quota
@@ -182,7 +183,9 @@ async def _mounted(
             pages = PageCache(config.cache.memory)
             disk = await trio.to_thread.run_sync(_open_disk, config, place, pages)
             room = CacheRoom(store, pages, nursery, disk)
-            fs = await _build(config, room, state, start.filesystem, start.shown, start.recent)
+            running = RunningConfig(config)
+            running.followed_by(partial(_follow_store, store))
+            fs = await _build(running, room, state, start.filesystem, start.shown, start.recent)
             store.watch_members(fs.events.members)
             if disk is not None:
                 nursery.start_soon(disk.run)
@@ -192,6 +195,7 @@ async def _mounted(
             ending = trio.Event()
             nursery.start_soon(_tell_of_the_end, start.manager, ending, fs)
             nursery.start_soon(_stop_on_signal, session, fs.events, ending)
+            nursery.start_soon(_reload_on_signal, running)
             nursery.start_soon(session.tune)
             nursery.start_soon(store.prepare)
             await session.serve()
@@ -211,7 +215,7 @@ async def _mounted(
 
 
 async def _build(
-    config: Config,
+    running: RunningConfig,
     room: CacheRoom,
     state: StateDirectory,
     filesystem: type[Filesystem],
@@ -219,19 +223,18 @@ async def _build(
     recent: logs.Recent | None = None,
 ) -> Filesystem:
     """Make the parts, do what earlier mounts owe, and learn what a mount has to know."""
-    store = room.store
+    store, config = room.store, running.config
     left = await moves.resume(store, state.journal) if not config.mount.read_only else []
     presentation = _presentation(config.mount)
     bucket = config.source.bucket
     root = DirectoryNode(ROOT, bucket, config.source.prefix, presentation.of_directory("", 0))
-    lifetimes = Lifetimes(
-        config.mount.attribute_ttl_s, config.mount.negative_ttl_s, config.mount.listing_ttl_s
-    )
+    lifetimes = _lifetimes(config.mount)
     resolver = Resolver(store, InodeTable(root), presentation, lifetimes, room.nursery)
     resolver.invalidate, resolver.forgotten = invalidate_entry, entry_forgotten
     room.renewed = resolver.renew
     events = Events()
     workshop = await _workshop(config, room, state, shown, events)
+    running.followed_by(partial(_follow, resolver, workshop, default_quota(state.staging)))
     for move, error in left:
         work = partial(moves.settle, store, state.journal, move)
         workshop.outbox.add(f"rename {move.number}", None, work, error)
@@ -247,7 +250,7 @@ async def _build(
     log_file = _log_file(recent or logs.Recent())
 
     def entries(commands: Commands) -> list[ControlEntry]:
-        return [*information(store.facts, config, commands), log_file]
+        return [*information(store.facts, running, commands), log_file]
 
     controls = Controls(entries, events, mount.control)
     return filesystem(resolver, workshop, rules, guards, controls)
@@ -258,6 +261,24 @@ def _log_file(recent: logs.Recent) -> PersonalFile:
         return recent.text()
 
     return PersonalFile("log", show, private=True)  # it names other users' objects
+
+
+def _lifetimes(mount: MountConfig) -> Lifetimes:
+    return Lifetimes(mount.attribute_ttl_s, mount.negative_ttl_s, mount.listing_ttl_s)
+
+
+def _follow_store(store: AISStore, config: Config) -> None:
+    """Use what may change of how the cluster is used and of the log."""
+    store.pace.change(config.store.max_rate, config.store.max_requests)
+    logs.set_level(config.log.level)
+
+
+def _follow(resolver: Resolver, workshop: Workshop, quota: int, config: Config) -> None:
+    """Use what may change of the parts of the filesystem; `quota` is that of who names none."""
+    resolver.believe_for(_lifetimes(config.mount))
+    workshop.quota.change(config.staging.quota or quota)
+    workshop.window = config.readahead.window
+    workshop.drain_s = config.staging.drain_timeout_s
 
 
 def _verbs(commands: str) -> frozenset[str]:
@@ -382,10 +403,8 @@ def _escaped(text: str) -> str:
 
 async def _stop_on_signal(session: Session, events: Events, ending: trio.Event) -> None:
     """Unmount on SIGTERM or SIGINT; a second signal does not hurry, what is unsent is sent."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
-            if number == signal.SIGHUP:
-                continue
             log.info("told to stop by signal %d", number)
             events.tell("stopping", signal=number)
             events.end()
@@ -411,3 +430,10 @@ async def _tell_of_the_end(manager: Notifier, ending: trio.Event, fs: Filesystem
         files = max(figures["unsent.queued"] + figures["unsent.failed"], len(fs.dirty_files()))
         manager.stopping(f"ending; {files} files are to be stored")
         await trio.sleep(REPEATED_S)
+
+
+async def _reload_on_signal(running: RunningConfig) -> None:
+    """Read the configuration again on SIGHUP."""
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            await running.reload()

@@ -110,7 +110,13 @@ def configure(level: str, file: Path | None) -> None:
     handler.addFilter(_AddRequest())
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    set_level(level)
+    logging.captureWarnings(capture=True)
+
+
+def set_level(level: str) -> None:
+    """Log records of at least `level` from now on: debug, info, warning or error."""
+    root = logging.getLogger()
     root.setLevel(level.upper())
     for library in ("urllib3", "asyncio"):  # their debug records repeat ours
         logging.getLogger(library).setLevel(max(logging.INFO, root.level))
-    logging.captureWarnings(capture=True)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
+_NO_LIMIT = 1 << 60
+
+
 class Kind(Enum):
     """What a setting's text looks like; the value says it to the user."""
 
@@ -62,7 +65,7 @@ class Setting:
     flag: str
     help: str
     least: float = 0
-    most: float = 1 << 60
+    most: float = _NO_LIMIT
     or_zero: bool = False
     variable: str = ""
     live: bool = False
@@ -222,6 +225,7 @@ SETTINGS = (
         Kind.SIZE,
         "readahead",
         "how far a sequential reader is read ahead; 0: nothing is read that nobody asked for",
+        live=True,
     ),
     Setting("staging", "state_dir", Kind.PATH, "state-dir", "where unsent data is kept"),
     Setting(
@@ -230,6 +234,7 @@ SETTINGS = (
         Kind.SIZE,
         "staging-quota",
         "room for unsent data; 0 is the smaller of 10 GiB and half of the free space",
+        live=True,
     ),
     Setting(
         "staging",
@@ -252,6 +257,7 @@ SETTINGS = (
         "drain-timeout",
         "how long an unmount sends what is unsent; the rest is left to the next mount",
         most=24 * _HOUR_S,
+        live=True,
     ),
     Setting(
         "views",
@@ -311,6 +317,7 @@ SETTINGS = (
         "attribute-ttl",
         "age up to which attributes are believed",
         most=24 * _HOUR_S,
+        live=True,
     ),
     Setting(
         "mount",
@@ -319,6 +326,7 @@ SETTINGS = (
         "negative-ttl",
         "age up to which a missing name is believed missing",
         most=24 * _HOUR_S,
+        live=True,
     ),
     Setting(
         "mount",
@@ -327,9 +335,10 @@ SETTINGS = (
         "listing-ttl",
         "age up to which a listing is believed",
         most=24 * _HOUR_S,
+        live=True,
     ),
     Setting("mount", "fuse_debug", Kind.SWITCH, "fuse-debug", "log every kernel request"),
-    Setting("log", "level", Kind.LEVEL, "log-level", "least severity that is logged"),
+    Setting("log", "level", Kind.LEVEL, "log-level", "least severity that is logged", live=True),
     Setting("log", "file", Kind.PATH, "log-file", "where the log goes"),
 )
 """Everything that may be set, in the order of the documentation."""
@@ -428,7 +437,52 @@ def load(
             raise ConfigError(f"SOURCE is {what.endpoint}, the endpoint {given}: give only one")
         values[endpoint] = (what.endpoint, "SOURCE")
     remarks = _add_ais_cli(values, variables.get("HOME", ""))
-    return replace(_build(what, mountpoint, values), remarks=remarks)
+    path = _file_path(file, variables).absolute()
+    return replace(_build(what, mountpoint, values), file=path, remarks=remarks)
+
+
+def reread(config: Config) -> Config:
+    """Return a configuration with what its TOML file says now; all else stays.
+
+    Raises:
+        ConfigError: the file is gone or cannot be used.
+    """
+    values: _Values = {}
+    file = str(config.file)
+    if file in config.origins.values() or config.file.exists():
+        for setting, text, origin in _from_file(file, {}):
+            values[setting] = (_parse(setting, text, origin), origin)
+    for setting in SETTINGS:
+        origin = config.origins.get(setting.name, file)
+        lower = ais_cli.wrote(origin) and setting in values
+        if origin != file and not lower:
+            values[setting] = (_value(setting, config), origin)
+    if config.origins.get("cache.memory", file) != file and not config.cache.size:
+        values.pop(_BY_NAME["cache.size"], None)  # it was another name of what is settled above
+    again = _build(config.source, config.mountpoint, values)
+    return replace(again, file=config.file, remarks=config.remarks)
+
+
+def adopt(config: Config, found: Config) -> Config:
+    """Return a configuration with the live settings of another one."""
+    live = [setting for setting in SETTINGS if setting.live]
+    values = {setting: _value(setting, found) for setting in live}
+    origins = dict(config.origins)
+    for setting in live:
+        origins.pop(setting.name, None)
+        if setting.name in found.origins:
+            origins[setting.name] = found.origins[setting.name]
+    return replace(_with_values(config, values), origins=origins)
+
+
+def _value(setting: Setting, config: Config) -> Value:
+    value: Value = getattr(getattr(config, setting.section), setting.key)
+    return value
+
+
+def shown(setting: Setting, config: Config) -> str:
+    """Return a setting's value as text; of a secret only whether there is one."""
+    return _show(setting, _value(setting, config))
 
 
 def places_of(file: str, options: Iterable[str] = ()) -> tuple[str, str]:
@@ -459,24 +513,27 @@ def describe(config: Config) -> list[tuple[str, str, str]]:
     """Return (name, value, origin) of each setting, as TOML names and texts, secrets removed."""
     rows = [("source", str(config.source), "command line")]
     for setting in SETTINGS:
-        value = getattr(getattr(config, setting.section), setting.key)
         origin = config.origins.get(setting.name, "default")
-        rows.append((setting.name, _show(setting, value), origin))
+        rows.append((setting.name, shown(setting, config), origin))
     return rows
 
 
 def _build(source: Source, mountpoint: Path, values: Mapping[Setting, tuple[Value, str]]) -> Config:
-    config = Config(source, mountpoint)
     values = _without_alias(values)
+    plain = {setting: value for setting, (value, _) in values.items()}
     origins = {setting.name: origin for setting, (_, origin) in values.items()}
-    sections = {}
-    for section in {setting.section for setting in values}:
-        changes = {s.key: value for s, (value, _) in values.items() if s.section == section}
-        sections[section] = replace(getattr(config, section), **changes)
-    config = replace(config, **sections, origins=origins)
+    config = replace(_with_values(Config(source, mountpoint), plain), origins=origins)
     if bool(config.store.client_cert) != bool(config.store.client_key):
         raise ConfigError("a client certificate needs its key: give both cert and key, or neither")
     return config
+
+
+def _with_values(config: Config, values: Mapping[Setting, Value]) -> Config:
+    sections = {}
+    for section in {setting.section for setting in values}:
+        changes = {s.key: value for s, value in values.items() if s.section == section}
+        sections[section] = replace(getattr(config, section), **changes)
+    return replace(config, **sections)
 
 
 def _without_alias(
@@ -498,10 +555,16 @@ PLACES = {"source": "ais://BUCKET", "mountpoint": "/mnt/data"}
 """What a TOML file may have above its sections, for a mount that is started without words."""
 
 
+def _file_path(file: str, environment: Mapping[str, str]) -> Path:
+    """Return the TOML file that is to be read, if it is there."""
+    chosen = file or environment.get("AISFS_CONFIG", "")
+    return Path(chosen) if chosen else platformdirs.user_config_path("aisfs") / "config.toml"
+
+
 def _tables(file: str, environment: Mapping[str, str]) -> tuple[Path, dict[str, object]]:
     """Read the TOML file that is to be used; return its name as well."""
     chosen = file or environment.get("AISFS_CONFIG", "")
-    path = Path(chosen) if chosen else platformdirs.user_config_path("aisfs") / "config.toml"
+    path = _file_path(file, environment).absolute()
     try:
         return path, tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -724,6 +787,20 @@ _PARSERS: dict[Kind, Callable[[str], Value]] = {
 }
 
 
+_RANGED = {Kind.SIZE, Kind.DURATION, Kind.COUNT}
+
+
+def values_of(setting: Setting) -> str:
+    """Return in words what a setting takes."""
+    if setting.kind not in _RANGED:
+        return setting.kind.value
+    least, most = _show(setting, setting.least), _show(setting, setting.most)
+    zero = "0, or " if setting.or_zero else ""
+    if setting.most == _NO_LIMIT:
+        return f"{zero}from {least}"
+    return f"{zero}{least} to {most}"
+
+
 def _parse(setting: Setting, text: str, origin: str) -> Value:
     where = f"{origin}: " if origin.startswith("AIS") else ""
     where += setting.name if "/" in origin else setting.flag or setting.name
@@ -733,8 +810,7 @@ def _parse(setting: Setting, text: str, origin: str) -> Value:
         raise ConfigError(f"{where}: {error}") from None
     except (ValueError, RuntimeError):  # the latter: of a user "~NAME" whom nobody knows
         raise ConfigError(f"{where}: {text!r} is not {setting.kind.value}") from None
-    ranged = setting.kind in {Kind.SIZE, Kind.DURATION, Kind.COUNT}
-    ranged = ranged and not (setting.or_zero and value == 0)
+    ranged = setting.kind in _RANGED and not (setting.or_zero and value == 0)
     if ranged and not setting.least <= float(value) <= setting.most:
         least, most = _show(setting, setting.least), _show(setting, setting.most)
         raise ConfigError(f"{where}: {text} is out of range: give {least} to {most}")

@@ -8,6 +8,7 @@ asked for when it is opened.
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,10 @@ from aisfs.store.cluster_facts import listed_state
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aisfs.config import BucketName, Config
+    from aisfs.config import BucketName
     from aisfs.control.commands import Commands
     from aisfs.control.files import Caller, ControlEntry
+    from aisfs.running import RunningConfig
     from aisfs.store.cluster_facts import ClusterFacts, JobFacts
 
 README = """\
@@ -43,6 +45,7 @@ have lines of key, tab, value.
 
 version                  of aisfs
 config.json              the mount's settings, and where each comes from
+reload.json              what changed when they were last read again, and what would need a remount
 stats, stats.json        what the mount counts
 ctl                      takes commands to the cluster, one a line; reading it lists them
 last                     what became of your last command
@@ -67,18 +70,21 @@ view/etl/NAME,arg=TEXT/…            the same, with TEXT for the transformer
 """
 
 
-def information(facts: ClusterFacts, config: Config, commands: Commands) -> list[ControlEntry]:
+def information(
+    facts: ClusterFacts, running: RunningConfig, commands: Commands
+) -> list[ControlEntry]:
     """Return all files and directories that tell of the settings and of the cluster.
 
     Args:
         facts: what the cluster tells.
-        config: whose settings are shown.
+        running: whose settings are shown.
         commands: gives buckets, jobs and transformers their control files.
     """
     return [
         ControlFile("README", at_once(lambda: README)),
         ControlFile("version", at_once(_version)),
-        ControlFile("config.json", at_once(partial(_settings, config))),
+        ControlFile("config.json", at_once(partial(_settings, running))),
+        ControlFile("reload.json", at_once(lambda: machine_form(asdict(running.last)))),
         _cluster(facts),
         ControlDirectory(
             "jobs",
@@ -98,11 +104,10 @@ def _version() -> str:
     return table({"aisfs": aisfs.__version__, "python": platform.python_version()})
 
 
-def _settings(config: Config) -> str:
+def _settings(running: RunningConfig) -> str:
     """Return all settings but for their secrets, of which only the origin is told."""
-    return machine_form(
-        {name: {"value": value, "origin": origin} for name, value, origin in describe(config)}
-    )
+    rows = describe(running.config)
+    return machine_form({name: {"value": value, "origin": origin} for name, value, origin in rows})
 
 
 def _json_file(name: str, ask: Callable[[], Awaitable[object]]) -> ControlFile:

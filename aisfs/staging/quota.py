@@ -57,5 +57,13 @@ class Quota:
         """Give bytes back."""
         if size:
             self.used -= size
-            self._freed.set()
-            self._freed = trio.Event()
+            self._look_again()
+
+    def change(self, limit: int) -> None:
+        """Let another limit hold from now on; what waits already may be above it."""
+        self.limit = limit
+        self._look_again()
+
+    def _look_again(self) -> None:
+        self._freed.set()
+        self._freed = trio.Event()

@@ -54,7 +54,7 @@ class OpenFiles:
     def __init__(self, resolver: Resolver, workshop: Workshop) -> None:
         self._resolver = resolver
         self._workshop = workshop
-        self.scans = Scans(resolver, workshop.fetch_ahead, guessing=workshop.window > 0)
+        self.scans = Scans(resolver, workshop.fetch_ahead, lambda: workshop.window > 0)
         self.storing = Storing(resolver, workshop)
         self._opening = OpeningGuess()
 

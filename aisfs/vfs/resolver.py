@@ -111,6 +111,11 @@ class Resolver:
 
     # -- freshness
 
+    def believe_for(self, lifetimes: Lifetimes) -> None:
+        """Let other lifetimes hold from now on; the kernel believes as long as it was told."""
+        self.lifetimes = lifetimes
+        self.walks.lifetime_s = lifetimes.listing
+
     def remaining(self, node: Node) -> float:
         """Return for how many seconds a node's attributes may still be believed."""
         lifetime = self.lifetimes.attributes

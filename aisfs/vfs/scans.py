@@ -23,7 +23,7 @@ from aisfs.vfs.orders import Orders
 from aisfs.vfs.paths import split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from aisfs.vfs.inodes import FileNode
     from aisfs.vfs.resolver import Resolver
@@ -106,10 +106,12 @@ class Scans:
         orders: what readers announced; a file that an order expects leads to no guess.
 
     Args:
-        guessing: whether files are fetched that nobody announced.
+        guessing: tells whether files are fetched that nobody announced.
     """
 
-    def __init__(self, resolver: Resolver, fetch_ahead: FetchAhead, *, guessing: bool) -> None:
+    def __init__(
+        self, resolver: Resolver, fetch_ahead: FetchAhead, guessing: Callable[[], bool]
+    ) -> None:
         self._guessing = guessing
         self._table = resolver.table
         self._fetch_ahead = fetch_ahead
@@ -118,7 +120,7 @@ class Scans:
 
     def reads(self, node: FileNode) -> None:
         """Take note that somebody begins to read a file, and fetch what he will read next."""
-        if self.orders.reads(node) or not self._guessing:
+        if self.orders.reads(node) or not self._guessing():
             return
         prefix, basename = split(node.name)
         directory = self._table.find(node.bucket, prefix)

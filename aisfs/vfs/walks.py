@@ -54,6 +54,9 @@ MAX_PAGES = 3
 WORTH = 4
 """Directories that a window has to answer: fewer twice in a row, and the walk ends."""
 
+_LEAST_PAUSE_S = 0.1
+"""Seconds between two looks whether a walk is over; its lifetime may become 0 meanwhile."""
+
 Place = tuple["BucketName", str]
 
 
@@ -172,7 +175,7 @@ class Walks:
     async def _fade(self, place: Place, walk: _Walk) -> None:
         """Let go of what nobody came for; a walk without pages ends."""
         while self._walks.get(place) is walk and not walk.over:
-            await trio.sleep(self.lifetime_s)
+            await trio.sleep(max(self.lifetime_s, _LEAST_PAUSE_S))
             walk.let_go()
             if walk.idle:
                 break

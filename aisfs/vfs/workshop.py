@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from aisfs.vfs.inodes import FileNode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Workshop:
     """Where open files get their parts from, and leave what is to be stored.
 
     Attributes:
-        window: bytes that a sequential reader is read ahead.
+        window: bytes that a sequential reader is read ahead; for files that are opened from now on.
         unpacked: room for what views have to unpack.
         write_back: a close returns when the content is durable here (C9).
         drain_s: longest that the end of the mount sends what is left.

@@ -28,7 +28,7 @@ OBJECTS = 5
 ETL = "upper-etl"
 AT_THE_TOP = [
     "README", "buckets", "cache", "cluster", "config.json", "ctl", "etl", "jobs", "last", "log",
-    "order", "stats", "stats.json", "sync", "version", "warm",
+    "order", "reload.json", "stats", "stats.json", "sync", "version", "warm",
 ]  # fmt: skip
 
 NAMES_ARE_ASKED_FOR = sorted(

@@ -29,6 +29,7 @@ from aisfs.config import (
 from aisfs.control.files import Caller
 from aisfs.daemon import _build
 from aisfs.errors import NotFound
+from aisfs.running import RunningConfig
 from aisfs.staging.state import StateDirectory
 from aisfs.store.aistore import connect
 from aisfs.vfs.attributes import Kind
@@ -257,7 +258,7 @@ async def filesystem(
     try:
         async with trio.open_nursery() as nursery:
             room = CacheRoom(cluster, PageCache(memory), nursery)
-            fs = await _build(config, room, directory, Filesystem)
+            fs = await _build(RunningConfig(config), room, directory, Filesystem)
             yield Shell(fs)
             await fs.drain()
             nursery.cancel_scope.cancel()

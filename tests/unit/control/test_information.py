@@ -10,6 +10,7 @@ from aisfs.config import BucketName, Config, Source, StoreConfig
 from aisfs.control.files import ControlDirectory, ControlFile, PersonalFile, table
 from aisfs.control.information import information
 from aisfs.errors import NotFound
+from aisfs.running import RunningConfig
 from aisfs.store.cluster_facts import EtlFacts, JobFacts, Json
 from tests.support.filesystem import ME
 
@@ -87,7 +88,10 @@ CONFIG = Config(
 async def entry(path: str) -> ControlEntry:
     """Return what is at a path, as a walk finds it."""
     found: ControlEntry = ControlDirectory(
-        "", information(cast("ClusterFacts", Told()), CONFIG, cast("Commands", Control()))
+        "",
+        information(
+            cast("ClusterFacts", Told()), RunningConfig(CONFIG), cast("Commands", Control())
+        ),
     )
     for name in path.split("/"):
         assert isinstance(found, ControlDirectory)

@@ -53,7 +53,7 @@ class Directory:
         now = trio.current_time()
         directory.contents = Contents(dict(entries), now, now, 1)
         resolver = cast("Resolver", SimpleNamespace(table=table))
-        self._scans = Scans(resolver, cast("FetchAhead", self.fetched), guessing=True)
+        self._scans = Scans(resolver, cast("FetchAhead", self.fetched), lambda: True)
 
     def read(self, place: int) -> None:
         node = SimpleNamespace(bucket=BUCKET, name=f"d/{name(place)}")
