@@ -10,12 +10,15 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from aisfs import __version__
 from aisfs.control.verbs import VERBS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _COMMANDS = {
     "mount": "Mount a bucket, a prefix, or all buckets of a cluster.",
@@ -25,6 +28,7 @@ _COMMANDS = {
     "sync": "Wait until files are on the cluster.",
     "recover": "Show, send, save or drop what mounts left unsent.",
     "status": "List the mounts of this machine.",
+    "config": "Show every setting and where its value comes from.",
     "doctor": "Say why a mount does not work, or would not work.",
     "bucket": "Create, destroy, rename and set up buckets of the cluster.",
     "etl": "List, start, stop and delete transformers of the cluster.",
@@ -52,6 +56,12 @@ class Failure(click.ClickException):
     def __init__(self, message: str, code: int = 1) -> None:
         super().__init__(message)
         self.code = code
+
+
+def tell_remarks(remarks: Iterable[str]) -> None:
+    """Tell the user what a configuration has to say of itself."""
+    for remark in remarks:
+        print("aisfs:", remark, file=sys.stderr)
 
 
 class _LateGroup(click.Group):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import trio
 
-from aisfs.cli import Failure, mounts
+from aisfs.cli import Failure, mounts, tell_remarks
 from aisfs.config import ConfigError
 from aisfs.control.xattrs import FACTS
 from aisfs.errors import FsError, Invalid
@@ -57,6 +57,7 @@ def run(
     flags = {"endpoint": endpoint} if endpoint else {}
     try:
         settings = load("", Path("/"), options=options, flags=flags, file=config)
+        tell_remarks(settings.remarks)
         return trio.run(_connected, settings.store, work)
     except (ConfigError, FsError) as error:
         raise Failure(str(error)) from None

@@ -97,7 +97,7 @@ def by_mount(paths: Sequence[str]) -> dict[Path, list[str]]:
     for text in paths:
         lexical = Path(text).absolute()
         above = {root for root in roots if lexical.is_relative_to(root)}
-        _check_answers(above - answering)
+        check_answers(above - answering)
         answering |= above
         try:
             path = Path(text).resolve(strict=True)
@@ -114,7 +114,7 @@ def by_mount(paths: Sequence[str]) -> dict[Path, list[str]]:
     return {root: outermost(relative) for root, relative in found.items()}
 
 
-def _check_answers(roots: Iterable[Path]) -> None:
+def check_answers(roots: Iterable[Path]) -> None:
     """Make sure that a mount answers before anything waits for it.
 
     Raises:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aisfs.cli import MOUNT_FAILURE, Failure, mounts
+from aisfs.cli import MOUNT_FAILURE, Failure, mounts, tell_remarks
 from aisfs.cli.daemon import REPORT_FD
 from aisfs.cli.fstab import FSTAB, line_of, update
 from aisfs.cli.helper_link import HELPER, install_helper
@@ -33,7 +33,7 @@ _TRIES_OF_A_REQUEST = 3
 _END_LIMIT_S = 10.0
 
 
-def _setting_flags(command: Callable[..., None]) -> Callable[..., None]:
+def setting_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give the command one option for each setting."""
     for setting in reversed(SETTINGS):
         if setting.flag and setting.kind is Kind.SWITCH:
@@ -49,6 +49,11 @@ def _install_helper(ctx: click.Context, option: click.Parameter, value: bool) ->
         for text in install_helper(Path("/")):
             print(text)
         ctx.exit()
+
+
+def given_flags(flags: Mapping[str, str | bool | None]) -> dict[str, str]:
+    """Return the flags that were given, as texts."""
+    return {name: "yes" if text is True else str(text) for name, text in flags.items() if text}
 
 
 @click.command(
@@ -71,7 +76,7 @@ def _install_helper(ctx: click.Context, option: click.Parameter, value: bool) ->
     callback=_install_helper,
     help="let mount(8) and fstab know aisfs, and exit",
 )
-@_setting_flags
+@setting_flags
 def mount(
     paths: tuple[str, ...],
     foreground: bool,
@@ -88,8 +93,7 @@ def mount(
     """
     if len(paths) > 2:
         raise click.UsageError("too many names: give [SOURCE] MOUNTPOINT")
-    given = {name: "yes" if text is True else str(text) for name, text in flags.items() if text}
-    loaded = configuration(paths, options, given, config)
+    loaded = configuration(paths, options, given_flags(flags), config)
     if update_fstab:
         _update_fstab(loaded, options, Path(fstab))
         return
@@ -97,8 +101,7 @@ def mount(
         raise Failure(problem, MOUNT_FAILURE)
     if foreground:
         _become_daemon(loaded)
-    for remark in loaded.remarks:
-        print("aisfs:", remark, file=sys.stderr)
+    tell_remarks(loaded.remarks)
     problem = start_daemon(loaded)
     if problem:
         raise Failure(problem, MOUNT_FAILURE)

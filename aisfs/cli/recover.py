@@ -18,7 +18,7 @@ import click
 import platformdirs
 import trio
 
-from aisfs.cli import Failure
+from aisfs.cli import Failure, tell_remarks
 from aisfs.cli.sizes import in_words
 from aisfs.cli.tables import print_rows
 from aisfs.config import ConfigError
@@ -145,6 +145,7 @@ async def _replay(directory: Path, endpoint: str | None) -> int:
         config = load("", Path("/"), flags=flags)
     except ConfigError as error:
         raise Failure(str(error)) from None
+    tell_remarks(config.remarks)
     with _Locked(directory) as state:
         if not await state.journal.unfinished():
             return 0

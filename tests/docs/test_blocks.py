@@ -122,6 +122,12 @@ def operations(tmp_path: Path) -> Iterator[Scene]:
 
 
 @contextmanager
+def configuration(tmp_path: Path) -> Iterator[Scene]:
+    with _mounted(tmp_path) as (_, mount):
+        yield Scene(tmp_path, {"/mnt/data": str(mount.path)})
+
+
+@contextmanager
 def readme(tmp_path: Path) -> Iterator[Scene]:
     with StoreProcess() as store:
         store.create_bucket("photos")
@@ -186,6 +192,7 @@ NEEDS = {"docs/pytorch.md": "torch"}
 SCENES: dict[str, Callable[[Path], AbstractContextManager[Scene]]] = {
     "README.md": readme,
     "docs/operations.md": operations,
+    "docs/configuration.md": configuration,
     "docs/embedded-store.md": embedded_store,
     "docs/etl.md": etl,
     "docs/pytorch.md": pytorch,

@@ -144,6 +144,7 @@ def _environment(here: Place, endpoint: str, bucket: str) -> dict[str, str]:
         "AIS_ENDPOINT": endpoint,
         "BUCKET": bucket,
         "AISFS_CONFIG": os.devnull,
+        "AISFS_STORE_NO_AIS_CLI": "yes",
         "AISFS_STAGING_STATE_DIR": str(here.path / "state"),
         "AISFS_LOG_FILE": str(here.path / "aisfs.log"),
     }
