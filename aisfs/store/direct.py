@@ -128,11 +128,32 @@ class DirectSource:
                 straight[base].append((piece, f"{call.path}?{call.query}"))
             else:
                 others.append(piece)
+        paced = self._nodes.pace.holds
+        fill_from = self._fill_in_turns if paced else self._fill_from
         async with trio.open_nursery() as nursery:
             for base, part in straight.items():
-                nursery.start_soon(self._fill_from, base, part, filled)
-            for piece in others:
-                nursery.start_soon(self._fill_one, piece, filled)
+                nursery.start_soon(fill_from, base, part, filled)
+            for group in [others] if paced else [[piece] for piece in others]:
+                nursery.start_soon(self._fill_singly, group, filled)
+
+    async def _fill_in_turns(
+        self,
+        base: str,
+        part: list[tuple[Piece, str]],
+        filled: Callable[[Piece, ObjectInfo], None],
+    ) -> None:
+        """Do `_fill_from` for a few at a time: who waits behind them may be a reader."""
+        while part:
+            count = self._nodes.pace.turn(len(piece.buffer) for piece, _ in part)
+            if not await self._fill_from(base, part[:count], filled):
+                return
+            part = part[count:]
+
+    async def _fill_singly(
+        self, pieces: list[Piece], filled: Callable[[Piece, ObjectInfo], None]
+    ) -> None:
+        for piece in pieces:
+            await self._fill_one(piece, filled)
 
     async def _fill_one(self, piece: Piece, filled: Callable[[Piece, ObjectInfo], None]) -> None:
         info = piece.info
@@ -147,10 +168,13 @@ class DirectSource:
         base: str,
         part: list[tuple[Piece, str]],
         filled: Callable[[Piece, ObjectInfo], None],
-    ) -> None:
+    ) -> bool:
         """Ask one target for several objects at once; the first trouble ends it.
 
         A target that refuses to be asked straight has the rest by way of the gateway.
+
+        Returns:
+            Whether the target gave all of them.
         """
         filled_count, refused = 0, False
         await self._nodes.take_slot(sum(len(piece.buffer) for piece, _ in part), len(part))
@@ -182,8 +206,8 @@ class DirectSource:
         finally:
             self._nodes.free_slot()
         if refused:
-            for piece, _ in part[filled_count:]:
-                await self._fill_one(piece, filled)
+            await self._fill_singly([piece for piece, _ in part[filled_count:]], filled)
+        return filled_count == len(part)
 
     async def _receive(
         self,

@@ -84,16 +84,17 @@ class LoopClient:
     Args:
         client: gives addresses, token and TLS context.
         connections: most requests at a time.
-        pace: kept by all requests.
+        pace: None for no limit.
 
     Attributes:
         placement: which node a request goes to.
+        pace: kept by all requests.
     """
 
     def __init__(self, client: Client, connections: int, pace: Pace | None = None) -> None:
         self._client = client.request_client
         self.placement = self._client.placement
-        self._pace = pace or Pace()
+        self.pace = pace or Pace()
         self._slots = trio.Semaphore(connections)
         self._idle: defaultdict[str, list[Connection]] = defaultdict(list)
         self._refreshing = False
@@ -121,8 +122,8 @@ class LoopClient:
             size: bytes that it moves.
             requests: how many are sent one behind the other.
         """
-        if self._pace.holds:
-            await self._pace.let_pass(size, requests)
+        if self.pace.holds:
+            await self.pace.let_pass(size, requests)
         try:
             self._slots.acquire_nowait()
         except trio.WouldBlock:

@@ -6,13 +6,19 @@ loop, also those who are in threads, so that all stand in one queue and no lock 
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _BURST_S = 0.1
 """Seconds of which the unused rest may be used later: enough to make up for a late wake-up."""
 
 _STEP_S = 0.05
-"""Seconds that one piece of a long body takes from the others: they take turns."""
+"""Seconds that a piece of a long body, or requests that are sent together, take from the others."""
 
 _LEAST_STEP = 16 << 10
 
@@ -98,6 +104,21 @@ class Pace:
             await self._requests.take(requests)
         if size and self._bytes.rate:
             await self._bytes.take(size)
+
+    def turn(self, sizes: Iterable[int]) -> int:
+        """Return how many requests, which move so many bytes each, may be sent together.
+
+        At least one, if there is one; no more than others can wait for.
+        """
+        most_bytes = self._bytes.rate * _STEP_S or math.inf
+        most = self._requests.rate * _STEP_S or math.inf
+        count = moved = 0
+        for size in sizes:
+            moved += size
+            if count and (count + 1 > most or moved > most_bytes):
+                break
+            count += 1
+        return count
 
     def let_pass_in_thread(self, size: int) -> int:
         """Wait, in a thread of trio's, until a piece of a body may pass.
