@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from aisfs.cli import Failure, mounts, tell_remarks
-from aisfs.cli.control_handle import check_answers, refusal
+from aisfs.cli.control_handle import check_answers, opened, refusal
 from aisfs.cli.mount import given_flags, setting_flags
 from aisfs.cli.reference import reference
 from aisfs.cli.tables import print_rows
@@ -108,7 +108,8 @@ def _settings_of(root: Path) -> list[tuple[str, str, str]]:
 def _read(root: Path, control: Path) -> bytes:
     check_answers([root])
     try:
-        return (root / control).read_bytes()
+        with os.fdopen(opened(root / control, os.O_RDONLY), "rb") as file:
+            return file.read()
     except OSError as error:
         raise refusal(error, root, control, "is read by") from None
 

@@ -30,7 +30,7 @@ class ControlHandle:
     """
 
     def __init__(self, file: Path, paths: Iterable[str]) -> None:
-        self._descriptor = _opened(file)
+        self._descriptor = opened(file, os.O_RDWR)
         text = b"".join(os.fsencode(path) + b"\n" for path in paths)
         for start in range(0, len(text), _PIECE):
             self._write(text[start : start + _PIECE])
@@ -58,11 +58,11 @@ class ControlHandle:
             os.close(self._descriptor)
 
 
-def _opened(file: Path) -> int:
+def opened(file: Path, flags: int) -> int:
     """Open a control file, and nothing that a mount without any has at its place."""
     from aisfs.vfs.control_tree import FIRST_INO  # noqa: PLC0415 - late: loads trio
 
-    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    descriptor = os.open(file, flags | os.O_CLOEXEC)
     if os.fstat(descriptor).st_ino < FIRST_INO:
         os.close(descriptor)
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))

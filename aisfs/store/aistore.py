@@ -378,17 +378,10 @@ class AISStore:
             target = self._buckets.object(bucket, name)
             with target.get(etl=etl, chunk_size=TRANSFORMED_PIECE) as reader:
                 for piece in reader:
-                    self._took(piece)
                     take(piece)
 
         doing = f"transforming {bucket.name}/{name} by {use}"
         await self._call(doing, work, limiter=self._transforming)
-
-    def _took(self, piece: bytes) -> None:
-        """Wait, in a thread, until the next piece of a body may be received after this one."""
-        left = len(piece)
-        while left:
-            left -= self.pace.let_pass_in_thread(left)
 
     async def put(self, bucket: BucketName, name: str, upload: Upload) -> ObjectInfo:
         """Store a whole object. AIS: PUT /v1/objects/B/O."""
@@ -566,7 +559,7 @@ class AISStore:
             try:
                 old.copy(new)
             except errors.UnsupportedError:  # before anything was sent
-                _copy_through_here(old, new, self._took)
+                _copy_through_here(old, new)
 
         direct = partial(self._writes.copy, bucket, source, target) if self._writes else None
         await self._either(doing, direct, partial(self._call, doing, work))
@@ -671,13 +664,12 @@ def _look(job: Job) -> tuple[bool, str, int, int]:
     return ended, said, sum(each.objects for each in stats), sum(each.bytes for each in stats)
 
 
-def _copy_through_here(source: Object, target: Object, took: Callable[[bytes], None]) -> None:
+def _copy_through_here(source: Object, target: Object) -> None:
     """Copy by GET and PUT, attributes included; the bytes pass through an unnamed local file."""
     with tempfile.TemporaryFile() as spool:
         with source.get(chunk_size=1 << 20) as reader:
             attributes = reader.attributes
             for chunk in reader:
-                took(chunk)
                 spool.write(chunk)
         size = spool.tell()
         spool.seek(0)

@@ -1,7 +1,7 @@
 """SDK calls in worker threads, each within one deadline.
 
 Serves `aistore` and `ais_facts`. A call that is cancelled is told so through its deadline and
-abandoned. Bodies that are sent keep to the mount's pace.
+abandoned. Bodies keep to the mount's pace.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Self, cast
 
 from urllib3 import exceptions as lib
 
-from aisfs_sdk import const, errors
+from aisfs_sdk import const, errors, retry
 from aisfs_sdk.block_receiver import BlockReceiver
 from aisfs_sdk.checksums import new_digest
 from aisfs_sdk.network_errors import network_error
@@ -88,6 +88,7 @@ class ObjectReader:
         self._lock = threading.Lock()
         self._aborted = False
         self._done = False
+        self._deadline = retry.current(None)
         self.open_at: Callable[[int], ObjectReader] | None = None
         self._source, self._socket = _source(raw)
         self._blocks = BlockReceiver.over(self._source, self._socket)
@@ -326,6 +327,7 @@ class ObjectReader:
         return answer
 
     def _took(self, count: int, wanted: int, data: bytes | memoryview) -> None:
+        self._deadline.have_passed(count)
         self._refuse_if_aborted()
         if self._digest is not None:
             self._digest.update(data)

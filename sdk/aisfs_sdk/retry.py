@@ -54,7 +54,8 @@ class Deadline:
     Attributes:
         cancelled: set by somebody else to end waits between tries at once.
         pace: called before each piece of a body that is sent, with the bytes that are ready; waits,
-            and returns how many of them may go.
+            and returns how many of them may go. Of what is received it is called afterwards, until
+            all of it has passed.
     """
 
     __slots__ = ("_end", "cancelled", "pace")
@@ -119,6 +120,11 @@ class Deadline:
             self._end += time.monotonic() - began
         return some
 
+    def have_passed(self, size: int) -> None:
+        """Wait until `size` bytes of a body that came have passed; see `let_pass`."""
+        while self.pace is not None and size:
+            size -= self.let_pass(size)
+
     def _earlier(self, other: Deadline) -> Deadline:
         """Return a deadline that is over as soon as one of both is."""
         joined = Deadline(None, self.cancelled or other.cancelled, self.pace or other.pace)
@@ -143,7 +149,7 @@ def deadline(
             a block around this one.
         cancelled: ends waits between tries when it is set; what is on the wire then runs into its
             own timeouts.
-        pace: keeps bodies that are sent inside the block to a pace; see `Deadline`.
+        pace: keeps bodies to a pace that are sent, or asked for, inside the block; see `Deadline`.
     """
     mine = Deadline(seconds, cancelled, pace)
     outer = _current.get()

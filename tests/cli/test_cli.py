@@ -11,7 +11,16 @@ from tests.support.mount import clean_environment, run_aisfs
 def test_help_names_every_command() -> None:
     ended = run_aisfs("--help")
     assert ended.returncode == 0
-    for command in ("mount", "umount", "status", "doctor", "purge-markers", "demo", "serve"):
+    for command in (
+        "mount",
+        "umount",
+        "status",
+        "config",
+        "doctor",
+        "purge-markers",
+        "demo",
+        "serve",
+    ):
         assert f"\n  {command} " in ended.stdout
         assert run_aisfs(command, "--help").returncode == 0
 

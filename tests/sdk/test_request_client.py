@@ -224,6 +224,7 @@ def test_bodies_keep_to_a_pace_in_whatever_pieces(store: StoreProcess, tmp_path:
             obj.get_writer().put(source, len(data))
             assert passed == len(data)
             assert obj.get().read_all() == data
+            assert passed == 2 * len(data)
             obj.delete()
 
 

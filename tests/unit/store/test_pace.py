@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ import xxhash
 
 from aisfs.config import StoreConfig
 from aisfs.store.aistore import connect
+from aisfs.store.cluster_work import Place
 from aisfs.store.interface import Piece, Tail, Upload
 from aisfs.store.pace import Cap, Pace
 
@@ -249,6 +252,22 @@ async def test_bodies_that_are_written_keep_to_the_cap(
         for number in range(2):
             await slow.put_bytes(bucket, f"small{number}", body[:MIB], "")
         assert time.monotonic() - began > 2.0
+
+
+async def test_what_is_appended_to_a_shard_keeps_to_the_cap(
+    slow: AISStore, bucket: BucketName, other: Bucket
+) -> None:
+    """The shard comes here, and goes back."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        info = tarfile.TarInfo("m")
+        info.size = 3 * MIB
+        tar.addfile(info, io.BytesIO(bytes(3 * MIB)))
+    for name, body in (("s.tar", made.getvalue()), ("f", b"f")):
+        await trio.to_thread.run_sync(other.object(name).put_content, body)
+    began = time.monotonic()
+    await slow.work.append(Place(bucket, "s.tar"), Place(bucket, "f"), "f")
+    assert time.monotonic() - began > 1.2
 
 
 async def test_requests_keep_to_the_cap(cluster: StoreProcess, bucket: BucketName) -> None:
