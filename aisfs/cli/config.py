@@ -19,7 +19,7 @@ from aisfs.cli.reference import reference
 from aisfs.cli.tables import print_rows
 from aisfs.config import Config, ConfigError
 from aisfs.running import Reload
-from aisfs.settings import describe, load
+from aisfs.settings import describe, load, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,9 +82,11 @@ def _settings_for(
 ) -> list[tuple[str, str, str]]:
     """Return what a mount would use."""
     names = list(paths)
-    source = names.pop(0) if len(names) == 2 or (names and "://" in names[0]) else ""
-    path = _resolved(names[0]) if names else Path("/")
     try:
+        source, place = places_of(file, options) if len(names) < 2 else ("", "")
+        if len(names) == 2 or (names and "://" in names[0]):
+            source = names.pop(0)
+        path = _resolved(names[0] if names else place or "/")
         found: Config = load(source, path, options=options, flags=flags, file=file)
     except ConfigError as error:
         raise Failure(str(error)) from None
