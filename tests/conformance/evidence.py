@@ -11,10 +11,12 @@ import json
 import re
 import subprocess
 import sys
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections import Counter
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "docs" / "evidence"
@@ -23,9 +25,9 @@ PAGE = ROOT / "docs" / "evidence.md"
 _HEAD = """\
 # What was shown, where, and when
 
-Each clause of [semantics.md](semantics.md) has tests that bear its number. This page says how they ended, on which
-cluster and of which commit: passed, failed, not run because the cluster has no such thing. It is made of
-`docs/evidence/*.json` by `python -m tests.conformance.evidence`, and of nothing else.
+Each clause of [semantics.md](semantics.md) has tests that bear its number. This page says how they
+ended, on which cluster and of which commit: passed, failed, or not run because the cluster has no
+such thing. `python -m tests.conformance.evidence` makes it of `docs/evidence/*.json` alone.
 
 """
 
