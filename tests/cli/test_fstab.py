@@ -82,7 +82,7 @@ def test_command_says_what_it_did_and_mounts_nothing(fstab: Path, tmp_path: Path
     ended = added("--fstab", fstab, "ais://b/p", tmp_path / "my mnt", "-o", "ro,noauto,nofail")
     assert ended.returncode == 0, ended.stderr
     place = str(tmp_path / "my mnt").replace(" ", r"\040")
-    line = f"ais://b/p {place} aisfs _netdev,nofail,x-systemd.automount,noauto,ro 0 0"
+    line = f"ais://b/p {place} aisfs _netdev,nofail,x-systemd.automount,noauto,no-ais-cli,ro 0 0"
     assert fstab.read_bytes() == OTHERS + b"\n" + line.encode() + b"\n"
     assert f"{fstab} has now the line\n{line}\n" in ended.stdout
     again = added("--fstab", fstab, "ais://b/p", tmp_path / "my mnt", "-o", "ro,noauto")
@@ -109,6 +109,7 @@ def test_line_has_what_boot_would_not_know(fstab: Path, tmp_path: Path) -> None:
         "cache-dir": str(tmp_path / "c,d"),
         "gid": "8",
         "allow-other": "yes",
+        "no-ais-cli": "yes",  # as all tests have it
     }
     assert line.split()[1] == str(tmp_path / "mnt")
 
