@@ -189,6 +189,7 @@ class Exchange:
             return b""
         content = raw.read()
         raw.release_conn()
+        self._transport.traffic.received(len(content))
         return content
 
     def _refusal(self, call: Call, raw: BaseHTTPResponse, url: str) -> errors.AISError:

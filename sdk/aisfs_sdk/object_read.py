@@ -341,7 +341,10 @@ class ReadableObject:
         call.headers = headers
         answer = self.client.send(call)
         asked = None if byte_range is None else parse_range(byte_range)
-        return ObjectReader(answer.raw, str(call), chunk_size, asked, verify=verify)
+        traffic = self.client.traffic
+        return ObjectReader(
+            answer.raw, str(call), chunk_size, asked, verify=verify, traffic=traffic
+        )
 
     def _blob_headers(self, blob: BlobDownloadConfig, request: str) -> dict[str, str]:
         """Return the headers that load a remote object in parts, none if the cluster has it.

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
+    from aisfs_sdk.traffic import Traffic
+
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(-?\d+)/(\d+)")
 _JOIN_BLOCK = 1 << 20
 
@@ -68,6 +70,7 @@ class ObjectReader:
         byte_range: tuple[int | None, int | None] | None = None,
         *,
         verify: bool = False,
+        traffic: Traffic | None = None,
     ) -> None:
         """Take over an answer whose body is unread.
 
@@ -77,11 +80,13 @@ class ObjectReader:
             chunk_size: bytes per item of iteration.
             byte_range: what was asked for: first and last byte, or (None, count) for the end.
             verify: the body is a whole object, whose checksum is to be compared.
+            traffic: counts what comes.
 
         Raises:
             IntegrityError: the answer does not say how long it is, or holds another range.
         """
         self._raw = raw
+        self._traffic = traffic
         self._request = request
         self._chunk_size = chunk_size
         self._attributes = ObjectAttributes(raw.headers)
@@ -329,6 +334,8 @@ class ObjectReader:
     def _took(self, count: int, wanted: int, data: bytes | memoryview) -> None:
         self._deadline.have_passed(count)
         self._refuse_if_aborted()
+        if self._traffic is not None:
+            self._traffic.received(count)
         if self._digest is not None:
             self._digest.update(data)
         if self._remaining is not None:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
+    from aisfs_sdk.traffic import Traffic
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -164,6 +166,16 @@ class RequestClient:
         """The release if it is known already; sends nothing."""
         return self._era
 
+    @property
+    def traffic(self) -> Traffic:
+        """Counts what was sent and received."""
+        return self._transport.traffic
+
+    @property
+    def idle_connections(self) -> int:
+        """How many connections wait for a request."""
+        return self._transport.idle_connections
+
     def close(self) -> None:
         """Close idle connections."""
         self._transport.close()
@@ -287,6 +299,7 @@ class RequestClient:
             wait_s = max(wait_s, self._retry.wait_s(failures))
             if not deadline.pause(wait_s):
                 raise failure
+            self.traffic.repeated()
             log.warning("%s failed, trying again: %s", call, failure)
 
     def _attempt_with_token(self, call: Call, deadline: retry.Deadline) -> Answer:

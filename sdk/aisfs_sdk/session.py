@@ -24,6 +24,7 @@ from urllib3.util import Timeout
 
 from aisfs_sdk import const
 from aisfs_sdk.errors import IntegrityError
+from aisfs_sdk.traffic import NO_ANSWER, Traffic
 
 if TYPE_CHECKING:
     import socket
@@ -189,6 +190,11 @@ class _Part:
         self._idle_s = idle_s
         self._deadline = deadline
 
+    @property
+    def sent(self) -> int:
+        """Bytes of a body that went out whole."""
+        return self._body.size or 0
+
     def send_to(self, sock: socket.socket) -> None:
         """Write everything; raise `TimeoutError` when the peer takes nothing for too long."""
         body = self._body
@@ -250,6 +256,11 @@ class _GrowingPart(_Part):
     """One sending of a body that still grows."""
 
     _body: GrowingBody
+
+    @property
+    def sent(self) -> int:
+        """Bytes that went out."""
+        return self._body.sent
 
     def send_to(self, sock: socket.socket) -> None:
         """Write chunk by chunk what becomes available, and the last chunk only when all is there.
@@ -362,11 +373,15 @@ class Transport:
     """One process's connections to one cluster.
 
     Thread-safe. After fork(2) the child makes its own connections: sockets must not be shared.
+
+    Attributes:
+        traffic: counts what goes over them.
     """
 
     def __init__(self, pool_size: int, context: ssl.SSLContext) -> None:
         self._pool_size = pool_size
         self.context = context
+        self.traffic = Traffic()
         self._lock = threading.Lock()
         self._start()
 
@@ -424,8 +439,9 @@ class Transport:
             pool, whole_url = self._adapter.pool(base, session.proxies)
             if not session.proxies:
                 self._pools[base] = pool
+        status = NO_ANSWER
         try:
-            return pool.urlopen(
+            raw = pool.urlopen(
                 method,
                 base + target if whole_url else target,
                 body=[body] if isinstance(body, _Part) else body,  # type: ignore[list-item]
@@ -437,9 +453,22 @@ class Transport:
                 preload_content=False,
                 decode_content=False,
             )
+            status = raw.status
         except lib.ClosedPoolError:
             self._pools.pop(base, None)
             raise
+        finally:
+            self.traffic.answered(method, target, status)
+        self.traffic.sent(body.sent if isinstance(body, _Part) else len(body or b""))
+        return raw
+
+    @property
+    def idle_connections(self) -> int:
+        """How many connections wait for a request."""
+        queues = [pool.pool for pool in tuple(self._pools.values())]
+        return sum(
+            sum(each is not None for each in tuple(queue.queue)) for queue in queues if queue
+        )
 
     def as_response(
         self, method: str, url: str, raw: BaseHTTPResponse, content: bytes | None
