@@ -190,6 +190,23 @@ def parse_endpoint(text: str) -> str:
     return f"{url.scheme}://{url.netloc}"
 
 
+_ADDRESS = re.compile(r"(?:(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[\w.-]*)):)?(?P<port>\d{1,5})")
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Read where to listen, `HOST:PORT`; without a host that is this machine alone.
+
+    Raises:
+        ConfigError: it is not one.
+    """
+    match = _ADDRESS.fullmatch(text)
+    if match is None or not 0 < int(match["port"]) < 1 << 16:
+        raise ConfigError(
+            f"{text!r} is no address to listen at: write HOST:PORT, as in 127.0.0.1:9101"
+        )
+    return match["six"] or match["host"] or "127.0.0.1", int(match["port"])
+
+
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
     """How the cluster is reached.
@@ -311,14 +328,31 @@ class MountConfig:
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """Where the daemon's log goes.
+    """Where the daemon's log goes, and in which form.
 
     Attributes:
         file: "" is standard error in front, `Config.log_file` else.
+        format: "text", or "json": one object for each line.
+        slow_s: requests of the kernel that take longer get a line; 0: none does. By default longer
+            than the close of a file of some hundred MiB takes, and a part of the limits after
+            which a silent cluster becomes an error.
     """
 
     level: str = "info"
     file: str = ""
+    format: str = "text"
+    slow_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsConfig:
+    """Where the metrics can be scraped.
+
+    Attributes:
+        listen: HOST:PORT; "" for nowhere but `.aisfs/metrics`.
+    """
+
+    listen: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +374,7 @@ class Config:
     views: ViewsConfig = ViewsConfig()
     mount: MountConfig = MountConfig()
     log: LogConfig = LogConfig()
+    metrics: MetricsConfig = MetricsConfig()
     origins: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     file: Path = field(default=Path(os.devnull), compare=False, repr=False)
     remarks: tuple[str, ...] = field(default=(), compare=False, repr=False)

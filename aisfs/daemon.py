@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 import trio
 
-from aisfs import logs
+from aisfs import logs, metrics_endpoint
 from aisfs.archives.spool import Room
 from aisfs.cache.disk import DiskTier
 from aisfs.cache.fetch_ahead import FetchAhead
@@ -37,6 +37,7 @@ from aisfs.errors import FsError, NotFound
 from aisfs.fuse import request_loop
 from aisfs.fuse.operations import Operations
 from aisfs.fuse.session import Session, entry_forgotten, invalidate_entry
+from aisfs.metrics import LOOP_LAG
 from aisfs.notify import REPEATED_S, Notifier
 from aisfs.running import RunningConfig
 from aisfs.staging.multipart import Cluster, Parts
@@ -131,6 +132,15 @@ def _bound_heap() -> None:
         mallopt(_M_ARENA_MAX, 1)
 
 
+async def _watch_loop() -> None:
+    """Look once a second how late the loop is to do what is due, and do what is due in the log."""
+    while True:
+        due = trio.current_time() + 1.0
+        await trio.sleep_until(due)
+        LOOP_LAG.took(max(round((trio.current_time() - due) * 1e9), 0))
+        logs.tell_repeats()
+
+
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the failure that the user is told of: ours before anybody's."""
     leaves: list[BaseException] = []
@@ -189,10 +199,13 @@ async def _mounted(
             store.watch_members(fs.events.members)
             if disk is not None:
                 nursery.start_soon(disk.run)
-            session = Session(
-                Operations(fs, start.ready), config.mountpoint, _mount_options(config)
-            )
+            if config.metrics.listen:
+                listeners = await metrics_endpoint.listen(config.metrics.listen)
+                nursery.start_soon(metrics_endpoint.serve, listeners, fs.metrics)
+            operations = Operations(fs, start.ready, config.log.slow_s)
+            session = Session(operations, config.mountpoint, _mount_options(config))
             ending = trio.Event()
+            nursery.start_soon(_watch_loop)
             nursery.start_soon(_tell_of_the_end, start.manager, ending, fs)
             nursery.start_soon(_stop_on_signal, session, fs.events, ending)
             nursery.start_soon(_reload_on_signal, running)

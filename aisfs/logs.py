@@ -3,7 +3,7 @@
 Serves the daemon and the command line, which call `configure` once, at their start; the daemon also
 keeps the last lines in memory, for who cannot look at the log (`keep_recent`). Everybody else only
 asks for `logging.getLogger(__name__)`; what is true of a whole request (its number, operation and
-ino) comes from `request`, not from each call.
+ino) comes from `kernel_request.current`, not from each call.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import sys
-import time
 from collections import deque
-from contextvars import ContextVar
 from typing import TYPE_CHECKING
+
+from aisfs import kernel_request
+from aisfs.log_lines import JournalLines, JsonLines, Repeats, TextLines, is_journal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-request: ContextVar[str] = ContextVar("request", default="-")
-"""What the running task works on, for instance "17 read ino=4"; "-" outside of requests."""
+
+_STDERR = 2
 
 
 RECENT_BYTES = 256 << 10
@@ -29,17 +30,8 @@ RECENT_BYTES = 256 << 10
 
 class _AddRequest(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        record.request = request.get()
+        record.request = kernel_request.of(kernel_request.current.get()) or "-"
         return True
-
-
-def _formatter() -> logging.Formatter:
-    formatter = logging.Formatter(
-        "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(request)s] %(message)s",
-        "%Y-%m-%dT%H:%M:%S",
-    )
-    formatter.converter = time.gmtime
-    return formatter
 
 
 class Recent(logging.Handler):
@@ -54,7 +46,7 @@ class Recent(logging.Handler):
         self._size = size
         self._used = 0
         self._records: deque[bytes] = deque()
-        self.setFormatter(_formatter())
+        self.setFormatter(TextLines())
         self.addFilter(_AddRequest())
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -86,8 +78,11 @@ def keep_recent() -> Recent:
     return recent
 
 
-def configure(level: str, file: Path | None) -> None:
+def configure(level: str, file: Path | None, form: str = "text", journal: str = "") -> None:
     """Send all records of at least `level` to `file`, or to standard error.
+
+    What repeats is told as such, and standard error that is the journal gets lines as it wants
+    them (`log_lines`).
 
     The file is opened anew when logrotate has moved it. It and the directories that are made for it
     belong to the user alone, since names of objects appear in it.
@@ -95,6 +90,8 @@ def configure(level: str, file: Path | None) -> None:
     Args:
         level: debug, info, warning or error.
         file: None for standard error.
+        form: text, or json.
+        journal: JOURNAL_STREAM of the environment.
 
     Raises:
         OSError: the file cannot be written.
@@ -106,8 +103,11 @@ def configure(level: str, file: Path | None) -> None:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.touch(mode=0o600)
         handler = logging.handlers.WatchedFileHandler(file, encoding="utf-8", errors="replace")
-    handler.setFormatter(_formatter())
+    bare = file is None and is_journal(journal, _STDERR)
+    lines = JsonLines() if form == "json" else TextLines(bare=bare)
+    handler.setFormatter(JournalLines(lines) if bare else lines)
     handler.addFilter(_AddRequest())
+    handler.addFilter(Repeats(handler.handle))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     set_level(level)
@@ -120,3 +120,11 @@ def set_level(level: str) -> None:
     root.setLevel(level.upper())
     for library in ("urllib3", "asyncio"):  # their debug records repeat ours
         logging.getLogger(library).setLevel(max(logging.INFO, root.level))
+
+
+def tell_repeats() -> None:
+    """Show how many records were held back as repetitions, once that is due."""
+    filters = [each for handler in logging.getLogger().handlers for each in handler.filters]
+    for each in filters:
+        if isinstance(each, Repeats):
+            each.tell()

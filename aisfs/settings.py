@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from aisfs import ais_cli
-from aisfs.config import Config, ConfigError, Control, Source, nearest, parse_endpoint
+from aisfs.config import (
+    Config,
+    ConfigError,
+    Control,
+    Source,
+    nearest,
+    parse_address,
+    parse_endpoint,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,6 +50,8 @@ class Kind(Enum):
     LEVEL = "one of debug, info, warning, error"
     TRANSPORT = "direct or sdk"
     CONTROL = "hidden, visible or off"
+    FORMAT = "text or json"
+    ADDRESS = "an address such as 127.0.0.1:9101"
     VERBS = "all, none, or verbs of the cluster such as copy:archive"
 
 
@@ -340,6 +350,22 @@ SETTINGS = (
     Setting("mount", "fuse_debug", Kind.SWITCH, "fuse-debug", "log every kernel request"),
     Setting("log", "level", Kind.LEVEL, "log-level", "least severity that is logged", live=True),
     Setting("log", "file", Kind.PATH, "log-file", "where the log goes"),
+    Setting("log", "format", Kind.FORMAT, "log-format", "text, or json: one object for each line"),
+    Setting(
+        "log",
+        "slow_s",
+        Kind.DURATION,
+        "log-slow",
+        "a request of the kernel that takes longer is logged; 0: none is",
+        most=_HOUR_S,
+    ),
+    Setting(
+        "metrics",
+        "listen",
+        Kind.ADDRESS,
+        "metrics-listen",
+        "HOST:PORT where metrics can be scraped; a port alone is for this machine only",
+    ),
 )
 """Everything that may be set, in the order of the documentation."""
 
@@ -758,6 +784,18 @@ def _parse_control(text: str) -> Control:
     return Control(text.lower())
 
 
+def _parse_format(text: str) -> str:
+    if text.lower() not in {"text", "json"}:
+        raise ValueError(text)
+    return text.lower()
+
+
+def _parse_listen(text: str) -> str:
+    if text:
+        parse_address(text)
+    return text
+
+
 def _parse_verbs(text: str) -> str:
     if not _VERBS.fullmatch(text):
         raise ValueError(text)
@@ -783,6 +821,8 @@ _PARSERS: dict[Kind, Callable[[str], Value]] = {
     Kind.LEVEL: _parse_level,
     Kind.TRANSPORT: _parse_transport,
     Kind.CONTROL: _parse_control,
+    Kind.FORMAT: _parse_format,
+    Kind.ADDRESS: _parse_listen,
     Kind.VERBS: _parse_verbs,
 }
 
@@ -836,7 +876,7 @@ def _show(setting: Setting, value: Value) -> str:
             text = "(hidden)" if value else ""
         case Kind.ENDPOINT | Kind.PATH | Kind.FILE | Kind.LEVEL | Kind.TRANSPORT:
             pass
-        case Kind.CONTROL | Kind.VERBS:
+        case Kind.FORMAT | Kind.ADDRESS | Kind.CONTROL | Kind.VERBS:
             pass
     return text
 

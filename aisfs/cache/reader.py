@@ -120,6 +120,7 @@ class ContentReader:
         if view is not None:
             self._read_ahead(end, pattern)
             return view
+        self.room.misses += 1
         if (
             not pattern.sequential
             and end - offset < PAGE_SIZE < self.size
@@ -260,6 +261,7 @@ class ContentReader:
         room = self.room
         error: FsError | None = None
         room.streams += 1
+        room.streams_begun += 1
         try:
             await self._wait_for_predecessors(stream)
             async with room.slots:

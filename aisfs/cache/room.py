@@ -15,6 +15,7 @@ import trio
 from aisfs.cache.pages import PAGE_SIZE
 from aisfs.cache.shelf import MAX_PAGES
 from aisfs.errors import FsError
+from aisfs.kernel_request import Wait, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,6 +47,8 @@ class CacheRoom:
 
     Attributes:
         disk: where pages are kept that outlive the mount; None for nowhere.
+        streams, streams_begun: streaming reads now, and ever.
+        misses: reads whose bytes were not in memory.
         renewed: called with what each reply of a whole page told of its object: bucket, facts, and
             when they were asked for.
     """
@@ -64,6 +67,8 @@ class CacheRoom:
         self.slots = trio.Semaphore(MAX_STREAMS)
         self.token = trio.lowlevel.current_trio_token()
         self.streams = 0
+        self.streams_begun = 0
+        self.misses = 0
         self._latencies: deque[float] = deque(maxlen=8)
         self._awaited: set[Page] = set()
         self.renewed: Callable[[BucketName, ObjectInfo, float], None] = _ignore
@@ -129,7 +134,8 @@ class CacheRoom:
     async def load(self, wanted: Sequence[tuple[int, Page]]) -> None:
         """Settle those pages that the disk has, by their keys; the others stay as they are."""
         if self.disk is not None:
-            await self.disk.load(wanted, self.wake_from_thread)
+            with waiting(Wait.DISK):
+                await self.disk.load(wanted, self.wake_from_thread)
             for _, page in wanted:
                 if page.complete:
                     self.settle(page, page.size)
@@ -290,7 +296,8 @@ class CacheRoom:
             # The event is registered first: a network thread that looks for it after raising
             # `valid` cannot be missed.
             if page.valid < needed and page.filling:
-                await changed.wait()
+                with waiting(Wait.STREAM):
+                    await changed.wait()
         finally:
             if page.changed is changed and not changed.statistics().tasks_waiting:
                 page.changed = None

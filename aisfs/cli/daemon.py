@@ -41,7 +41,9 @@ def daemon(front: bool, source: str, mountpoint: str) -> int:  # noqa: ARG001 - 
 
 
 def _serve_in_front(config: Config) -> int:
-    logs.configure(config.log.level, config.log_file if config.log.file else None)
+    file = config.log_file if config.log.file else None
+    journal = os.environ.get("JOURNAL_STREAM", "")
+    logs.configure(config.log.level, file, config.log.format, journal)
     faulthandler.enable()
     manager = Notifier.of_environment(os.environ)
     report = _ManagerReport(manager, f"{config.source} is mounted at {config.mountpoint}")
@@ -55,7 +57,7 @@ def _serve_behind(config: Config) -> int:
     os.set_inheritable(REPORT_FD, False)  # a helper of the mount must not keep it open
     report = _Report(REPORT_FD)
     try:
-        logs.configure(config.log.level, config.log_file)
+        logs.configure(config.log.level, config.log_file, config.log.format)
         faulthandler.enable()
         return _serve(config, report, Notifier())
     except (ConfigError, FsError) as error:

@@ -47,6 +47,7 @@ version                  of aisfs
 config.json              the mount's settings, and where each comes from
 reload.json              what changed when they were last read again, and what would need a remount
 stats, stats.json        what the mount counts
+metrics                  the same and more, as Prometheus scrapes it
 ctl                      takes commands to the cluster, one a line; reading it lists them
 last                     what became of your last command
 events                   tells what happens, a line each: time, kind, key=value between tabs; a read

@@ -7,24 +7,32 @@ bug gives EIO with a traceback in the log, and the mount lives (any other except
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
+import inspect
 import logging
+import time
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
 
-from aisfs import logs
+from aisfs import kernel_request, metrics
 from aisfs.control.files import Caller
 from aisfs.errors import FsError, NotFound
 from aisfs.fuse.attributes import absent_entry, bare_entry, entry_of, statvfs_of
+from aisfs.kernel_request import Handler
+from aisfs.metrics import APPLICATIONS
 from aisfs.vfs.attributes import Kind
+from aisfs.vfs.control_tree import ControlNode
 from aisfs.vfs.filesystem import Change
+from aisfs.vfs.paths import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
+    from aisfs.kernel_request import Request
     from aisfs.vfs.filesystem import Filesystem
     from aisfs.vfs.inodes import Node
 
@@ -40,34 +48,86 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+_LOOKUP = metrics.operation("lookup")
+
+
 def _answered(
     handler: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Let a handler fail with nothing but `pyfuse3.FUSEError` and cancellation."""
+    """Count and time a handler; let it fail with nothing but `FUSEError` and cancellation."""
+    told = Handler(handler.__name__, _word(handler))
+    counts, clock, enter = (
+        metrics.operation(told.name),
+        time.perf_counter_ns,
+        kernel_request.current.set,
+    )
+    spans = counts.spans
 
     @functools.wraps(handler)
     async def answer(*args: P.args, **kwargs: P.kwargs) -> T:
-        logs.request.set(handler.__name__)
+        request = [
+            told,
+            args[0],
+            args[1],
+        ]  # no more: background work keeps it
+        enter(request)
+        begun = clock()
         try:
             return await handler(*args, **kwargs)
         except FsError as error:
+            counts.failed(error.errno)
             log.log(error.log_level, "%s", error)
             raise pyfuse3.FUSEError(error.errno) from None
-        except (pyfuse3.FUSEError, trio.Cancelled):
+        except pyfuse3.FUSEError as error:
+            counts.failed(error.errno)
+            raise
+        except trio.Cancelled:
             raise
         except Exception as error:
+            counts.failed(errno.EIO)
             log.exception("unexpected failure")
             raise pyfuse3.FUSEError(errno.EIO) from error
+        finally:
+            took = clock() - begun
+            spans[took.bit_length()] += 1
+            counts.total_ns += took
+            if took > counts.slow_ns:
+                _tell_slow(request, args, took / 1e9)
 
     return answer
+
+
+def _word(handler: Callable[P, Coroutine[Any, Any, T]]) -> str:
+    """Return what a handler's first argument is, in the log's words; "" if none of them fits."""
+    parameters = [name for name in inspect.signature(handler).parameters if name != "self"]
+    words = {"ino": "ino", "parent": "parent", "old_parent": "parent", "fh": "fh"}
+    return words.get(parameters[0], "") if parameters else ""
 
 
 def _caller(ctx: pyfuse3.RequestContext) -> Caller:
     return Caller(ctx.uid, ctx.gid, ctx.pid)
 
 
+def _tell_slow(started: object, arguments: tuple[object, ...], took_s: float) -> None:
+    """Log what took long, and where the time went; many at once are told as such."""
+    request, operations = kernel_request.of(started), arguments[0]
+    assert request is not None
+    assert isinstance(operations, Operations)
+    name = operations.name_of(request, arguments[2:])
+    if name is None:
+        return  # a control file: those wait for work of the cluster, and say so
+    waits = [f"{seconds:.1f} s {what.value}" for what, seconds in request.waits().items()]
+    spent = ", ".join(waits) or "not waiting for the cluster or a disk"
+    log.warning("%s of %s took %.1f s: %s", request.handler.name, name or "-", took_s, spent)
+
+
 class Operations(pyfuse3.Operations):
     """The mount as pyfuse3 sees it.
+
+    Args:
+        filesystem: what is mounted.
+        ready: called when the kernel has taken the mount into service.
+        slow_s: requests that take longer get a line in the log; 0 for none.
 
     Attributes:
         initialised: set when the kernel takes the mount into service.
@@ -77,8 +137,12 @@ class Operations(pyfuse3.Operations):
     enable_writeback_cache = False
     enable_acl = False
 
-    def __init__(self, filesystem: Filesystem, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, filesystem: Filesystem, ready: Callable[[], None], slow_s: float = 0.0
+    ) -> None:
         super().__init__()
+        for counts in metrics.OPERATIONS.values():
+            counts.slow_ns = round(slow_s * 1e9) or 1 << 62
         self._fs = filesystem
         self._ready = ready
         self.initialised = trio.Event()
@@ -93,6 +157,32 @@ class Operations(pyfuse3.Operations):
         except Exception:
             log.exception("reporting readiness")
 
+    def name_of(self, request: Request, further: tuple[object, ...]) -> str | None:
+        """Return the name that a request is about, "" for none; None for a control file's.
+
+        Args:
+            request: what is asked.
+            further: the arguments behind the inode or handle.
+        """
+        number, word = request.first, request.handler.word
+        node: Node | None = None
+        if word == "fh":
+            node = self._fs.handles.node(number)
+        elif word:
+            with contextlib.suppress(FsError):
+                node = self._fs.node(number)
+        if isinstance(node, ControlNode):
+            return None
+        name = node.name if node is not None else ""
+        if word == "parent" and further and isinstance(further[0], bytes):
+            return name + to_text(further[0])
+        return name
+
+    def inode_of(self, handle: int) -> int:
+        """Return the inode of a handle; 0 if there is no such handle."""
+        node = self._fs.handles.node(handle)
+        return node.ino if node is not None else 0
+
     def _entry(self, node: Node) -> pyfuse3.EntryAttributes:
         return entry_of(node, self._fs.remaining(node))
 
@@ -101,8 +191,10 @@ class Operations(pyfuse3.Operations):
         try:
             return self._entry(await self._fs.lookup(parent, name))
         except NotFound:
+            _LOOKUP.failed(errno.ENOENT)
             return absent_entry(self._fs.absence_lifetime)
 
+    @_answered
     async def forget(self, inodes: Sequence[tuple[int, int]]) -> None:
         for ino, count in inodes:
             try:
@@ -211,12 +303,16 @@ class Operations(pyfuse3.Operations):
     async def read(self, fh: int, offset: int, size: int) -> bytes:
         view: bytes | memoryview | None = self._fs.read_now(fh, offset, size)
         if view is None:
+            APPLICATIONS.waited += 1
             view = await self._fs.read(fh, offset, size)
+        APPLICATIONS.read_bytes += len(view)
         return view  # type: ignore[return-value]  # any buffer will do, and a view saves a copy
 
     @_answered
     async def write(self, fh: int, offset: int, data: bytes) -> int:
-        return await self._fs.write(fh, offset, data)
+        written = await self._fs.write(fh, offset, data)
+        APPLICATIONS.written_bytes += written
+        return written
 
     @_answered
     async def flush(self, fh: int) -> None:
@@ -230,6 +326,7 @@ class Operations(pyfuse3.Operations):
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         """Names are on the cluster before the call that made them returns."""
 
+    @_answered
     async def release(self, fh: int) -> None:
         try:
             await self._fs.release(fh)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from aisfs.errors import Busy, FsError, IoFailure, TimedOut, Unreachable
+from aisfs.metrics import UPLOADS
 from aisfs.workers import for_each
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ class Outbox:
     async def _send(self, name: str, parcel: Parcel) -> None:
         """Send one parcel; a failure is told by who sends, and kept here."""
         parcel.handled = trio.Event()
+        UPLOADS.retries += parcel.failure is not None
         try:
             await parcel.send()
         except FsError as error:

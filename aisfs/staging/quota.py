@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from aisfs.errors import NoSpace, TooLarge
+from aisfs.kernel_request import Wait, waiting
 
 WAIT_S = 10.0
 """Seconds that a writer waits for room: longer than a commit of a usual file, far below the
@@ -44,7 +45,7 @@ class Quota:
         self.used += size
 
     async def _wait_for(self, size: int) -> None:
-        with trio.move_on_after(WAIT_S):
+        with waiting(Wait.STAGING), trio.move_on_after(WAIT_S):
             while not self.admits(size):
                 await self._freed.wait()
         if not self.admits(size):

@@ -37,6 +37,7 @@ from aisfs.errors import (
     Unreachable,
     Unsupported,
 )
+from aisfs.metrics import UPLOADS
 from aisfs.store.interface import BucketName, Identity, ObjectInfo, ObjectStore, Tail, Upload
 
 if TYPE_CHECKING:
@@ -90,10 +91,14 @@ async def transfer(
     """
     work = _Transfer(store, staged, target, release)
     try:
-        return await work.run()
-    except BaseException:
+        stored = await work.run()
+    except BaseException as error:
+        UPLOADS.failed += isinstance(error, FsError)
         staged.base_stays()
         raise
+    else:
+        UPLOADS.stored += 1
+        return stored
     finally:
         staged.end_stream()
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from aisfs.errors import FsError, IoFailure
+from aisfs.log_lines import OF_EACH
 from aisfs.staging.journal import Owed
 from aisfs.staging.transfer import transfer
 
@@ -131,11 +132,11 @@ class Uploader:
         """
         url = target.bucket.url_of(target.name)
         if staged.freed:
-            log.error(
-                "%s is not stored, it was sent in parts and not put together: %s", url, reason
-            )
+            text = "%s is not stored, it was sent in parts and not put together: %s"
+            log.error(text, url, reason, extra=OF_EACH)
             return
-        log.error("%s is not stored, its bytes wait in %s: %s", url, staged.path, reason)
+        text = "%s is not stored, its bytes wait in %s: %s"
+        log.error(text, url, staged.path, reason, extra=OF_EACH)
         try:
             with trio.CancelScope(shield=True):
                 if staged.whole:

@@ -27,6 +27,7 @@ from aisfs.errors import (
     TimedOut,
     TooLarge,
 )
+from aisfs.kernel_request import Wait, waiting
 from aisfs.store.ais_facts import AISFacts
 from aisfs.store.ais_work import AISWork
 from aisfs.store.buckets import Buckets
@@ -115,7 +116,9 @@ class AISStore:
     ) -> None:
         self._client = client
         self.pace = pace
-        self._call = Threads(connections, pace).call
+        self._threads = Threads(connections, pace)
+        self._call = self._threads.call
+        self._declined = 0
         # Of their own: those that wait for who writes the file must keep nobody waiting.
         self._growing = trio.CapacityLimiter(connections)
         # Transformers take their time, too.
@@ -132,8 +135,8 @@ class AISStore:
             self._direct = DirectSource(self._nodes, self._buckets, idle_timeout_s)
             self._writes = DirectWrites(self._nodes, client.request_client, self._buckets)
 
-    @staticmethod
     async def _either(
+        self,
         doing: str,
         direct: Callable[[], Awaitable[T]] | None,
         by_sdk: Callable[[], Awaitable[T]],
@@ -141,8 +144,10 @@ class AISStore:
         """Do something on sockets of the loop, and by the SDK what does not come about there."""
         if direct is not None:
             try:
-                return await direct()
+                with waiting(Wait.CLUSTER):
+                    return await direct()
             except Declined as error:
+                self._declined += 1
                 log.debug("%s goes by the SDK: %s", doing, error)
         return await by_sdk()
 
@@ -569,8 +574,10 @@ class AISStore:
         doing, sent = f"deleting {bucket.name}/{name}", False
         try:
             if self._writes is not None:
-                return await self._writes.delete(bucket, name)
+                with waiting(Wait.CLUSTER):
+                    return await self._writes.delete(bucket, name)
         except Declined as error:
+            self._declined += 1
             log.debug("%s goes by the SDK: %s", doing, error)
             sent = error.sent
         try:
@@ -590,6 +597,27 @@ class AISStore:
             partial(self._writes.set_attributes, bucket, name, attributes) if self._writes else None
         )
         await self._either(doing, direct, partial(self._call, doing, work, CALL_DEADLINE_S))
+
+    def figures(self) -> dict[str, int]:
+        """Return what is counted of the connections."""
+        client = self._client.request_client
+        traffic, limiters = client.traffic, (self._threads.limiter, self._reader.limiter)
+        return {
+            "http.received_bytes": traffic.received_bytes,
+            "http.sent_bytes": traffic.sent_bytes,
+            "http.retries": traffic.retries,
+            "http.declined": self._declined,
+            "http.loop.idle": self._nodes.idle_connections,
+            "http.loop.busy": self._nodes.busy,
+            "http.loop.limit": self._nodes.connections,
+            "http.threads.idle": client.idle_connections,
+            "http.threads.busy": sum(each.borrowed_tokens for each in limiters),
+            "http.threads.limit": sum(int(each.total_tokens) for each in limiters),
+        }
+
+    def requests(self) -> Sequence[tuple[str, str, str, int]]:
+        """Return how many requests were sent: method, about what, status class, times."""
+        return self._client.request_client.traffic.requests()
 
     async def close(self) -> None:
         """Release connections."""

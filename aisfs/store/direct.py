@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from aisfs.store.loop_client import LoopClient
     from aisfs_sdk.calls import Call
 
+_OBJECTS = f"/{const.URL_PATH_VERSION}/{const.URL_PATH_OBJECTS}"
+
 
 class DirectSource:
     """`ChunkSource` on sockets of the loop.
@@ -188,6 +190,7 @@ class DirectSource:
                         if connection.at_rest:
                             patience.deadline = trio.current_time() + self._nodes.first_byte_s
                         head = await connection.head()
+                        self._nodes.traffic.answered("GET", _OBJECTS, head.status)
                         if connection.received < head.length:
                             patience.deadline = trio.current_time() + self._idle_timeout_s
                         if head.status in DIRECT_REFUSED:
@@ -227,6 +230,7 @@ class DirectSource:
         if not wanted.identity.admits(now):
             raise Declined("it is another content")
         await connection.body(buffer, progress)
+        self._nodes.traffic.received(len(buffer))
         if whole:
             verify(wanted.name, buffer, now)
         return object_info(wanted.name, attributes, now)

@@ -289,6 +289,12 @@ class ObjectStore(ChunkSource, Protocol):
     def work(self) -> ClusterWork:
         """What the cluster can be told to do."""
 
+    def figures(self) -> dict[str, int]:
+        """Return what is counted of the connections, for statistics."""
+
+    def requests(self) -> Sequence[tuple[str, str, str, int]]:
+        """Return how many requests were sent: method, about what, status class, times."""
+
     async def prepare(self) -> None:
         """Make what the first reads would wait for otherwise; never fails."""
 

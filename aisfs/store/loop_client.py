@@ -30,6 +30,7 @@ from aisfs_sdk.exchange import (
     TWO_STEP_SIZE,
     redirected,
 )
+from aisfs_sdk.traffic import NO_ANSWER
 
 if TYPE_CHECKING:
     from aisfs.config import BucketName
@@ -89,12 +90,16 @@ class LoopClient:
     Attributes:
         placement: which node a request goes to.
         pace: kept by all requests.
+        traffic: counts what is sent and received, together with the SDK's.
+        connections: most requests at a time.
     """
 
     def __init__(self, client: Client, connections: int, pace: Pace | None = None) -> None:
         self._client = client.request_client
         self.placement = self._client.placement
         self.pace = pace or Pace()
+        self.traffic = self._client.traffic
+        self.connections = connections
         self._slots = trio.Semaphore(connections)
         self._idle: defaultdict[str, list[Connection]] = defaultdict(list)
         self._refreshing = False
@@ -215,8 +220,11 @@ class LoopClient:
                 await connection.send(request, body)
                 head = await connection.head()
             except BaseException:
+                self.traffic.answered(call.method, call.path, NO_ANSWER)
                 connection.close()
                 raise
+            self.traffic.answered(call.method, call.path, head.status)
+            self.traffic.sent(len(body))
             if head.status < 300:
                 if gateway:
                     placement.grants.note(token, call.method, call.uname)
@@ -262,6 +270,7 @@ class LoopClient:
                 raise Declined(f"a body of {length} bytes")
             content = bytearray(length)
             await answer.connection.body(memoryview(content))
+            self.traffic.received(length)
         except BaseException:
             answer.connection.close()
             raise
@@ -302,6 +311,11 @@ class LoopClient:
             if not self.placement.is_gateway(base):
                 self.placement.target_failed(base, error)
             raise OSError(f"{base} cannot be reached: {error}") from error
+
+    @property
+    def busy(self) -> int:
+        """How many requests are under way."""
+        return self.connections - self._slots.value
 
     @property
     def idle_connections(self) -> int:

@@ -16,6 +16,7 @@ import requests
 import trio
 
 from aisfs.errors import Corrupt, FsError, IoFailure, Stale, Torn
+from aisfs.kernel_request import Wait, waiting
 from aisfs.store.failures import told_as_fs_error
 from aisfs.store.pace import Pace
 from aisfs.store.replies import identity_of_whole, object_info, verify
@@ -45,6 +46,9 @@ class ReaderSource:
         connections: most requests at a time.
         idle_timeout_s: longest pause within a body.
         pace: kept by all bodies.
+
+    Attributes:
+        limiter: of the requests.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class ReaderSource:
     ) -> None:
         self._buckets = buckets
         self._idle_timeout_s = idle_timeout_s
-        self._limiter = trio.CapacityLimiter(connections)
+        self.limiter = trio.CapacityLimiter(connections)
         self._pace = pace or Pace()
 
     async def fill(
@@ -150,9 +154,10 @@ class ReaderSource:
         if self._pace.holds:
             await self._pace.let_pass()
         try:
-            return await trio.to_thread.run_sync(
-                work, limiter=self._limiter, abandon_on_cancel=True
-            )
+            with waiting(Wait.CLUSTER):
+                return await trio.to_thread.run_sync(
+                    work, limiter=self.limiter, abandon_on_cancel=True
+                )
         except trio.Cancelled:
             cancelled.set()
             for reader in opened:

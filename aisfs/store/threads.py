@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from aisfs.kernel_request import Wait, waiting
 from aisfs.store.failures import told_as_fs_error
 from aisfs.store.pace import Pace
 from aisfs_sdk import deadline
@@ -26,10 +27,14 @@ CALL_DEADLINE_S = 25.0
 
 
 class Threads:
-    """Runs calls, at most so many at a time, and at a mount's pace: each counts as one request."""
+    """Runs calls, at most so many at a time, and at a mount's pace: each counts as one request.
+
+    Attributes:
+        limiter: of those for which the caller names none.
+    """
 
     def __init__(self, most: int, pace: Pace | None = None) -> None:
-        self._limiter = trio.CapacityLimiter(most)
+        self.limiter = trio.CapacityLimiter(most)
         self._pace = pace or Pace()
 
     async def call(
@@ -57,9 +62,10 @@ class Threads:
         if self._pace.holds:
             await self._pace.let_pass()
         try:
-            return await trio.to_thread.run_sync(
-                run, limiter=limiter or self._limiter, abandon_on_cancel=True
-            )
+            with waiting(Wait.CLUSTER):
+                return await trio.to_thread.run_sync(
+                    run, limiter=limiter or self.limiter, abandon_on_cancel=True
+                )
         except trio.Cancelled:
             cancelled.set()
             raise

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from aisfs import metrics
 from aisfs.config import BucketName
 from aisfs.control import xattrs
 from aisfs.control.cache_verbs import CACHE_VERBS
@@ -164,6 +165,7 @@ class Filesystem:
                         self._commands.control_file(Console(CACHE_VERBS, caches)),
                     ),
                 ),
+                ControlFile("metrics", at_once(self.metrics)),
                 ControlFile("order", at_once(orders.shown), orders.announce),
                 ControlFile("stats", at_once(lambda: table(self.figures()))),
                 ControlFile("stats.json", at_once(lambda: machine_form(self.figures()))),
@@ -817,6 +819,17 @@ class Filesystem:
             **self._workshop.figures(),
             **self._views.figures(),
         }
+
+    def metrics(self) -> str:
+        """Return everything that is counted, for a scrape."""
+        return metrics.exposition(
+            [
+                *metrics.of_figures(self.figures()),
+                *metrics.of_operations(),
+                *metrics.of_process(),
+                *metrics.of_requests(self._store.requests()),
+            ]
+        )
 
     # -- the end
 

@@ -102,6 +102,11 @@ class HandleTable:
             raise BadHandle(f"handle {fh} is no open directory")
         return handle
 
+    def node(self, fh: int) -> Node | None:
+        """Return what a handle is of; None if the number is unknown."""
+        handle = self._handles.get(Fh(fh))
+        return handle.node if handle is not None else None
+
     def remove(self, fh: Fh) -> Handle | None:
         """Forget a handle."""
         handle = self._handles.pop(fh, None)

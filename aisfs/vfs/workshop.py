@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from aisfs.cache.disk import DiskCounts
 from aisfs.cache.readahead import AccessPattern
 from aisfs.cache.reader import ContentReader
+from aisfs.metrics import APPLICATIONS, UPLOADS, operation
 from aisfs.staging.staged_file import StagedFile
 from aisfs.vfs.resolver import Resolver
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from aisfs.staging.streamed_upload import Streams
     from aisfs.staging.uploader import Uploader
     from aisfs.vfs.inodes import FileNode
+
+_READS = operation("read")
 
 
 @dataclass(slots=True)
@@ -85,7 +88,14 @@ class Workshop:
             "fetch_ahead.dropped": counts.dropped,
             "fetch_ahead.failed": counts.failed,
             "streams.open": self.room.streams,
+            "streams.begun": self.room.streams_begun,
             **self.outbox.figures(),
+            "staging.used_bytes": self.quota.used,
+            "staging.capacity_bytes": self.quota.limit,
+            "uploads.stored": UPLOADS.stored,
+            "uploads.failed": UPLOADS.failed,
+            "uploads.retries": UPLOADS.retries,
+            **self.room.store.figures(),
         }
 
     def cache_figures(self) -> dict[str, int]:
@@ -95,6 +105,8 @@ class Workshop:
         return {
             "cache.capacity_bytes": pages.capacity,
             "cache.used_bytes": pages.used,
+            "cache.hits": _READS.count - APPLICATIONS.waited,
+            "cache.misses": self.room.misses,
             "disk.capacity_bytes": disk.capacity if disk is not None else 0,
             "disk.used_bytes": disk.used if disk is not None else 0,
             "disk.hits": kept.hits,

@@ -186,6 +186,18 @@ def pytorch(tmp_path: Path) -> Iterator[Scene]:
             run_aisfs("umount", tmp_path / "train")
 
 
+@contextmanager
+def monitoring(tmp_path: Path) -> Iterator[Scene]:
+    (tmp_path / "train").mkdir()
+    with StoreProcess() as store:
+        store.create_bucket("train")
+        here = {"/mnt/train": str(tmp_path / "train"), "9101": str(free_port())}
+        try:
+            yield Scene(tmp_path, here, {}, {"AIS_ENDPOINT": store.endpoint})
+        finally:
+            run_aisfs("umount", tmp_path / "train")
+
+
 NEEDS = {"docs/pytorch.md": "torch"}
 """Pages → packages that a test environment need not have."""
 
@@ -196,6 +208,7 @@ SCENES: dict[str, Callable[[Path], AbstractContextManager[Scene]]] = {
     "docs/embedded-store.md": embedded_store,
     "docs/etl.md": etl,
     "docs/pytorch.md": pytorch,
+    "docs/monitoring.md": monitoring,
 }
 
 

@@ -28,7 +28,7 @@ OBJECTS = 5
 ETL = "upper-etl"
 AT_THE_TOP = [
     "README", "buckets", "cache", "cluster", "config.json", "ctl", "etl", "jobs", "last", "log",
-    "order", "reload.json", "stats", "stats.json", "sync", "version", "warm",
+    "metrics", "order", "reload.json", "stats", "stats.json", "sync", "version", "warm",
 ]  # fmt: skip
 
 NAMES_ARE_ASKED_FOR = sorted(
@@ -168,7 +168,7 @@ def test_every_file_can_be_read_and_none_has_a_size(control: Path) -> None:
         text = file.read_text()
         if file.suffix == ".json":
             json.loads(text)
-        elif file.name not in {"README", "log", "logs"}:
+        elif file.name not in {"README", "log", "logs", "metrics"}:
             assert all(line.count("\t") == 1 for line in text.splitlines()), file
 
 

@@ -55,7 +55,7 @@ def toml(tmp_path: Path) -> Path:
 def test_every_field_of_the_configuration_can_be_set() -> None:
     config = Config(loaded().source, Path("/"))
     settable = {(setting.section, setting.key) for setting in SETTINGS}
-    sections = ("store", "cache", "readahead", "staging", "views", "mount", "log")
+    sections = ("store", "cache", "readahead", "staging", "views", "mount", "log", "metrics")
     exist = {(s, field.name) for s in sections for field in fields(getattr(config, s))}
     assert settable == exist
 

@@ -40,29 +40,32 @@ async def operations(
 async def test_every_error_becomes_its_errno(
     kind: type[FsError], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def handler() -> None:
+    async def handler(operations: None, ino: int) -> None:
         raise kind("words")
 
     caplog.set_level(logging.DEBUG)
     with pytest.raises(pyfuse3.FUSEError) as caught:
-        await _answered(handler)()
+        await _answered(handler)(None, 1)
     assert caught.value.errno == kind.errno
     assert [record.levelno for record in caplog.records] == [kind.log_level]
 
 
 async def test_a_bug_is_eio_with_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    async def handler() -> None:
+    async def handler(operations: None, ino: int) -> None:
         raise KeyError("a bug")
 
     with pytest.raises(pyfuse3.FUSEError) as caught:
-        await _answered(handler)()
+        await _answered(handler)(None, 1)
     assert caught.value.errno == errno.EIO
     assert caplog.records[0].exc_info is not None
 
 
 async def test_cancellation_passes() -> None:
+    async def handler(operations: None, ino: int) -> None:
+        await trio.sleep_forever()
+
     with trio.move_on_after(0) as scope:
-        await _answered(trio.sleep_forever)()
+        await _answered(handler)(None, 1)
     assert scope.cancelled_caught
 
 
