@@ -96,6 +96,23 @@ def test_c02_an_open_after_close_sees_the_version_anywhere(
         assert (other.path / "f").read_text() == "the second, longer"
 
 
+def test_c02_another_content_of_the_same_size_and_time_is_read(
+    endpoint: str, bucket: Bucket
+) -> None:
+    """All that stat(2) shows is the same, since a PUT keeps the attributes that we stored."""
+    with Mount(endpoint, f"ais://{bucket.name}", options=["attribute-ttl=0s"]) as mount:
+        path = mount.path / "f"
+        path.write_bytes(b"a" * 5000)
+        assert path.read_bytes() == b"a" * 5000
+        before = path.stat()
+        bucket.object("f").put_content(b"b" * 5000)
+        now = path.stat()
+        assert (now.st_ino, now.st_size, now.st_mtime_ns) == (
+            before.st_ino, before.st_size, before.st_mtime_ns,
+        )  # fmt: skip
+        assert path.read_bytes() == b"b" * 5000
+
+
 def test_c03_changes_of_others_show_within_the_ttl(mount: Mount, bucket: Bucket) -> None:
     bucket.object("d/f").put_content(b"1")
     assert (mount.path / "d/f").stat().st_size == 1
@@ -622,14 +639,17 @@ def test_c16_a_kilobyte_behind_a_large_object_moves_less_than_64_kib(store: Stor
     assert bucket.object("f").get(byte_range="bytes=-2000").read_all() == bytes(976) + b"x" * 1024
 
 
-def test_c16_an_append_keeps_what_others_wrote_meanwhile(mount: Mount, bucket: Bucket) -> None:
+@pytest.mark.parametrize("theirs", [b"theirs", b"t" * (1 << 20)], ids=["shorter", "as-long"])
+def test_c16_an_append_keeps_what_others_wrote_meanwhile(
+    mount: Mount, bucket: Bucket, theirs: bytes
+) -> None:
     bucket.object("f").put_content(bytes(1 << 20))
     fd = os.open(mount.path / "f", os.O_WRONLY | os.O_APPEND)
     os.write(fd, b"a line")
-    bucket.object("f").put_content(b"theirs")
+    bucket.object("f").put_content(theirs)
     with pytest.raises(OSError, match=raises(errno.ESTALE)):
         os.close(fd)
-    assert content(bucket, "f") == b"theirs"
+    assert content(bucket, "f") == theirs
     (staged,) = (mount.state / "staging").glob("*.data")
     assert staged.read_bytes().endswith(b"a line")
 

@@ -466,6 +466,12 @@ def test_a_shard_that_is_replaced_is_never_mixed(
     assert (shard / "fresh").read_bytes() == b"f"
 
 
+def test_a_shard_of_the_same_size_is_another_one(bucket: Bucket, mount: Mount) -> None:
+    for body in (b"one", b"two"):
+        bucket.object("s.tar").put_content(tar({"m": body}))
+        assert (view(mount) / "s.tar/m").read_bytes() == body
+
+
 def test_a_mount_sees_at_once_what_it_stored(store: StoreProcess, bucket: Bucket) -> None:
     bucket.object("s.tar").put_content(tar({"m": b"old"}))
     with mounted(store, "attribute-ttl=1h", "listing-ttl=1h") as mount:

@@ -332,6 +332,17 @@ def test_a_completion_without_an_answer_is_looked_after(
     assert nothing_is_left(store)
 
 
+def test_an_object_that_is_not_what_was_sent_is_told(
+    store: StoreProcess, mount: Mount, bucket: Bucket
+) -> None:
+    """It has the right size, and another checksum; the bytes are not here any more."""
+    fd, _ = started(mount.path / "f")
+    store.faults([{"action": "wrong-checksum", "method": "HEAD", "role": "target", "path": "/f$"}])
+    with pytest.raises(OSError, match=raises(errno.EIO)):
+        os.close(fd)
+    assert "the cluster holds other bytes than were sent" in mount.log
+
+
 def test_a_refused_completion_is_made_up_for_in_the_background(
     store: StoreProcess, mount: Mount, bucket: Bucket
 ) -> None:

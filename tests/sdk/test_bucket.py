@@ -151,6 +151,17 @@ def test_remote_buckets_hand_the_job_on() -> None:
     assert seen == [("", ""), ("u1", "t")]
 
 
+def test_an_empty_page_does_not_end_a_listing() -> None:
+    """A cluster may leave out all names of a page, those of objects that it has no copy of."""
+    pages = {"": (["a"], "t1"), "t1": ([], "t2"), "t2": (["b"], "")}
+
+    def list_page(uuid: str, continuation_token: str) -> BucketList:
+        names, following = pages[continuation_token]
+        return BucketList("", [BucketEntry(name) for name in names], following)
+
+    assert [entry.name for entry in ObjectIterator(list_page)] == ["a", "b"]
+
+
 def test_what_is_no_listing() -> None:
     with (
         Wire(lambda request: http(200, b"<html>")) as wire,

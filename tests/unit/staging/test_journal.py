@@ -49,6 +49,12 @@ async def test_what_is_owed_comes_back_as_it_was_oldest_first(
     again.close()
 
 
+async def test_what_was_written_down_is_on_the_disk(journal: Journal) -> None:
+    """A test cannot cut the power. SQLite: in WAL mode only FULL (2) syncs each commit."""
+    assert journal._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
 async def test_a_row_is_replaced_by_one_of_the_same_staged_file(journal: Journal) -> None:
     await journal.owe(OWED)
     again = replace(OWED, reason="the cluster is away")

@@ -118,7 +118,8 @@ async def test_what_is_stored_is_seen_by_another_checksum_too(
 
 
 @pytest.mark.parametrize(
-    ("theirs", "was_new"), [(b"theirs", False), (b"theirs", True), (None, False)]
+    ("theirs", "was_new"),
+    [(b"theirs", False), (b"new", False), (b"theirs", True), (None, False)],
 )
 async def test_what_others_did_meanwhile_stays_and_ours_is_beside_it_once(
     bench: Bench, other: Bucket, theirs: bytes | None, was_new: bool

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,9 +18,9 @@ from aisfs.store.interface import Identity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from aisfs.config import BucketName
+    from aisfs.staging.journal import Owed
     from aisfs.store.aistore import AISStore
     from aisfs_sdk import Bucket
     from tests.support.store import StoreProcess
@@ -116,7 +117,7 @@ async def test_an_identical_body_gets_its_attributes_too(bench: Bench, other: Bu
     assert not again.dirty
 
 
-@pytest.mark.parametrize("theirs", [b"theirs", None])
+@pytest.mark.parametrize("theirs", [b"theirs", b"OLD", None])
 async def test_a_lost_update_is_found_and_our_bytes_are_beside_it(
     bench: Bench, other: Bucket, theirs: bytes | None
 ) -> None:
@@ -226,6 +227,28 @@ async def test_a_promise_is_written_down_and_kept_by_a_commit(bench: Bench, othe
     assert other.object("d/o").get().read_all() == b"promised"
     assert not bench.uploader.has_promised(staged)
     assert await bench.state.journal.owed() == []
+
+
+async def test_a_promise_is_made_of_what_is_on_the_disk(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = await bench.staged(b"promised")
+    done: list[str] = []
+    fsync, owe = os.fsync, bench.state.journal.owe
+
+    def synced(fd: int) -> None:
+        fsync(fd)
+        done.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+
+    async def owed(row: Owed, instead_of: str = "") -> None:
+        done.append("row")
+        await owe(row, instead_of)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(bench.state.journal, "owe", owed)
+    await bench.uploader.promise(staged, bench.target())
+    path = staged.path.resolve()
+    assert done == [str(path), str(path.parent), "row"]
 
 
 async def test_a_failure_does_not_turn_a_promise_into_less(

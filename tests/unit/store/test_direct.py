@@ -8,6 +8,7 @@ import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import trio
 
@@ -117,6 +118,27 @@ async def test_another_content_is_declined_and_then_stale(
         await source.fill(bucket, "o", 0, identity, buffer)
     with pytest.raises(Stale):
         await aistore.fill(bucket, "o", 0, identity, buffer)
+
+
+async def test_what_a_former_owner_does_not_have_is_not_absent(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket, straight: bool
+) -> None:
+    """By an old map another target owns the object, and does not have it."""
+    names = [f"o{number}" for number in range(12)]
+    for name in names:
+        await trio.to_thread.run_sync(other.object(name).put_content, name.encode())
+    client = Client(cluster.endpoint)
+    smap = await trio.to_thread.run_sync(client.cluster().get_info)
+    client.close()
+    one = dict(sorted(smap.tmap.items())[:1])
+    async with direct(cluster.endpoint, straight=False) as source:
+        if straight:
+            source._placement.learn(msgspec.structs.replace(smap, tmap=one))
+        cluster.clear_requests()
+        for name in names:
+            assert (await source.head(bucket, name)).identity.size == len(name)
+    denied = [r for r in cluster.requests() if r["node"].startswith("t") and r["status"] == 404]
+    assert bool(denied) == straight
 
 
 async def test_an_object_that_is_gone_is_declined_and_then_stale(

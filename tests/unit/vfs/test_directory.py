@@ -13,6 +13,7 @@ from aisfs.store.interface import LONG_PAGE, MAX_PAGE, Identity, Listing, Object
 from aisfs.vfs.attributes import Attributes, Kind, encode
 from aisfs.vfs.directory import (
     FIRST_BATCH,
+    SLICE,
     TOLD,
     Cursor,
     DirectoryStream,
@@ -191,6 +192,16 @@ def test_a_cursor_goes_anywhere(sizes: list[int], jumps: list[int | None]) -> No
             index += len(found)
 
     trio.run(run)
+
+
+async def test_long_batches_are_given_whole_in_slices() -> None:
+    names = [f"{number:05}" for number in range(3 * SLICE + 1)]
+    cursor = Cursor(Batches([names[:SLICE], names[SLICE:]]))
+    found: list[str] = []
+    while entries := await cursor.at(len(found)):
+        assert len(entries) <= SLICE
+        found += [entry.name for entry in entries]
+    assert found == names
 
 
 async def test_a_cursor_holds_one_batch() -> None:

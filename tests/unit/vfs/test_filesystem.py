@@ -33,6 +33,7 @@ from aisfs.vfs.paths import MARKER
 from tests.support.filesystem import ME, Shell, filesystem
 
 if TYPE_CHECKING:
+    import random
     from pathlib import Path
 
     from aisfs_sdk import Bucket
@@ -70,6 +71,24 @@ async def test_what_is_written_is_read_before_close(shell: Shell) -> None:
     await shell.close(fh)
 
 
+@pytest.mark.parametrize("in_order", [True, False])
+async def test_each_of_many_small_writes_is_kept(
+    shell: Shell, other: Bucket, seeded: random.Random, in_order: bool
+) -> None:
+    """More of them than whatever happens once in a while lets pass."""
+    step, count = 500, 600
+    body = seeded.randbytes(step * count)
+    offsets = list(range(0, len(body), step))
+    if not in_order:
+        await shell.replace("f", bytes(len(body)))
+        seeded.shuffle(offsets)
+    fh = await shell.open("f", os.O_RDWR | os.O_CREAT)
+    for offset in offsets:
+        assert await shell.fs.write(fh, offset, body[offset : offset + step]) == step
+    await shell.close(fh)
+    assert body_of(other, "f") == body
+
+
 @pytest.mark.parametrize("place", ["shell", "doubting"])
 async def test_a_file_that_is_being_made_is_there(
     request: pytest.FixtureRequest, shell: Shell, doubting: Shell, place: str
@@ -99,6 +118,17 @@ async def test_fsync_stores_and_writing_goes_on(shell: Shell, other: Bucket) -> 
     await shell.fs.write(fh, 3, b"two")
     await shell.close(fh)
     assert body_of(other, "f") == b"onetwo"
+
+
+async def test_each_append_goes_behind_the_one_before(shell: Shell, other: Bucket) -> None:
+    await shell.replace("f", b"0")
+    first, second = [await shell.open("f", os.O_WRONLY | os.O_APPEND) for _ in range(2)]
+    for fh, data in ((first, b"1"), (first, b"2"), (second, b"3"), (first, b"4")):
+        await shell.fs.write(fh, 0, data)
+    await shell.close(first)
+    await shell.fs.write(second, 0, b"5")
+    await shell.close(second)
+    assert body_of(other, "f") == b"012345"
 
 
 async def test_a_write_into_the_middle_keeps_the_rest(shell: Shell, other: Bucket) -> None:
@@ -265,7 +295,7 @@ async def test_a_reader_of_a_replaced_object_gets_stale_and_no_mixture(
 
 
 async def test_a_new_open_sees_the_new_version(doubting: Shell, other: Bucket) -> None:
-    for body in (b"one", b"two two", b"", b"three"):
+    for body in (b"one", b"two two", b"", b"three", b"THREE"):
         other.object("f").put_content(body)
         assert await doubting.read("f") == body
         assert (await doubting.node("f")).attributes.size == len(body)

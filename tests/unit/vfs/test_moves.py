@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aisfs.errors import FsError, Incomplete
+from aisfs.errors import FsError, Incomplete, IoFailure
 from aisfs.staging.journal import Journal
 from aisfs.store.interface import Listing
 from aisfs.vfs import moves
@@ -117,24 +117,38 @@ async def test_undoing_leaves_an_empty_directory_that_was_there(
     assert contents(filled) == tree("old/") | {f"new/{MARKER}": b""}
 
 
+@pytest.mark.parametrize("theirs", [b"of others", b"O"])
 async def test_what_others_changed_meanwhile_stays(
-    aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket
+    aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket, theirs: bytes
 ) -> None:
     move = await begun(aistore, journal, bucket)
     await moves.copy(aistore, journal, move, keep)
-    filled.object("new/a").put_content(b"of others")
+    filled.object("new/a").put_content(theirs)
     await moves.undo(aistore, journal, move)
-    assert contents(filled) == tree("old/") | {"new/a": b"of others"}
+    assert contents(filled) == tree("old/") | {"new/a": theirs}
 
 
+@pytest.mark.parametrize("theirs", [b"of others", b"O"])
 async def test_what_others_changed_below_the_old_name_stays(
-    aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket
+    aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket, theirs: bytes
 ) -> None:
     move = await begun(aistore, journal, bucket)
     await moves.copy(aistore, journal, move, keep)
-    filled.object("old/a").put_content(b"of others")
+    filled.object("old/a").put_content(theirs)
     await moves.finish(aistore, journal, await journal.all_copied(move))
-    assert contents(filled) == tree("new/") | {"old/a": b"of others"}
+    assert contents(filled) == tree("new/") | {"old/a": theirs}
+
+
+@pytest.mark.parametrize("theirs", [b"of others", b"O"])
+async def test_a_copy_of_what_others_changed_is_not_the_member(
+    aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket, theirs: bytes
+) -> None:
+    move = await begun(aistore, journal, bucket)
+    filled.object("old/a").put_content(theirs)
+    with pytest.raises(IoFailure, match="nothing was removed"):
+        await moves.copy(aistore, journal, move, keep)
+    await moves.undo(aistore, journal, move)
+    assert contents(filled).items() >= (tree("old/") | {"old/a": theirs}).items()
 
 
 @pytest.mark.parametrize("kept", ["old/", "new/"])

@@ -259,12 +259,15 @@ async def test_a_file_whose_old_name_may_not_go_is_two_files(
     await shell.close(fh)
 
 
-async def test_the_source_stays_when_it_changed_meanwhile(shell: Shell, other: Bucket) -> None:
+@pytest.mark.parametrize("theirs", [b"changed", b"KNOWN"])
+async def test_the_source_stays_when_it_changed_meanwhile(
+    shell: Shell, other: Bucket, theirs: bytes
+) -> None:
     await shell.replace("f", b"known")
-    other.object("f").put_content(b"changed")
+    other.object("f").put_content(theirs)
     with pytest.raises(FsError):
         await shell.rename("f", "g")
-    assert other.object("f").get().read_all() == b"changed"
+    assert other.object("f").get().read_all() == theirs
 
 
 async def test_kinds_are_respected(shell: Shell) -> None:

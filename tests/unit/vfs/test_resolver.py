@@ -90,6 +90,17 @@ async def test_an_absent_name_costs_a_head_and_a_list_once(
     assert requests(cluster) == {"HEAD": 1, "LIST": 1}
 
 
+async def test_an_absence_is_believed_for_its_time_only(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
+) -> None:
+    """Nobody lists the directory meanwhile, which would tell of the name."""
+    async with filesystem(cluster.endpoint, bucket, tmp_path / "state", ttl_s=0.3) as hasty:
+        assert not await hasty.exists("f")
+        other.object("f").put_content(b"x")
+        await trio.sleep(0.4)
+        assert await hasty.exists("f")
+
+
 async def test_a_directory_with_files_costs_a_head_and_a_list(
     cluster: StoreProcess, patient: Shell, other: Bucket
 ) -> None:

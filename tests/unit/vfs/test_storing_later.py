@@ -117,9 +117,12 @@ async def test_states_of_a_file(cluster: StoreProcess, lazy: Shell, other: Bucke
     await lazy.fs.release(fh)
 
 
-async def test_fsync_waits_for_the_cluster(lazy: Shell, other: Bucket) -> None:
+async def test_fsync_waits_for_the_cluster(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
     fh = await lazy.open("f", os.O_WRONLY | os.O_CREAT)
     await lazy.fs.write(fh, 0, b"bytes")
+    cluster.faults([{**PUT, "action": "delay", "seconds": 1.0}])  # else a promise is kept as fast
     await lazy.fs.fsync(fh)
     assert stored(other) == b"bytes"
     await lazy.close(fh)
