@@ -187,6 +187,15 @@ def pytorch(tmp_path: Path) -> Iterator[Scene]:
 
 
 @contextmanager
+def troubleshooting(tmp_path: Path) -> Iterator[Scene]:
+    with StoreProcess() as store:
+        store.create_bucket("photos")
+        with Mount(store.endpoint, "ais://photos") as mount:
+            here = {"/mnt/data": str(mount.path), "BUCKET": "photos"}
+            yield Scene(tmp_path, here, {}, {"AIS_ENDPOINT": store.endpoint})
+
+
+@contextmanager
 def monitoring(tmp_path: Path) -> Iterator[Scene]:
     (tmp_path / "train").mkdir()
     with StoreProcess() as store:
@@ -209,6 +218,7 @@ SCENES: dict[str, Callable[[Path], AbstractContextManager[Scene]]] = {
     "docs/etl.md": etl,
     "docs/pytorch.md": pytorch,
     "docs/monitoring.md": monitoring,
+    "docs/troubleshooting.md": troubleshooting,
 }
 
 
