@@ -3,6 +3,7 @@
 Loopback is no border on a machine with several users. So the store serves the processes of the user
 who runs it and of root, as the kernel names them (peers.py), and whoever else shows the store's
 token. The token is random, made at the first start and kept in a file that only its owner can read.
+Whoever puts another one there ends the old one: the file is read again when it changes.
 
 ETL code and promote reach beyond the store's data: they ask for the token from everybody.
 
@@ -13,11 +14,12 @@ for this method and target for ten minutes.
 
 import hashlib
 import hmac
+import logging
 import os
 import re
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aisfs.server.http.call import Call
@@ -32,12 +34,15 @@ _OPEN_PATHS = ("/v1/health", "/v1/etl/_object/")
 """Paths that need no token: what tells that the store lives, and what bears a secret of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
 class Trust:
     """What decides about a request.
 
     Attributes:
-        token: The store's token.
+        token: The store's token of the moment.
         file: The file that holds it.
         strict: Whether everybody needs the token.
         any_user: Whether all users of this machine are served without it.
@@ -47,6 +52,12 @@ class Trust:
     file: Path
     strict: bool = False
     any_user: bool = False
+    _key: bytes = field(init=False, repr=False)
+    _seen: tuple[int, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._key = self.token.encode()  # what was vouched for stays good when the token changes
+        self._seen = _state(self.file)
 
     def admit(self, call: Call) -> None:
         """Let a request in or refuse it.
@@ -69,6 +80,7 @@ class Trust:
         Raises:
             AisError: 401 without a token or with a wrong one.
         """
+        self._renew()
         given = call.header("Authorization")
         if not given.startswith(SCHEME):
             raise AisError(401, f"token required: this store keeps its token in {self.file}")
@@ -78,6 +90,17 @@ class Trust:
                 'invalid token from header "Authorization": invalid token '
                 f"[err: token signature is invalid: the token is in {self.file}]",
             )
+
+    def _renew(self) -> None:
+        """Take the token that the file has now; one that cannot be used leaves the last one."""
+        state = _state(self.file)
+        if state == self._seen:
+            return
+        self._seen = state
+        try:
+            self.token = _read_token(self.file)
+        except OSError as error:
+            log.warning("the store's token stays as it is: %s", error)
 
     def vouch(self, call: Call, target: str) -> str:
         """Return a redirect's path and query, signed if the client came by its token."""
@@ -100,7 +123,7 @@ class Trust:
 
     def _signature(self, method: str, target: str) -> str:
         text = f"{method} {target}".encode("utf-8", "surrogateescape")
-        return hmac.new(self.token.encode(), text, hashlib.sha256).hexdigest()
+        return hmac.new(self._key, text, hashlib.sha256).hexdigest()
 
 
 def without_signature(query: str) -> str:
@@ -122,6 +145,14 @@ def load_token(file: Path) -> str:
         token = secrets.token_urlsafe(32)
         output.write(token + "\n")
     return token
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _read_token(file: Path) -> str:

@@ -145,6 +145,20 @@ def strict(tmp_path: Path) -> Iterator[StoreProcess]:
         yield store
 
 
+def test_another_token_in_the_file_ends_the_old_one(strict: StoreProcess) -> None:
+    old = token_of(strict)
+    client = Client(strict.endpoint, token=old)
+    client.bucket("b").create()
+    new = "n" * 40
+    strict.token_file.write_text(new)
+    with pytest.raises(Exception, match="401"):
+        client.bucket("b").head()
+    client = Client(strict.endpoint, token=new)
+    client.bucket("b").head()
+    strict.token_file.write_text("short")  # no token: the last one stays
+    client.bucket("b").head()
+
+
 def test_strict_store_and_the_official_client(strict: StoreProcess) -> None:
     client = Client(strict.endpoint, token=token_of(strict))
     bucket = client.bucket("b").create()
