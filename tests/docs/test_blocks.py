@@ -40,6 +40,8 @@ NOT_RUN = {
         "it is how the tests themselves are started",
     "$ sudo apt-get install pkg-config gcc libfuse3-dev python3-dev python3-venv fuse3":
         "it installs packages on the machine",
+    "$ docker run -d --name ais -p 51080:51080 -v /scratch/ais:/ais/disk0 "
+    "docker.io/aistorage/cluster-minimal:latest": "it needs a container runtime",
     "$ autoreconf -ifs && ./configure && make pjdfstest":
         "the suite is another project's, and has to be built first",
 }  # fmt: skip
@@ -196,6 +198,18 @@ def troubleshooting(tmp_path: Path) -> Iterator[Scene]:
 
 
 @contextmanager
+def real_cluster(tmp_path: Path) -> Iterator[Scene]:
+    with StoreProcess() as store:
+        yield Scene(tmp_path, {"http://127.0.0.1:51080": store.endpoint})
+
+
+@contextmanager
+def migration(tmp_path: Path) -> Iterator[Scene]:
+    with StoreProcess() as store:
+        yield Scene(tmp_path, {}, {"ENDPOINT": store.endpoint})
+
+
+@contextmanager
 def monitoring(tmp_path: Path) -> Iterator[Scene]:
     (tmp_path / "train").mkdir()
     with StoreProcess() as store:
@@ -218,6 +232,8 @@ SCENES: dict[str, Callable[[Path], AbstractContextManager[Scene]]] = {
     "docs/etl.md": etl,
     "docs/pytorch.md": pytorch,
     "docs/monitoring.md": monitoring,
+    "docs/migration.md": migration,
+    "docs/real-cluster.md": real_cluster,
     "docs/troubleshooting.md": troubleshooting,
 }
 
