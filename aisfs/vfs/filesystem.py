@@ -18,20 +18,9 @@ import trio
 from aisfs import metrics
 from aisfs.config import BucketName
 from aisfs.control import xattrs
-from aisfs.control.cache_verbs import CACHE_VERBS
-from aisfs.control.commands import Commands
-from aisfs.control.consoles import Console
-from aisfs.control.files import (
-    ControlDirectory,
-    ControlFile,
-    ViewFile,
-    at_once,
-    machine_form,
-    table,
-)
+from aisfs.control.files import ViewFile
 from aisfs.errors import (
     Exists,
-    FsError,
     Invalid,
     IsADirectory,
     NoAttribute,
@@ -42,27 +31,23 @@ from aisfs.errors import (
     Stale,
 )
 from aisfs.vfs.attributes import Attributes, Kind, encode
-from aisfs.vfs.caches import Caches
+from aisfs.vfs.control_parts import ControlParts, Counted
 from aisfs.vfs.control_tree import NAME as CONTROL
 from aisfs.vfs.control_tree import (
     ControlHandle,
     ControlListing,
     ControlNode,
     Controls,
-    ControlTree,
     StreamHandle,
     ViewHandle,
 )
-from aisfs.vfs.facts import Facts
 from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable, StreamLike
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
+from aisfs.vfs.markers import Markers
+from aisfs.vfs.metadata import Metadata
 from aisfs.vfs.open_files import OpenFiles
 from aisfs.vfs.paths import MARKER, bucket_directory, check_length, check_new, to_bytes, to_text
-from aisfs.vfs.places import Places
 from aisfs.vfs.rename import Renamer
-from aisfs.vfs.syncing import Syncing
-from aisfs.vfs.views import Views
-from aisfs.vfs.warming import Warming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,44 +122,18 @@ class Filesystem:
         self.handles = HandleTable()
         self.files = OpenFiles(resolver, workshop)
         self._renamer = Renamer(resolver, self.files, rules, guards, workshop.state.journal)
+        self._markers = Markers(resolver)
+        self._metadata = Metadata(resolver, self.files.storing, self._markers)
         self._workshop = workshop
-        orders = self.files.scans.orders
-        warming = Warming(resolver, workshop.fetch_ahead)
-        syncing = Syncing(resolver, self.files)
-        self._facts = Facts(resolver, self.files.storing)
-        self._views = Views(resolver, workshop)
-        self._places = Places(resolver, syncing, self._views.doubt)
-        self._commands = Commands(
-            self._store,
-            self._places,
-            self._places.changed,
-            guards.check_command,
-            resolver.nursery,
-            self.events,
+        self._parts = ControlParts(
+            resolver,
+            workshop,
+            self.files,
+            guards,
+            controls,
+            Counted(self.figures, self.metrics),
         )
-        caches = Caches(resolver, workshop.room, syncing, self._views)
-        self._control = ControlTree(
-            resolver.presentation,
-            [
-                *controls.entries(self._commands),
-                *self._commands.files(),
-                ControlDirectory(
-                    "cache",
-                    (
-                        ControlFile("stats", at_once(lambda: table(workshop.cache_figures()))),
-                        self._commands.control_file(Console(CACHE_VERBS, caches)),
-                    ),
-                ),
-                ControlFile("metrics", at_once(self.metrics)),
-                ControlFile("order", at_once(orders.shown), orders.announce),
-                ControlFile("stats", at_once(lambda: table(self.figures()))),
-                ControlFile("stats.json", at_once(lambda: machine_form(self.figures()))),
-                ControlFile("sync", at_once(syncing.shown), syncing.begin),
-                ControlFile("warm", at_once(warming.shown), warming.begin),
-            ],
-            [self._views.directory, self.events.file()],
-            controls.directory,
-        )
+        self._control = self._parts.tree
         self._capacity: Capacity | None = None
         self._capacity_at = float("-inf")
 
@@ -401,7 +360,7 @@ class Filesystem:
         node = self._table.find(bucket, path)
         if node is not None:
             self._table.detach_location(node)
-        await self._store.put_bytes(bucket, path + MARKER, b"", encode(attributes))
+        await self._markers.make(bucket, path + MARKER, attributes)
         node = self._table.add(bucket, path, attributes)
         assert isinstance(node, DirectoryNode)
         node.marked = True
@@ -426,34 +385,12 @@ class Filesystem:
             await self._destroy_bucket(node)
             return
         async with self._resolver.changes.of(directory):
-            bucket = directory.bucket
             await self._renamer.require_empty(node)
-            await self._delete_marker(bucket, node)
-            self._resolver.emptied[bucket, node.name] = True
+            await self._markers.delete(node)
+            self._resolver.emptied[directory.bucket, node.name] = True
             self._table.detach_location(node)
             directory.note_absent(basename)
-            await self._keep_directory(directory)
-
-    async def _delete_marker(self, bucket: BucketName, node: DirectoryNode) -> None:
-        try:
-            await self._store.delete(bucket, node.marker)
-        except NotFound:
-            return  # an implicit directory: listed, but nothing is in it
-
-    async def _keep_directory(self, directory: DirectoryNode) -> None:
-        """Give a directory its marker when its last entry went (C26: empty directories persist)."""
-        bucket = directory.bucket
-        if bucket is None or directory.name == "" or directory.marked:
-            return
-        contents = self._resolver.fresh_contents(directory)
-        if (contents is not None and contents.entries) or directory.pending:
-            return
-        listing = await self._store.list(bucket, directory.name, "", 1000, recursive=True)
-        if any(not self._resolver.is_doomed(bucket, info) for info in listing.objects):
-            directory.marked = any(info.name == directory.marker for info in listing.objects)
-            return
-        await self._store.put_bytes(bucket, directory.marker, b"", encode(directory.attributes))
-        directory.marked = True
+            await self._markers.keep(directory)
 
     # -- buckets as directories
 
@@ -584,7 +521,7 @@ class Filesystem:
             await self._remove(node)
             directory.note_absent(basename)
             await self.files.storing.discard(node)
-            await self._keep_directory(directory)
+            await self._markers.keep(directory)
 
     async def _remove(self, node: FileNode) -> None:
         """Take a file's name away, and its object unless somebody has it open."""
@@ -606,7 +543,7 @@ class Filesystem:
         target, name = self._changeable(new_parent, new)
         async with self._resolver.changes.of(source, target):
             await self._renamer.rename(source, basename, target, name, flags)
-            await self._keep_directory(source)
+            await self._markers.keep(source)
 
     # -- open files
 
@@ -713,39 +650,8 @@ class Filesystem:
             if value is not None
         }
         if fields:
-            await self._resolver.refresh(node)
-            await self._set_attributes(node, node.attributes.but(**fields))
+            await self._metadata.change(node, **fields)
         return node
-
-    async def _set_attributes(self, node: Node, attributes: Attributes) -> None:
-        """Make attributes persist; of a file being written, with its content."""
-        if isinstance(node, ControlNode):
-            raise NotPermitted(f"{node.name} keeps no attributes")
-        encode(attributes)  # too large: ENOSPC before anything changes
-        before, node.attributes = node.attributes, attributes
-        try:
-            if isinstance(node, FileNode):
-                node.attributes_dirty = True
-                await self.files.storing.attributes_changed(node)
-            elif isinstance(node, DirectoryNode) and node.bucket is not None:
-                async with self._resolver.changes.of(node):
-                    await self._store_directory(node, attributes)
-        except FsError:
-            node.attributes = before
-            if isinstance(node, FileNode):
-                node.attributes_dirty = False
-            raise
-
-    async def _store_directory(self, node: DirectoryNode, attributes: Attributes) -> None:
-        bucket, stored = node.bucket, encode(attributes)
-        assert bucket is not None
-        if node.marked:
-            await self._store.set_attributes(bucket, node.marker, stored)
-        else:
-            await self._store.put_bytes(bucket, node.marker, b"", stored)
-            node.marked = True
-        node.attributes = attributes  # an answer from before may have come meanwhile
-        node.changed_at = node.checked_at = trio.current_time()
 
     # -- extended attributes
 
@@ -760,19 +666,14 @@ class Filesystem:
             raise NoAttribute(text)  # asked for every file by ls -l: no work, no network
         node = self.node(ino)
         if text == xattrs.JOB:
-            return to_bytes(await self._commands.job_of(self._places.of(node)))
+            return to_bytes(await self._parts.commands.job_of(self._parts.places.of(node)))
         if xattrs.is_fact(text):
-            return await self._facts.value(node, text)
-        await self._resolver.refresh(node)
-        if text not in node.attributes.xattrs:
-            raise NoAttribute(text)
-        return node.attributes.xattrs[text]
+            return await self._parts.facts.value(node, text)
+        return await self._metadata.get(node, text)
 
     async def listxattr(self, ino: int) -> list[bytes]:
         """Return the names of the attributes that were set. Kernel: FUSE_LISTXATTR."""
-        node = self.node(ino)
-        await self._resolver.refresh(node)
-        return [to_bytes(name) for name in node.attributes.xattrs]
+        return [to_bytes(name) for name in await self._metadata.names(self.node(ino))]
 
     async def setxattr(self, ino: int, name: bytes, value: bytes, caller: Caller) -> None:
         """Set an attribute; it persists with the object. Kernel: FUSE_SETXATTR.
@@ -782,25 +683,15 @@ class Filesystem:
         """
         text, node = to_text(name), self.node(ino)
         if text == xattrs.DO:
-            await self._commands.run_on(self._places.of(node), to_text(value), caller)
+            await self._parts.commands.run_on(self._parts.places.of(node), to_text(value), caller)
             return
-        if xattrs.is_fact(text) and await self._facts.is_value(node, text, value):
+        if xattrs.is_fact(text) and await self._parts.facts.is_value(node, text, value):
             return
-        xattrs.check_settable(text, value)
-        await self._resolver.refresh(node)
-        await self._set_attributes(
-            node, node.attributes.but(xattrs={**node.attributes.xattrs, text: value})
-        )
+        await self._metadata.set(node, text, value)
 
     async def removexattr(self, ino: int, name: bytes) -> None:
         """Remove an attribute; `NoAttribute` if there is none. Kernel: FUSE_REMOVEXATTR."""
-        text = to_text(name)
-        node = self.node(ino)
-        await self._resolver.refresh(node)
-        left = dict(node.attributes.xattrs)
-        if left.pop(text, None) is None:
-            raise NoAttribute(text)
-        await self._set_attributes(node, node.attributes.but(xattrs=left))
+        await self._metadata.remove(self.node(ino), to_text(name))
 
     async def statfs(self) -> Capacity:
         """Return the cluster's capacity. Kernel: FUSE_STATFS. C25."""
@@ -817,7 +708,7 @@ class Filesystem:
             "inodes.known": len(self._table),
             "inodes.control": len(self._control),
             **self._workshop.figures(),
-            **self._views.figures(),
+            **self._parts.views.figures(),
         }
 
     def metrics(self) -> str:

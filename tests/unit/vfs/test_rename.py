@@ -161,9 +161,9 @@ async def test_the_last_one_may_close_while_its_file_is_preserved(
 ) -> None:
     other.object("f").put_content(b"new")
     other.object("g").put_content(os.urandom(MIB // 4))
-    only = await shell.open("g")
     slow = {"method": "GET", "path": "/g$", "action": "delay", "seconds": 0.6, "role": "target"}
     cluster.faults([slow])
+    only = await shell.open("g")  # which may ask for the first bytes already
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shell.rename, "f", "g")
         await trio.sleep(0.3)

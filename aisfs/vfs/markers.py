@@ -1,0 +1,66 @@
+"""Markers: the hidden objects that keep directories, and what they carry, on the cluster (C26).
+
+Serves `filesystem` and `metadata`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from aisfs.errors import NotFound
+from aisfs.vfs.attributes import encode
+
+if TYPE_CHECKING:
+    from aisfs.store.interface import BucketName
+    from aisfs.vfs.attributes import Attributes
+    from aisfs.vfs.inodes import DirectoryNode
+    from aisfs.vfs.resolver import Resolver
+
+
+class Markers:
+    """Those of all directories of a mount."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self._store = resolver.store
+
+    async def make(self, bucket: BucketName, marker: str, attributes: Attributes) -> None:
+        """Store a marker, which makes its directory."""
+        await self._store.put_bytes(bucket, marker, b"", encode(attributes))
+
+    async def update(self, node: DirectoryNode, attributes: Attributes) -> None:
+        """Let a directory's marker, made if there is none, carry attributes."""
+        bucket = node.bucket
+        assert bucket is not None
+        if node.marked:
+            await self._store.set_attributes(bucket, node.marker, encode(attributes))
+        else:
+            await self.make(bucket, node.marker, attributes)
+            node.marked = True
+        node.attributes = attributes  # an answer from before may have come meanwhile
+        node.changed_at = node.checked_at = trio.current_time()
+
+    async def keep(self, directory: DirectoryNode) -> None:
+        """Give a directory its marker when its last entry went: empty directories persist."""
+        bucket = directory.bucket
+        if bucket is None or directory.name == "" or directory.marked:
+            return
+        contents = self._resolver.fresh_contents(directory)
+        if (contents is not None and contents.entries) or directory.pending:
+            return
+        listing = await self._store.list(bucket, directory.name, "", 1000, recursive=True)
+        if any(not self._resolver.is_doomed(bucket, info) for info in listing.objects):
+            directory.marked = any(info.name == directory.marker for info in listing.objects)
+            return
+        await self.make(bucket, directory.marker, directory.attributes)
+        directory.marked = True
+
+    async def delete(self, node: DirectoryNode) -> None:
+        """Delete a directory's marker."""
+        assert node.bucket is not None
+        try:
+            await self._store.delete(node.bucket, node.marker)
+        except NotFound:
+            return  # an implicit directory: listed, but nothing is in it
