@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from aisfs.config import ConfigError
-from aisfs.settings import SETTINGS, adopt, reread, shown
+from aisfs.setting_table import SETTINGS
+from aisfs.settings import adopt, reread, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,8 +1,7 @@
-"""Every setting of a mount: its name, kind and range, and where its value may come from.
+"""The values of a mount's settings, and where each comes from.
 
 Serves the command line, which hands the finished `Config` on; nothing else of aisfs reads the
-environment. One table, `SETTINGS`, drives the TOML file, the environment, the `-o` list, the flags
-and the documentation, so that they cannot drift apart. Unknown names and bad values are errors.
+environment. What there is to be set is in `setting_table`. Unknown names and bad values are errors.
 """
 
 from __future__ import annotations
@@ -10,364 +9,19 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
 
 from aisfs import ais_cli
-from aisfs.config import (
-    Config,
-    ConfigError,
-    Control,
-    Source,
-    nearest,
-    parse_address,
-    parse_endpoint,
-)
+from aisfs.config import Config, ConfigError, Source, nearest
+from aisfs.setting_table import SETTINGS
+from aisfs.setting_values import Kind, Setting, Value, parse, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-
-_NO_LIMIT = 1 << 60
-
-
-class Kind(Enum):
-    """What a setting's text looks like; the value says it to the user."""
-
-    SIZE = "a size such as 256MiB, 1G or 64k"
-    DURATION = "a duration such as 1s, 500ms or 2m"
-    COUNT = "a whole number"
-    MODE = "an octal mode such as 022 or 0644"
-    SWITCH = "yes or no"
-    ENDPOINT = "an endpoint such as http://127.0.0.1:8080"
-    PATH = "the name of a file or directory"
-    FILE = "the name of a file that can be read"
-    TOKEN = "a token"  # noqa: S105 - the word, not a secret
-    LEVEL = "one of debug, info, warning, error"
-    TRANSPORT = "direct or sdk"
-    CONTROL = "hidden, visible or off"
-    FORMAT = "text or json"
-    ADDRESS = "an address such as 127.0.0.1:9101"
-    VERBS = "all, none, or verbs of the cluster such as copy:archive"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One thing that may be set.
-
-    Attributes:
-        section: field of `Config`, table of the TOML file.
-        key: field of the section.
-        flag: short name on the command line and in `-o`; "" when it may not stand there.
-        least, most: range of sizes, durations and counts, in bytes, seconds and units.
-        or_zero: 0 is no value of the range, but may be given: it chooses the default, or no limit.
-        variable: the name in the environment that AIS's own clients use, "" if none.
-        live: a mount that is told to reload takes another value without a remount.
-    """
-
-    section: str
-    key: str
-    kind: Kind
-    flag: str
-    help: str
-    least: float = 0
-    most: float = _NO_LIMIT
-    or_zero: bool = False
-    variable: str = ""
-    live: bool = False
-
-    @property
-    def name(self) -> str:
-        """`section.name` as in the TOML file; units belong to the value there."""
-        return f"{self.section}.{self.key.removesuffix('_s')}"
-
-    @property
-    def own_variable(self) -> str:
-        """The mount's name in the environment."""
-        return "AISFS_" + self.name.replace(".", "_").upper()
-
-
-_HOUR_S = 3600.0
-_MIB = 1 << 20
-_LARGEST_ID = (1 << 32) - 2
-
-SETTINGS = (
-    Setting(
-        "store", "endpoint", Kind.ENDPOINT, "endpoint", "URL of a gateway", variable="AIS_ENDPOINT"
-    ),
-    Setting("store", "token", Kind.TOKEN, "", "authentication token", variable="AIS_AUTHN_TOKEN"),
-    Setting(
-        "store",
-        "token_file",
-        Kind.FILE,
-        "token-file",
-        "file that holds the token",
-        variable="AIS_AUTHN_TOKEN_FILE",
-    ),
-    Setting(
-        "store",
-        "ca_file",
-        Kind.FILE,
-        "ca-file",
-        "certificates to trust, PEM",
-        variable="AIS_CLIENT_CA",
-    ),
-    Setting(
-        "store", "client_cert", Kind.FILE, "cert", "client certificate, PEM", variable="AIS_CRT"
-    ),
-    Setting(
-        "store",
-        "client_key",
-        Kind.FILE,
-        "key",
-        "the client certificate's key, PEM",
-        variable="AIS_CRT_KEY",
-    ),
-    Setting(
-        "store",
-        "skip_verify",
-        Kind.SWITCH,
-        "insecure",
-        "accept any server certificate",
-        variable="AIS_SKIP_VERIFY_CRT",
-    ),
-    Setting(
-        "store",
-        "connect_timeout_s",
-        Kind.DURATION,
-        "connect-timeout",
-        "longest wait for a connection",
-        least=0.1,
-        most=_HOUR_S,
-    ),
-    Setting(
-        "store",
-        "first_byte_timeout_s",
-        Kind.DURATION,
-        "timeout",
-        "longest wait for the start of an answer",
-        least=0.1,
-        most=_HOUR_S,
-    ),
-    Setting(
-        "store",
-        "idle_timeout_s",
-        Kind.DURATION,
-        "idle-timeout",
-        "longest pause within an answer",
-        least=0.1,
-        most=_HOUR_S,
-    ),
-    Setting(
-        "store",
-        "connections",
-        Kind.COUNT,
-        "connections",
-        "most connections at once",
-        least=1,
-        most=1024,
-    ),
-    Setting(
-        "store",
-        "transport",
-        Kind.TRANSPORT,
-        "transport",
-        "how small reads travel: direct, on sockets of their own, or sdk",
-    ),
-    Setting(
-        "store",
-        "no_ais_cli",
-        Kind.SWITCH,
-        "no-ais-cli",
-        "take nothing from what AIS's own command line is set up for",
-    ),
-    Setting(
-        "store",
-        "max_rate",
-        Kind.SIZE,
-        "max-rate",
-        "most bytes in a second, read and written together; 0: no limit",
-        least=256 << 10,
-        or_zero=True,
-        live=True,
-    ),
-    Setting(
-        "store",
-        "max_requests",
-        Kind.COUNT,
-        "max-requests",
-        "most requests in a second; 0: no limit",
-        least=1,
-        most=1_000_000,
-        or_zero=True,
-        live=True,
-    ),
-    Setting(
-        "cache", "memory", Kind.SIZE, "cache-memory", "memory for what was read", least=8 * _MIB
-    ),
-    Setting(
-        "cache", "dir", Kind.PATH, "cache-dir", "directory where what was read outlives the mount"
-    ),
-    Setting(
-        "cache",
-        "size",
-        Kind.SIZE,
-        "cache-size",
-        "most that cache-dir may take; 0 is the smaller of 10 GiB and half of the free "
-        "space; where no cache-dir is given, another name of cache-memory",
-        least=8 * _MIB,
-        or_zero=True,
-    ),
-    Setting(
-        "cache",
-        "free",
-        Kind.SIZE,
-        "cache-free",
-        "what cache-dir leaves free on its disk; 0 is the smaller of 1 GiB and 5 %",
-    ),
-    Setting(
-        "readahead",
-        "window",
-        Kind.SIZE,
-        "readahead",
-        "how far a sequential reader is read ahead; 0: nothing is read that nobody asked for",
-        live=True,
-    ),
-    Setting("staging", "state_dir", Kind.PATH, "state-dir", "where unsent data is kept"),
-    Setting(
-        "staging",
-        "quota",
-        Kind.SIZE,
-        "staging-quota",
-        "room for unsent data; 0 is the smaller of 10 GiB and half of the free space",
-        live=True,
-    ),
-    Setting(
-        "staging",
-        "stream_after",
-        Kind.SIZE,
-        "stream-after",
-        "a new file that is longer is sent while it is written; 0: at close and fsync only",
-    ),
-    Setting(
-        "staging",
-        "write_back",
-        Kind.SWITCH,
-        "write-back",
-        "let close return when the content is durable here, and send it afterwards",
-    ),
-    Setting(
-        "staging",
-        "drain_timeout_s",
-        Kind.DURATION,
-        "drain-timeout",
-        "how long an unmount sends what is unsent; the rest is left to the next mount",
-        most=24 * _HOUR_S,
-        live=True,
-    ),
-    Setting(
-        "views",
-        "spool",
-        Kind.SIZE,
-        "view-spool",
-        "room below state-dir for what views unpack; 0 is the smaller of 10 GiB and half of the "
-        "free space",
-    ),
-    Setting("mount", "read_only", Kind.SWITCH, "ro", "refuse every change"),
-    Setting("mount", "allow_other", Kind.SWITCH, "allow-other", "let other users in"),
-    Setting("mount", "uid", Kind.COUNT, "uid", "owner shown", most=_LARGEST_ID),
-    Setting("mount", "gid", Kind.COUNT, "gid", "group shown", most=_LARGEST_ID),
-    Setting("mount", "umask", Kind.MODE, "umask", "permissions taken away"),
-    Setting("mount", "file_mode", Kind.MODE, "file-mode", "mode of files that carry none"),
-    Setting("mount", "dir_mode", Kind.MODE, "dir-mode", "mode of directories that carry none"),
-    Setting("mount", "noexec", Kind.SWITCH, "noexec", "run no programs from the mount"),
-    Setting("mount", "nonempty", Kind.SWITCH, "nonempty", "mount over a directory with files"),
-    Setting(
-        "mount", "persist_owner", Kind.SWITCH, "persist-owner", "show the owners that objects carry"
-    ),
-    Setting(
-        "mount",
-        "bucket_ops",
-        Kind.SWITCH,
-        "bucket-ops",
-        "let mkdir and rmdir create and destroy buckets",
-    ),
-    Setting(
-        "mount", "no_delete", Kind.SWITCH, "no-delete", "refuse to remove or replace what is there"
-    ),
-    Setting(
-        "mount",
-        "no_overwrite",
-        Kind.SWITCH,
-        "no-overwrite",
-        "refuse to write to or replace what is stored; new files can be made",
-    ),
-    Setting(
-        "mount",
-        "commands",
-        Kind.VERBS,
-        "commands",
-        "what the cluster may be told to do: all, none, or verbs such as copy:archive",
-    ),
-    Setting(
-        "mount",
-        "control",
-        Kind.CONTROL,
-        "control",
-        "the directory .aisfs in the mount's root: hidden, found by name only; visible; or off",
-    ),
-    Setting(
-        "mount",
-        "attribute_ttl_s",
-        Kind.DURATION,
-        "attribute-ttl",
-        "age up to which attributes are believed",
-        most=24 * _HOUR_S,
-        live=True,
-    ),
-    Setting(
-        "mount",
-        "negative_ttl_s",
-        Kind.DURATION,
-        "negative-ttl",
-        "age up to which a missing name is believed missing",
-        most=24 * _HOUR_S,
-        live=True,
-    ),
-    Setting(
-        "mount",
-        "listing_ttl_s",
-        Kind.DURATION,
-        "listing-ttl",
-        "age up to which a listing is believed",
-        most=24 * _HOUR_S,
-        live=True,
-    ),
-    Setting("mount", "fuse_debug", Kind.SWITCH, "fuse-debug", "log every kernel request"),
-    Setting("log", "level", Kind.LEVEL, "log-level", "least severity that is logged", live=True),
-    Setting("log", "file", Kind.PATH, "log-file", "where the log goes"),
-    Setting("log", "format", Kind.FORMAT, "log-format", "text, or json: one object for each line"),
-    Setting(
-        "log",
-        "slow_s",
-        Kind.DURATION,
-        "log-slow",
-        "a request of the kernel that takes longer is logged; 0: none is",
-        most=_HOUR_S,
-    ),
-    Setting(
-        "metrics",
-        "listen",
-        Kind.ADDRESS,
-        "metrics-listen",
-        "HOST:PORT where metrics can be scraped; a port alone is for this machine only",
-    ),
-)
-"""Everything that may be set, in the order of the documentation."""
+    from collections.abc import Iterable, Iterator, Mapping
 
 _OTHER_VARIABLES = ("AISFS_CONFIG", "AISFS_REQUIRE_FUSE", "AISFS_SEED", "AISFS_TEST_")
 """Names (or starts of names) that begin with AISFS_ and are no settings."""
@@ -379,7 +33,6 @@ _MOUNT_WORDS = re.compile(
 )
 """Options that mount(8) and fstab carry for themselves, or that are always so here."""
 
-Value = str | int | float | bool
 _Values = dict[Setting, tuple[Value, str]]
 """Setting → its value, and where that comes from."""
 
@@ -454,7 +107,7 @@ def load(
         *_from_options(options),
         *_from_flags(flags or {}),
     ):
-        values[setting] = (_parse(setting, text, origin), origin)
+        values[setting] = (parse(setting, text, origin), origin)
     what = Source.parse(source)
     if what.endpoint:
         endpoint = next(each for each in SETTINGS if each.variable == "AIS_ENDPOINT")
@@ -477,7 +130,7 @@ def reread(config: Config) -> Config:
     file = str(config.file)
     if file in config.origins.values() or config.file.exists():
         for setting, text, origin in _from_file(file, {}):
-            values[setting] = (_parse(setting, text, origin), origin)
+            values[setting] = (parse(setting, text, origin), origin)
     for setting in SETTINGS:
         origin = config.origins.get(setting.name, file)
         lower = ais_cli.wrote(origin) and setting in values
@@ -508,7 +161,7 @@ def _value(setting: Setting, config: Config) -> Value:
 
 def shown(setting: Setting, config: Config) -> str:
     """Return a setting's value as text; of a secret only whether there is one."""
-    return _show(setting, _value(setting, config))
+    return show(setting, _value(setting, config))
 
 
 def places_of(file: str, options: Iterable[str] = ()) -> tuple[str, str]:
@@ -647,7 +300,7 @@ def _add_connection(values: _Values, file: Path) -> None:
     found: _Values = {}
     for name, text in ais_cli.connection(file).items():
         try:
-            found[_BY_NAME[name]] = (_parse(_BY_NAME[name], text, str(file)), str(file))
+            found[_BY_NAME[name]] = (parse(_BY_NAME[name], text, str(file)), str(file))
         except ConfigError as error:
             raise ConfigError(f"{file}: {error}") from None
     if any(_BY_NAME[name] in values for name in ais_cli.TLS):
@@ -714,175 +367,3 @@ def _by_flag(name: str) -> Setting:
         hint = nearest(flat, _BY_FLAG) or ": 'aisfs mount --help' lists them"
         raise ConfigError(f"unknown option {name!r}{hint}")
     return _BY_FLAG[flat]
-
-
-_VERBS = re.compile(r"[a-z-]+(?::[a-z-]+)*")
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|)", re.ASCII)
-_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": _HOUR_S}
-_SWITCHES = {
-    text: value
-    for value, texts in ((True, ("yes", "true", "on", "1")), (False, ("no", "false", "off", "0")))
-    for text in texts
-}
-
-
-def parse_duration(text: str) -> float:
-    """Read a duration into seconds; a bare number is seconds.
-
-    Raises:
-        ValueError: it is none.
-    """
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ValueError(text)
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def _parse_size(text: str) -> int:
-    """Read a size; units are powers of 1024, whichever way they are spelt, as in dd and mount."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError(text)
-    return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
-
-
-def _parse_mode(text: str) -> int:
-    mode = int(text.removeprefix("0o"), 8)
-    if not 0 <= mode <= 0o777:
-        raise ValueError(text)
-    return mode
-
-
-def _parse_path(text: str) -> str:
-    return str(Path(text).expanduser().absolute()) if text else ""
-
-
-def _parse_file(text: str) -> str:
-    path = _parse_path(text or ".")
-    try:
-        with Path(path).open("rb"):
-            return path
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _parse_level(text: str) -> str:
-    if text.lower() not in {"debug", "info", "warning", "error"}:
-        raise ValueError(text)
-    return text.lower()
-
-
-def _parse_transport(text: str) -> str:
-    if text.lower() not in {"direct", "sdk"}:
-        raise ValueError(text)
-    return text.lower()
-
-
-def _parse_control(text: str) -> Control:
-    return Control(text.lower())
-
-
-def _parse_format(text: str) -> str:
-    if text.lower() not in {"text", "json"}:
-        raise ValueError(text)
-    return text.lower()
-
-
-def _parse_listen(text: str) -> str:
-    if text:
-        parse_address(text)
-    return text
-
-
-def _parse_verbs(text: str) -> str:
-    if not _VERBS.fullmatch(text):
-        raise ValueError(text)
-    return text
-
-
-def _parse_switch(text: str) -> bool:
-    if text.lower() not in _SWITCHES:
-        raise ValueError(text)
-    return _SWITCHES[text.lower()]
-
-
-_PARSERS: dict[Kind, Callable[[str], Value]] = {
-    Kind.SIZE: _parse_size,
-    Kind.DURATION: parse_duration,
-    Kind.COUNT: int,
-    Kind.MODE: _parse_mode,
-    Kind.SWITCH: _parse_switch,
-    Kind.ENDPOINT: parse_endpoint,
-    Kind.PATH: _parse_path,
-    Kind.FILE: _parse_file,
-    Kind.TOKEN: str,
-    Kind.LEVEL: _parse_level,
-    Kind.TRANSPORT: _parse_transport,
-    Kind.CONTROL: _parse_control,
-    Kind.FORMAT: _parse_format,
-    Kind.ADDRESS: _parse_listen,
-    Kind.VERBS: _parse_verbs,
-}
-
-
-_RANGED = {Kind.SIZE, Kind.DURATION, Kind.COUNT}
-
-
-def values_of(setting: Setting) -> str:
-    """Return in words what a setting takes."""
-    if setting.kind not in _RANGED:
-        return setting.kind.value
-    least, most = _show(setting, setting.least), _show(setting, setting.most)
-    zero = "0, or " if setting.or_zero else ""
-    if setting.most == _NO_LIMIT:
-        return f"{zero}from {least}"
-    return f"{zero}{least} to {most}"
-
-
-def _parse(setting: Setting, text: str, origin: str) -> Value:
-    where = f"{origin}: " if origin.startswith("AIS") else ""
-    where += setting.name if "/" in origin else setting.flag or setting.name
-    try:
-        value = _PARSERS[setting.kind](text)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
-    except (ValueError, RuntimeError):  # the latter: of a user "~NAME" whom nobody knows
-        raise ConfigError(f"{where}: {text!r} is not {setting.kind.value}") from None
-    ranged = setting.kind in _RANGED and not (setting.or_zero and value == 0)
-    if ranged and not setting.least <= float(value) <= setting.most:
-        least, most = _show(setting, setting.least), _show(setting, setting.most)
-        raise ConfigError(f"{where}: {text} is out of range: give {least} to {most}")
-    return value
-
-
-def _show(setting: Setting, value: Value) -> str:
-    text = str(value)
-    match setting.kind:
-        case Kind.SIZE:
-            text = _show_size(int(value))
-        case Kind.DURATION:
-            text = f"{value:g}s"
-        case Kind.MODE | Kind.COUNT if int(value) < 0:
-            text = ""
-        case Kind.MODE:
-            text = f"{value:04o}"
-        case Kind.COUNT:
-            text = f"{value:.0f}"
-        case Kind.SWITCH:
-            text = "yes" if value else "no"
-        case Kind.TOKEN:
-            text = "(hidden)" if value else ""
-        case Kind.ENDPOINT | Kind.PATH | Kind.FILE | Kind.LEVEL | Kind.TRANSPORT:
-            pass
-        case Kind.FORMAT | Kind.ADDRESS | Kind.CONTROL | Kind.VERBS:
-            pass
-    return text
-
-
-def _show_size(size: int) -> str:
-    for power, unit in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
-        if size and size % 1024**power == 0:
-            return f"{size // 1024**power}{unit}"
-    return str(size)

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aisfs.cli import Failure
-from aisfs.settings import SETTINGS, Kind, describe, joined_options, mount_words
+from aisfs.setting_table import SETTINGS
+from aisfs.setting_values import Kind
+from aisfs.settings import describe, joined_options, mount_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -24,7 +24,9 @@ from aisfs.cli.daemon import REPORT_FD
 from aisfs.cli.fstab import FSTAB, line_of, update
 from aisfs.cli.helper_link import HELPER, install_helper
 from aisfs.config import Config, ConfigError
-from aisfs.settings import SETTINGS, Kind, load, places_of
+from aisfs.setting_table import SETTINGS
+from aisfs.setting_values import Kind
+from aisfs.settings import load, places_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

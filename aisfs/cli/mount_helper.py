@@ -21,7 +21,8 @@ import click
 
 from aisfs.cli import MOUNT_FAILURE, Failure, guard, mounts, say_bug
 from aisfs.cli.mount import configuration, problem_of, start_daemon
-from aisfs.settings import SETTINGS, joined_options, split_options
+from aisfs.setting_table import SETTINGS
+from aisfs.settings import joined_options, split_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aisfs.config import Config, Source
-from aisfs.settings import SETTINGS, shown, values_of
+from aisfs.setting_table import SETTINGS
+from aisfs.setting_values import values_of
+from aisfs.settings import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aisfs.settings import Setting
+    from aisfs.setting_values import Setting
 
 _COLUMNS = ("name", "flag, `-o`", "environment", "default", "values", "live", "meaning")
 

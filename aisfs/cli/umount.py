@@ -14,7 +14,8 @@ from aisfs.cli.fstab import FSTAB, update
 from aisfs.cli.sizes import in_words
 from aisfs.config import ConfigError
 from aisfs.errors import FsError
-from aisfs.settings import parse_duration, places_of
+from aisfs.setting_values import parse_duration
+from aisfs.settings import places_of
 from aisfs.staging.journal import unsent
 from aisfs.staging.state import JOURNAL
 

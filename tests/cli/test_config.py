@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisfs.cli.reference import reference
-from aisfs.settings import SETTINGS, load
+from aisfs.setting_table import SETTINGS
+from aisfs.settings import load
 from tests.support.mount import Mount, run_aisfs
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import pytest
 from aisfs import running
 from aisfs.config import Config
 from aisfs.running import Change, RunningConfig
-from aisfs.settings import SETTINGS, describe, load, reread, shown
+from aisfs.setting_table import SETTINGS
+from aisfs.settings import describe, load, reread, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,17 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aisfs.config import CacheConfig, Config, ConfigError
-from aisfs.settings import (
-    SETTINGS,
-    Kind,
-    describe,
-    joined_options,
-    load,
-    mount_words,
-    parse_duration,
-    places_of,
-    split_options,
-)
+from aisfs.setting_table import SETTINGS
+from aisfs.setting_values import Kind, parse_duration
+from aisfs.settings import describe, joined_options, load, mount_words, places_of, split_options
 
 
 def loaded(

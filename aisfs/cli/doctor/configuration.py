@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from aisfs.cli import mounts
 from aisfs.cli.doctor.findings import Case, Finding, broken, ok, warning, within
 from aisfs.config import ConfigError
-from aisfs.settings import SETTINGS, Kind, load
+from aisfs.setting_table import SETTINGS
+from aisfs.setting_values import Kind
+from aisfs.settings import load
 from aisfs_sdk import const
 
 if TYPE_CHECKING:
