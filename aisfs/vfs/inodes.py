@@ -343,6 +343,7 @@ class FileNode(Node):
         """Whether this mount knows better than the cluster what the file is."""
         return (
             self.detached
+            or self.kept > 0  # the cluster may have the other file already
             or self.attributes_dirty
             or (self.staged is not None and (self.staged.dirty or self.writers > 0))
         )

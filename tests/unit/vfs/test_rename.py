@@ -156,6 +156,27 @@ async def test_who_closes_while_a_file_is_replaced_takes_nothing_from_others(
     assert await shell.read("g") == b"new"
 
 
+async def test_who_lists_while_a_file_is_replaced_takes_nothing_from_who_reads_it(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
+) -> None:
+    old = os.urandom(MIB // 4)
+    other.object("f").put_content(b"new")
+    other.object("g").put_content(old)
+    async with filesystem(cluster.endpoint, bucket, tmp_path / "state", ttl_s=0) as shell:
+        fh = await shell.open("g")
+        cluster.faults([{"method": "DELETE", "path": "/f$", "action": "delay", "seconds": 0.8}])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shell.rename, "f", "g")
+            await trio.sleep(0.4)  # the copy is made, and what it was made of is still there
+            assert other.object("g").get().read_all() == b"new"
+            await shell.entries()
+            await shell.node("g")
+        shell.fs._workshop.room.pages.drop_idle(None)
+        assert await shell.read_open(fh) == old
+        await shell.close(fh)
+        assert await shell.read("g") == b"new"
+
+
 async def test_the_last_one_may_close_while_its_file_is_preserved(
     cluster: StoreProcess, shell: Shell, other: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
