@@ -527,13 +527,15 @@ class Filesystem:
         """Take a file's name away, and its object unless somebody has it open."""
         async with node.lock:
             if node.identity is not None and node.bucket is not None:
-                if node.opens:
+                if node.opened:
                     await self.files.storing.doom(node)
                 else:
                     await self.files.release_streams(node)
                     await self._store.delete(node.bucket, node.name)
             node.detached = True
             self._table.detach_location(node)
+        if node.doomed and not node.opened:  # the last one has closed it meanwhile
+            await self.files.storing.bury(node)
 
     async def rename(
         self, old_parent: int, old: bytes, new_parent: int, new: bytes, flags: int

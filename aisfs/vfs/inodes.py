@@ -339,6 +339,11 @@ class FileNode(Node):
         return self._lock is not None and self._lock.locked()
 
     @property
+    def opened(self) -> bool:
+        """Whether somebody has the file open, or is just opening it to read."""
+        return self.opens > 0 or (self.reader is not None and self.reader.users > 0)
+
+    @property
     def local(self) -> bool:
         """Whether this mount knows better than the cluster what the file is."""
         return (

@@ -66,8 +66,10 @@ class OpenFiles:
         Kernel: FUSE_OPEN, with O_TRUNC in `flags` instead of a setattr.
 
         Raises:
-            Replaced: another file took its name meanwhile: the kernel looks that one up.
+            Replaced: it has lost its name meanwhile: the kernel looks that up again.
         """
+        if node.detached and not node.opened:
+            raise Replaced(f"{node.name} was removed or replaced before it was opened")
         writable = flags & os.O_ACCMODE != os.O_RDONLY
         if writable or (node.locked and not self.storing.is_queued(node)):
             detached = node.detached
@@ -285,9 +287,7 @@ class OpenFiles:
         Raises:
             Nothing: above `PRESERVE_LIMIT`, or when the cluster fails, readers get ESTALE later.
         """
-        reader = node.reader
-        opened = node.opens > 0 or (reader is not None and reader.users > 0)  # or is just now
-        if not opened or node.identity is None:
+        if not node.opened or node.identity is None:
             return
         try:
             if node.identity.size > PRESERVE_LIMIT:

@@ -402,6 +402,29 @@ async def test_a_name_is_used_again_while_its_old_file_is_open(shell: Shell, oth
     assert body_of(other, "f") == b"new"
 
 
+async def test_the_last_one_may_close_a_file_while_it_is_unlinked(
+    shell: Shell, other: Bucket
+) -> None:
+    for number in range(5):
+        other.object(f"d/f{number}").put_content(b"bytes")
+    for number in range(5):  # at different moments of it
+        fh = await shell.open(f"d/f{number}")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shell.unlink, f"d/f{number}")
+            for _ in range(number):
+                await trio.lowlevel.checkpoint()
+            await shell.close(fh)
+    assert [entry.name for entry in other.list_all_objects()] in ([], ["d/.aisfs-dir"])
+
+
+async def test_what_is_gone_by_now_is_not_opened(shell: Shell, other: Bucket) -> None:
+    other.object("f").put_content(b"bytes")
+    node = await shell.node("f")
+    await shell.unlink("f")
+    with pytest.raises(Stale):  # upon which the kernel looks the name up again
+        await shell.fs.open(node.ino, os.O_RDONLY)
+
+
 async def test_unlinking_twice_leaves_nothing(shell: Shell, other: Bucket) -> None:
     """The second file of the name was never stored: the first one must not come back."""
     await shell.replace("f", b"old")
