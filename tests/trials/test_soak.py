@@ -36,6 +36,9 @@ pytestmark = pytest.mark.fuse
 FILES = 200
 LARGEST = 1 << 20
 DIGEST_BYTES = 32
+PAUSE_S = 0.01
+"""Between two calls of a thread: this is about hours, not about speed."""
+
 AFTER_RESTART_S = 30.0
 WHILE_AWAY = {
     errno.EIO, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EBUSY, errno.ESTALE
@@ -109,6 +112,7 @@ class Soak:
                 self.wrong.append(f"{work.__name__}: {error}")
             else:
                 self.counts[work.__name__.strip("_")] += 1
+            self._over.wait(PAUSE_S)
 
     def _timed(self, began: float) -> None:
         if began > self._away_until:
