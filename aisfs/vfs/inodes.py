@@ -39,6 +39,10 @@ REMEMBERED = 200_000
 LONGEST_REMEMBERED = REMEMBERED // 2
 """Names of the longest listing that is kept: two of them fit."""
 
+CHANGES_MATTER_S = 30.0
+"""Seconds for which a directory that was changed here is remembered although the kernel has
+forgotten it: a listing that was asked for before may still come, and calls end after 25 s."""
+
 MOST_CHANGES = 20_000
 """Names that this mount made in a directory that are laid over a listing asked for before."""
 
@@ -168,6 +172,12 @@ class DirectoryNode(Node):
     def touched_at(self) -> float:
         """When this mount last changed anything of the directory, names in it included."""
         return max(self.changed_at, self.names_changed_at)
+
+    @property
+    def changed_lately(self) -> bool:
+        """Whether an answer from before this mount's last change may still come."""
+        touched = self.touched_at
+        return touched > float("-inf") and trio.current_time() - touched < CHANGES_MATTER_S
 
     @property
     def marker(self) -> str:
@@ -377,6 +387,7 @@ class InodeTable:
         self._places: dict[tuple[BucketName | None, str], Node] = {(root.bucket, root.name): root}
         self._next = ROOT + 1
         self.forgotten_change_at = float("-inf")
+        self._changed_lately: dict[Ino, DirectoryNode] = {}
         self._listed: cachetools.LRUCache[Ino, DirectoryNode] = _Listed(REMEMBERED)
         root.lookups = 1
 
@@ -396,6 +407,7 @@ class InodeTable:
 
     def add(self, bucket: BucketName | None, name: str, attributes: Attributes) -> Node:
         """Make a node for a location that has none."""
+        self._forget_settled()
         kind = DirectoryNode if attributes.kind is Kind.DIRECTORY else FileNode
         node = kind(Ino(self._next), bucket, name, attributes)
         self._next += 1
@@ -457,12 +469,25 @@ class InodeTable:
         """Drop a node that nothing refers to; True if it went."""
         if node.ino == ROOT or not node.removable:
             return False
+        if isinstance(node, DirectoryNode) and node.changed_lately:
+            self._changed_lately[node.ino] = node
+            return False
         self.detach_location(node)
         if isinstance(node, DirectoryNode):
             self.forgotten_change_at = max(self.forgotten_change_at, node.touched_at)
             self._listed.pop(node.ino, None)
         self._nodes.pop(node.ino, None)
         return True
+
+    def _forget_settled(self) -> None:
+        """Drop a node that was kept for what was changed in it, if that is long ago by now."""
+        if self._changed_lately:
+            ino = next(iter(self._changed_lately))
+            node = self._changed_lately.pop(ino)
+            if node.changed_lately:
+                self._changed_lately[ino] = node  # the next time another one is looked at
+            else:
+                self.forget_if_unused(node)
 
 
 class _Listed(cachetools.LRUCache[Ino, DirectoryNode]):

@@ -11,6 +11,7 @@ import trio.testing
 
 from aisfs.config import StoreConfig
 from aisfs.errors import Incomplete, IoFailure, NotFound, TimedOut
+from aisfs.vfs import inodes
 from aisfs.vfs.attributes import Kind
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import MARKER, SHADOWED
@@ -585,7 +586,10 @@ async def test_a_name_told_without_attributes_is_known_while_its_reader_is_there
     assert requests(cluster).total() > 0
 
 
-async def test_a_directory_that_changes_is_forgotten_with_its_time(patient: Shell) -> None:
+async def test_a_directory_that_changes_is_forgotten_with_its_time(
+    patient: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inodes, "CHANGES_MATTER_S", 0.0)
     await patient.mkdir("d")
     node = await patient.directory("d")
     table = patient.fs._table
@@ -594,3 +598,20 @@ async def test_a_directory_that_changes_is_forgotten_with_its_time(patient: Shel
     patient.fs.forget(node.ino, node.lookups)
     assert table.get(node.ino) is None
     assert table.forgotten_change_at == node.touched_at > node.changed_at
+
+
+async def test_a_directory_is_kept_as_long_as_its_changes_matter(
+    patient: Shell, other: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may forget it at any time; a listing from before the changes may still come."""
+    other.object("d/old").put_content(b"")
+    table, node = patient.fs._table, await patient.directory("d")
+    await patient.replace("d/f", b"x")
+    patient.fs.forget(node.ino, node.lookups)
+    assert await patient.directory("d") is node
+    assert await patient.exists("d/f")
+    patient.fs.forget(node.ino, node.lookups)
+    monkeypatch.setattr(inodes, "CHANGES_MATTER_S", 0.0)
+    for number in range(3):  # whatever is looked up next takes care of it
+        await patient.replace(f"e{number}", b"")
+    assert table.get(node.ino) is None
