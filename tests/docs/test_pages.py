@@ -37,7 +37,7 @@ def test_a_man_page_has_what_each_has(page: Path) -> None:
 
 def test_a_shell_completes_commands(tmp_path: Path) -> None:
     script = f"""
-        source {COMPLETIONS}/aisfs.bash
+        source '{COMPLETIONS}/aisfs.bash'
         COMP_WORDS=(aisfs umo) COMP_CWORD=1
         _aisfs_completion aisfs
         printf '%s\\n' "${{COMPREPLY[@]}}"
