@@ -13,7 +13,7 @@ from aisfs.cli.cluster import connection_options, run
 from aisfs.cli.sizes import in_words
 from aisfs.cli.tables import print_rows
 from aisfs.errors import NotFound
-from aisfs.store.cluster_facts import listed_state
+from aisfs.store.cluster_facts import JobEnd, listed_state
 
 if TYPE_CHECKING:
     from aisfs.store.aistore import AISStore
@@ -97,7 +97,7 @@ async def follow(facts: ClusterFacts, job_id: str, *, quiet: bool) -> JobFacts:
     Raises:
         NotFound: the cluster does not know it.
     """
-    pause_s, begins, idle = _ASK_S, trio.current_time() + _BEGINS_S, False
+    pause_s, begins, end = _ASK_S, trio.current_time() + _BEGINS_S, JobEnd()
     with _Display(shown=not quiet and sys.stderr.isatty()) as display:
         while True:
             try:
@@ -107,10 +107,8 @@ async def follow(facts: ClusterFacts, job_id: str, *, quiet: bool) -> JobFacts:
                     raise
             else:
                 display.show(told)
-                # Twice idle, for a target that has not begun yet idles as well.
-                if told.state != "running" and (told.state != "idle" or idle):
+                if end.is_reached(told.state):
                     return told
-                idle = told.state == "idle"
             await trio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, _SELDOM_S)
 

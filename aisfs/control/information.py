@@ -26,7 +26,7 @@ from aisfs.control.files import (
 from aisfs.control.waits import LOOK_S, PATIENCE_S, is_told_to_end
 from aisfs.errors import Interrupted, NotFound
 from aisfs.settings import describe
-from aisfs.store.cluster_facts import listed_state
+from aisfs.store.cluster_facts import JobEnd, listed_state
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -199,15 +199,11 @@ async def _wait(facts: ClusterFacts, job_id: str, caller: Caller) -> str:
     Raises:
         Interrupted: who waits is told to end.
     """
-    end, idle = trio.current_time() + PATIENCE_S, False
+    patience_ends, end = trio.current_time() + PATIENCE_S, JobEnd()
     while True:
         state = (await facts.job(job_id)).state
-        # Twice idle, for a target that has not begun yet idles as well.
-        if state not in {"running", "idle"} or (idle and state == "idle"):
+        if end.is_reached(state) or trio.current_time() >= patience_ends:
             return f"{state}\n"
-        if trio.current_time() >= end:
-            return f"{state}\n"
-        idle = state == "idle"
         await trio.sleep(LOOK_S)
         if is_told_to_end(caller.pid):
             raise Interrupted(f"waiting for job {job_id} was interrupted")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
 
 from aisfs.errors import FsError, NotFound
+from aisfs.store.cluster_facts import JobEnd
 
 if TYPE_CHECKING:
     from aisfs.control.events import Events
@@ -32,9 +33,9 @@ _MOST_UNKNOWN = 3
 
 @dataclass(slots=True)
 class _Looks:
-    """What was seen of a job so far: how often it idled, and was unknown, in a row."""
+    """What was seen of a job so far: its states, and how often in a row it was unknown."""
 
-    idle: int = 0
+    end: JobEnd = field(default_factory=JobEnd)
     unknown: int = 0
 
 
@@ -74,9 +75,7 @@ class JobWatch:
             log.exception("looking at job %s", job_id)
             return True
         looks.unknown = 0
-        looks.idle = looks.idle + 1 if job.state == "idle" else 0
-        # Twice idle, for a target that has not begun yet idles as well.
-        if job.state == "running" or looks.idle == 1:
+        if not looks.end.is_reached(job.state):
             return False
         self._events.tell(
             "job", id=job_id, kind=job.kind, state=job.state, objects=job.objects, bytes=job.bytes,

@@ -79,6 +79,22 @@ def listed_state(job: Json) -> str:
     return "failed" if job["err"] else "finished"
 
 
+class JobEnd:
+    """Tells from the states of a job, one look after the other, when it has nothing left to do.
+
+    Jobs that others may join idle for a minute before they end. Twice idle in a row is the end, for
+    a target that has not begun yet idles as well.
+    """
+
+    def __init__(self) -> None:
+        self._idle = False
+
+    def is_reached(self, state: str) -> bool:
+        """Take note of a state, and tell whether the job has ended with it, or as good as that."""
+        idled, self._idle = self._idle, state == "idle"
+        return state != "running" and (idled or not self._idle)
+
+
 class ClusterFacts(Protocol):
     """Answers questions about the cluster. All methods may raise `FsError` children."""
 
