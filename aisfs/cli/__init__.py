@@ -38,13 +38,19 @@ _COMMANDS = {
     "serve": "Run the embedded store alone.",
 }
 _HIDDEN = ("daemon",)
-_GROUPED = {"abort", "create", "destroy", "rename", "set", "make-copies"}
+GROUPED = {
+    "bucket": ("create", "destroy", "rename", "set", "make-copies"),
+    "etl": ("etl-init", "etl-start", "etl-stop", "etl-delete"),
+    "job": ("abort",),
+}
+"""The cluster's own verbs that are in groups."""
+
 _VERBS = {
     verb.name: verb.help
     for verb in VERBS.values()
-    if verb.name not in _GROUPED and not verb.name.startswith("etl-")
+    if not any(verb.name in group for group in GROUPED.values())
 }
-"""The cluster's own verbs; the others are in the groups `bucket`, `job` and `etl`."""
+"""The others."""
 
 MOUNT_FAILURE = 32
 """Exit code of `mount`, whatever kept it from mounting (mount(8))."""

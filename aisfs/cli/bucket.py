@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from aisfs.cli import GROUPED
 from aisfs.cli.verb import command_of
 
 
@@ -12,5 +13,5 @@ def bucket() -> None:
     """Look after buckets of the cluster."""
 
 
-for _verb in ("create", "destroy", "rename", "set", "make-copies"):
+for _verb in GROUPED["bucket"]:
     bucket.add_command(command_of(_verb))

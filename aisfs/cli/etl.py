@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aisfs.cli import GROUPED
 from aisfs.cli.cluster import connection_options, run
 from aisfs.cli.tables import print_rows
 from aisfs.cli.verb import command_of
@@ -24,8 +25,8 @@ def etl() -> None:
     """Look after transformers of the cluster."""
 
 
-for _verb in ("init", "start", "stop", "delete"):
-    etl.add_command(command_of(f"etl-{_verb}", _verb))
+for _verb in GROUPED["etl"]:
+    etl.add_command(command_of(_verb, _verb.removeprefix("etl-")))
 
 
 @etl.command("list")
