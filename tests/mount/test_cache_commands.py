@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
-from aisfs_sdk import Client
 from tests.support.mount import Mount
-from tests.support.store import StoreProcess
+from tests.support.store import StoreProcess, bucket_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,13 +31,8 @@ def store() -> Iterator[StoreProcess]:
 
 @pytest.fixture
 def bucket(store: StoreProcess) -> Iterator[Bucket]:
-    client = Client(store.endpoint)
-    bucket = client.bucket(f"cache-{uuid.uuid4().hex[:12]}").create()
-    for name, body in BODIES.items():
-        bucket.object(name).put_content(body)
-    yield bucket
-    bucket.delete(missing_ok=True)
-    client.close()
+    with bucket_with(store, BODIES) as filled:
+        yield filled
 
 
 @pytest.fixture(params=["memory", "disk"])

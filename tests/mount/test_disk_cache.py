@@ -7,15 +7,13 @@ import random
 import subprocess
 import threading
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
-from aisfs_sdk import Client
 from tests.support.disk import occupy, small_disk_at, taken
 from tests.support.mount import Mount
-from tests.support.store import StoreProcess
+from tests.support.store import StoreProcess, bucket_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,13 +41,8 @@ def store() -> Iterator[StoreProcess]:
 @pytest.fixture
 def bucket(store: StoreProcess) -> Iterator[Bucket]:
     """Return a bucket of the test's own, with objects of all sizes."""
-    client = Client(store.endpoint)
-    bucket = client.bucket(f"disk-{uuid.uuid4().hex[:12]}").create()
-    for name, body in BODIES.items():
-        bucket.object(name).put_content(body)
-    yield bucket
-    bucket.delete(missing_ok=True)
-    client.close()
+    with bucket_with(store, BODIES) as filled:
+        yield filled
 
 
 @pytest.fixture

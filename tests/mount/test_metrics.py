@@ -204,15 +204,20 @@ def test_the_dashboard_shows_every_metric() -> None:
 # -- requests that take long
 
 
+def look_slowly(store: StoreProcess, mount: Mount) -> None:
+    """Look for a file that is not there, in a store that takes a second to say so."""
+    store.faults([{"method": "HEAD", "role": "target", "action": "delay", "seconds": 1.0}])
+    try:
+        with pytest.raises(FileNotFoundError):
+            (mount.path / "slow-absent.txt").stat()
+    finally:
+        store.clear_faults()
+
+
 def test_a_slow_request_is_told_with_what_it_waited_for(store: StoreProcess) -> None:
     store.create_bucket("b")
     with Mount(store.endpoint, "ais://b", options=["log-slow=300ms"]) as mount:
-        store.faults([{"method": "HEAD", "role": "target", "action": "delay", "seconds": 1.0}])
-        try:
-            with pytest.raises(FileNotFoundError):
-                (mount.path / "slow-absent.txt").stat()
-        finally:
-            store.clear_faults()
+        look_slowly(store, mount)
         (line,) = [x for x in mount.log.splitlines() if "slow-absent.txt took" in x]
         assert re.search(
             r"WARNING aisfs\.fuse\.operations \[\d+ lookup parent=1\] "
@@ -224,12 +229,7 @@ def test_a_slow_request_is_told_with_what_it_waited_for(store: StoreProcess) -> 
 def test_no_request_is_slow_where_none_is_to_be(store: StoreProcess) -> None:
     store.create_bucket("b")
     with Mount(store.endpoint, "ais://b", options=["log-slow=0"]) as mount:
-        store.faults([{"method": "HEAD", "role": "target", "action": "delay", "seconds": 1.0}])
-        try:
-            with pytest.raises(FileNotFoundError):
-                (mount.path / "slow-absent.txt").stat()
-        finally:
-            store.clear_faults()
+        look_slowly(store, mount)
         assert "took" not in mount.log
 
 

@@ -288,14 +288,14 @@ def test_blocks_of_the_page(machine: Machine) -> None:
         Client(store.endpoint, token=token).bucket("data").create()
         machine.must("mount", "-t", "tmpfs", "tmpfs", "/mnt")
         machine.must("mkdir", "/mnt/data")
-        machine.path("/root/token").write_text(token)
+        machine.path("/etc/aisfs-token").write_text(token)
         path = f"{AISFS.parent}:{os.environ['PATH']}"
         ran = 0
         for block in blocks_of("docs/mounting.md"):
             text = block.text.replace("http://gateway:51080", store.endpoint)
             # What the page leaves out for the simple case: this store wants its token.
-            text = text.replace("-o allow_other", "-o token-file=/root/token,allow_other")
-            text = text.replace("\n[mount]", 'token_file = "/root/token"\n\n[mount]')
+            text = text.replace("-o allow_other", "-o token-file=/etc/aisfs-token,allow_other")
+            text = text.replace("\n[mount]", 'token_file = "/etc/aisfs-token"\n\n[mount]')
             machine.must("bash", "-euo", "pipefail", "-c", text, PATH=path, TOKEN=token)
             ran += 1
             shown = machine.mounted(Path("/mnt/data"))

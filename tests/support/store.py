@@ -12,9 +12,14 @@ import sys
 import tempfile
 import time
 import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from aisfs_sdk import Bucket, Client
 
 START_S = 20.0
 """Seconds that a start may take on a busy machine."""
@@ -199,6 +204,18 @@ class StoreProcess:
         """Return the cluster map."""
         smap: dict[str, Any] = json.loads(self._send("GET", "/v1/daemon?what=smap", None))
         return smap
+
+
+@contextmanager
+def bucket_with(store: StoreProcess, bodies: Mapping[str, bytes]) -> Iterator[Bucket]:
+    """Give a bucket that nobody else uses, with these objects; it goes with them."""
+    client = Client(store.endpoint)
+    bucket = client.bucket(f"filled-{uuid.uuid4().hex[:12]}").create()
+    for name, body in bodies.items():
+        bucket.object(name).put_content(body)
+    yield bucket
+    bucket.delete(missing_ok=True)
+    client.close()
 
 
 def free_port() -> int:
