@@ -42,6 +42,11 @@ class FsError(Exception):
     log_level: ClassVar[int] = logging.DEBUG
 
 
+def errno_name(number: int) -> str:
+    """Return the name of an errno, such as ENOENT; the number itself if it has none."""
+    return errno.errorcode.get(number, str(number))
+
+
 class NotFound(FsError):
     """No such bucket, object or name."""
 

@@ -11,7 +11,6 @@ Formats: Prometheus text exposition 0.0.4.
 
 from __future__ import annotations
 
-import errno
 import platform
 import resource
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aisfs import __version__
+from aisfs.errors import errno_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -403,14 +403,10 @@ def of_operations() -> Iterator[Sample]:
             fine = max(answered - sum(counts.errors.values()), 0)
             yield "aisfs_operations_total", (name, "OK"), fine
             for number, times in counts.errors.items():
-                yield "aisfs_operations_total", (name, _errno_name(number)), times
+                yield "aisfs_operations_total", (name, errno_name(number)), times
             yield "aisfs_operation_seconds", (name,), counts
     yield "aisfs_read_bytes_total", (), APPLICATIONS.read_bytes
     yield "aisfs_written_bytes_total", (), APPLICATIONS.written_bytes
-
-
-def _errno_name(number: int) -> str:
-    return errno.errorcode.get(number, str(number))
 
 
 def of_requests(requests: Iterable[tuple[str, str, str, int]]) -> Iterator[Sample]:

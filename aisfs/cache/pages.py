@@ -77,6 +77,11 @@ class Page:
         self.changed: trio.Event | None = None
 
     @property
+    def idle(self) -> bool:
+        """Whether nobody fills it, waits for it, or holds its memory."""
+        return not (self.filling or self.held) and self.changed is None
+
+    @property
     def complete(self) -> bool:
         """Whether every byte is there."""
         return self.valid == self.size
@@ -218,14 +223,13 @@ class PageCache:
         """Forget all pages of some contents, or of all, but for those that are in use."""
         for pages in (self._passing, self._protected):
             for key, page in tuple(pages.items()):
-                idle = not (page.filling or page.held) and page.changed is None
-                if idle and (contents is None or key[0] in contents):
+                if page.idle and (contents is None or key[0] in contents):
                     self.discard(key)
 
     def _reclaim(self) -> bool:
         for pages in (self._passing, self._protected):
             for key, page in pages.items():
-                if not (page.filling or page.held) and page.changed is None:
+                if page.idle:
                     self.discard(key)
                     return True
         return False

@@ -119,7 +119,7 @@ class CacheRoom:
         for bucket, name, identity, _ in known:
             if self.disk is not None:
                 self._keep_complete()
-                await self.disk.drop(self.disk.key(bucket, name, identity), identity.size)
+                await self.disk.drop(self.kept_as(bucket, name, identity), identity.size)
 
     # -- the disk
 

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import trio
 
 from aisfs.control import consoles
-from aisfs.control.events import errno_name
-from aisfs.control.files import PersonalFile
+from aisfs.control.files import PersonalFile, escaped
 from aisfs.control.grammar import Words, parse
 from aisfs.control.job_watch import JobWatch
 from aisfs.control.verbs import Arguments
@@ -32,7 +31,9 @@ from aisfs.errors import (
     IoFailure,
     NoAttribute,
     NotFound,
+    errno_name,
 )
+from aisfs.store.cluster_work import Place
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from aisfs.control.files import Caller
     from aisfs.control.verbs import Answer, Resolve, Verb
     from aisfs.store.cluster_facts import ClusterFacts
-    from aisfs.store.cluster_work import ClusterWork, Place
+    from aisfs.store.cluster_work import ClusterWork
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class _Given:
 
     def __init__(self, line: str, caller: Caller) -> None:
         self.line = line.strip()
-        self.shown = self.line.encode("unicode_escape", "surrogateescape").decode("ascii")
+        self.shown = escaped(self.line)
         self.caller = caller
         self.over = trio.Event()
         self.answer = ""
@@ -133,7 +134,7 @@ class Commands:
 
     def of_bucket(self, bucket: BucketName) -> PersonalFile:
         """Return the control file of a bucket."""
-        return self.control_file(consoles.of_bucket(self._cluster.work, bucket))
+        return self.control_file(consoles.of_place(self._cluster.work, Place(bucket, "")))
 
     def of_job(self, job_id: str) -> PersonalFile:
         """Return the control file of a job."""
@@ -211,7 +212,7 @@ class Commands:
         """Log and tell what became of a command, and keep it as the user's last."""
         who = f"uid {given.caller.uid}, pid {given.caller.pid}"
         if given.error is not None:
-            name = errno_name(given.error)
+            name = errno_name(given.error.errno)
             text = " ".join(str(given.error).split())
             _keep(self._last, given.caller.uid, f"error\t{name}\t{given.shown}\t{text}\n")
             log.warning("command of %s: %s: %s %s", who, given.shown, name, text)

@@ -15,7 +15,6 @@ from aisfs.errors import Invalid
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aisfs.config import BucketName
     from aisfs.control.grammar import Words
     from aisfs.store.cluster_work import ClusterWork, Place
 
@@ -68,11 +67,6 @@ def of_cluster(work: ClusterWork) -> Console[ClusterWork]:
 def of_place(work: ClusterWork, place: Place) -> Console[ClusterWork]:
     """Return the console of an object, directory or bucket."""
     return Console(_about(About.PLACE), work, str(place))
-
-
-def of_bucket(work: ClusterWork, bucket: BucketName) -> Console[ClusterWork]:
-    """Return the console of a bucket."""
-    return Console(_about(About.PLACE), work, bucket.url_of(""))
 
 
 def of_job(work: ClusterWork, job_id: str) -> Console[ClusterWork]:

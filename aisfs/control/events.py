@@ -14,16 +14,15 @@ may wait for ever. Each line is a read of its own, so that who reads only so far
 
 from __future__ import annotations
 
-import errno
 from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.control.files import StreamFile
+from aisfs.control.files import StreamFile, escaped
 from aisfs.control.waits import LOOK_S, PATIENCE_S, is_gone, is_told_to_end
-from aisfs.errors import Busy, Interrupted, WouldBlock
+from aisfs.errors import Busy, Interrupted, WouldBlock, errno_name
 
 if TYPE_CHECKING:
     from aisfs.control.files import Caller
@@ -82,7 +81,7 @@ class Events:
         if failure is None:
             self.tell("stored", object=url)
         else:
-            self.tell("failed", object=url, error=errno_name(failure), message=failure)
+            self.tell("failed", object=url, error=errno_name(failure.errno), message=failure)
 
     def members(self, now: Members) -> None:
         """Tell what is another in a newer cluster map than in the last one that came here."""
@@ -229,9 +228,4 @@ def _shown(value: object) -> str:
     text = str(value)
     if len(text) > LONGEST_VALUE:
         text = text[:LONGEST_VALUE] + "..."
-    return text.encode("unicode_escape", "surrogateescape").decode("ascii")
-
-
-def errno_name(error: FsError) -> str:
-    """Return the name of a failure's errno, such as ENOENT."""
-    return errno.errorcode.get(error.errno, str(error.errno))
+    return escaped(text)

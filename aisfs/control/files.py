@@ -193,6 +193,15 @@ def table(figures: Mapping[str, object]) -> str:
     return "".join(f"{key}\t{' '.join(str(value).split())}\n" for key, value in figures.items())
 
 
+def escaped(text: str) -> str:
+    r"""Return a text in ASCII and in one line, whatever is in it.
+
+    >>> escaped("a\tb")
+    'a\\tb'
+    """
+    return text.encode("unicode_escape", "surrogateescape").decode("ascii")
+
+
 def machine_form(value: object) -> str:
     """Return JSON for programs, in ASCII, so that names of any bytes survive in it."""
     return json.dumps(value, indent=2) + "\n"

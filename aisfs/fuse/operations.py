@@ -56,20 +56,12 @@ def _answered(
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     """Count and time a handler; let it fail with nothing but `FUSEError` and cancellation."""
     told = Handler(handler.__name__, _word(handler))
-    counts, clock, enter = (
-        metrics.operation(told.name),
-        time.perf_counter_ns,
-        kernel_request.current.set,
-    )
-    spans = counts.spans
+    counts = metrics.operation(told.name)
+    spans, clock, enter = counts.spans, time.perf_counter_ns, kernel_request.current.set
 
     @functools.wraps(handler)
     async def answer(*args: P.args, **kwargs: P.kwargs) -> T:
-        request = [
-            told,
-            args[0],
-            args[1],
-        ]  # no more: background work keeps it
+        request = [told, args[0], args[1]]  # no more: background work keeps it
         enter(request)
         begun = clock()
         try:

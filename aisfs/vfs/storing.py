@@ -11,14 +11,13 @@ file, so a commit sees one state of it (C7, C18).
 
 from __future__ import annotations
 
-import errno
 import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.errors import FsError, NotFound
+from aisfs.errors import FsError, NotFound, errno_name
 from aisfs.staging.outbox import WORKERS
 from aisfs.staging.transfer import Target
 from aisfs.store.interface import ObjectInfo
@@ -264,7 +263,7 @@ class Storing:
         staged = node.staged
         gone = staged is not None and (staged.lost is not None or self.is_owed(staged))
         if node.failure is not None and gone:
-            return f"failed:{errno.errorcode[node.failure.errno]}"
+            return f"failed:{errno_name(node.failure.errno)}"
         return "queued" if self.is_queued(node) else "dirty"
 
     async def drain(self, nodes: list[FileNode]) -> int:
