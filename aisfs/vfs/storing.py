@@ -86,9 +86,8 @@ class Storing:
             if node.identity is not None:
                 self._tell_parent(node, ObjectInfo(node.name, node.identity, stored))
             return
-        info = await self._upload(node, staged, self._target(node))
+        self.stored(node, await self._upload(node, staged, self._target(node)))
         await self._supersede(node)
-        self.stored(node, info)
 
     async def _supersede(self, node: FileNode) -> None:
         """Forget the content below the present one, which is safe now."""

@@ -95,6 +95,17 @@ async def test_close_returns_before_the_cluster_has_it_and_it_gets_there(
     assert lazy.fs.files._workshop.quota.used == 0
 
 
+async def test_a_file_is_there_and_current_all_the_while_that_it_is_sent(lazy: Shell) -> None:
+    await lazy.mkdir("d")
+    for number in range(10):
+        path, body = f"d/{number % 5}", b"x" * (1 + number // 5)
+        await lazy.replace(path, body)
+        while len(lazy.fs.files._workshop.outbox):
+            assert (await lazy.node(path)).attributes.size == len(body)
+            await trio.lowlevel.checkpoint()
+        assert await lazy.read(path) == body
+
+
 async def test_states_of_a_file(cluster: StoreProcess, lazy: Shell, other: Bucket) -> None:
     other.object("f").put_content(b"old")
     assert await state(lazy) == "clean"
