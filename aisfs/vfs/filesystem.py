@@ -356,7 +356,7 @@ class Filesystem:
         await self._require_absent(directory, basename)
         path = f"{directory.name}{basename}/"
         await self.files.free_name(bucket, directory.name + basename)
-        attributes = self._new_attributes(Kind.DIRECTORY, mode, caller)
+        attributes = self._new_attributes(directory, Kind.DIRECTORY, mode, caller)
         node = self._table.find(bucket, path)
         if node is not None:
             self._table.detach_location(node)
@@ -418,10 +418,17 @@ class Filesystem:
 
     # -- making and removing names
 
-    def _new_attributes(self, kind: Kind, mode: int, caller: Caller) -> Attributes:
-        shown = self._resolver.presentation
+    def _new_attributes(
+        self, directory: DirectoryNode, kind: Kind, mode: int, caller: Caller
+    ) -> Attributes:
+        """Return what something new begins with; a set-group-ID directory hands on its group."""
+        shown, above = self._resolver.presentation, directory.attributes
         uid, gid = (caller.uid, caller.gid) if shown.persist_owner else (shown.uid, shown.gid)
-        return Attributes(kind, stat.S_IMODE(mode), uid, gid, time.time_ns())
+        mode = stat.S_IMODE(mode)
+        if above.mode & stat.S_ISGID:
+            gid = above.gid
+            mode |= stat.S_ISGID * (kind is Kind.DIRECTORY)
+        return Attributes(kind, mode, uid, gid, time.time_ns())
 
     async def _new_place(self, parent: int, name: bytes) -> tuple[DirectoryNode, str]:
         """Check that a new name may be made and return where."""
@@ -439,9 +446,10 @@ class Filesystem:
         directory, basename = await self._new_place(parent, name)
         node = await self._resolver.child_or_none(directory, basename)
         if node is None:
-            node = self._new_file(
-                directory, basename, self._new_attributes(Kind.FILE, mode, caller)
-            )
+            attributes = self._new_attributes(directory, Kind.FILE, mode, caller)
+            node = self._new_file(directory, basename, attributes)
+            if flags & os.O_ACCMODE == os.O_RDONLY:
+                await self.files.storing.store(node)  # no flush will
         elif flags & os.O_EXCL:
             raise Exists(f"{node.name} exists")
         elif not isinstance(node, FileNode):
@@ -482,7 +490,8 @@ class Filesystem:
         directory, basename = await self._new_place(parent, name)
         async with self._resolver.changes.of(directory):
             await self._require_absent(directory, basename)
-            attributes = self._new_attributes(Kind.SYMLINK, 0o777, caller).but(size=len(target))
+            attributes = self._new_attributes(directory, Kind.SYMLINK, 0o777, caller)
+            attributes = attributes.but(size=len(target))
             path = directory.name + basename
             assert directory.bucket is not None
             info = await self._store.put_bytes(directory.bucket, path, target, encode(attributes))

@@ -71,6 +71,8 @@ class OpenFiles:
         if node.detached and not node.opened:
             raise Replaced(f"{node.name} was removed or replaced before it was opened")
         writable = flags & os.O_ACCMODE != os.O_RDONLY
+        if flags & os.O_TRUNC and not writable and node.attributes.size:
+            await self.truncate(node, 0, store=True)
         if writable or (node.locked and not self.storing.is_queued(node)):
             detached = node.detached
             async with node.lock:  # waits for a commit in flight (C7), and for who replaces it

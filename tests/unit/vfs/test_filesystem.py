@@ -110,6 +110,21 @@ async def test_touch_leaves_an_empty_object(shell: Shell, other: Bucket) -> None
     assert body_of(other, "f") == b""
 
 
+async def test_a_file_made_by_who_only_reads_is_stored_at_once(shell: Shell, other: Bucket) -> None:
+    fh = await shell.open("f", os.O_RDONLY | os.O_CREAT)
+    assert body_of(other, "f") == b""
+    await shell.close(fh)
+
+
+async def test_who_only_reads_may_truncate_too(shell: Shell, other: Bucket) -> None:
+    await shell.replace("f", b"old")
+    fh = await shell.open("f", os.O_RDONLY | os.O_TRUNC)
+    assert (await shell.node("f")).attributes.size == 0
+    assert await shell.read_open(fh) == b""
+    assert body_of(other, "f") == b""
+    await shell.close(fh)
+
+
 async def test_fsync_stores_and_writing_goes_on(shell: Shell, other: Bucket) -> None:
     fh = await shell.open("f", os.O_WRONLY | os.O_CREAT)
     await shell.fs.write(fh, 0, b"one")
@@ -696,6 +711,21 @@ async def test_attributes_persist(
                 assert node.attributes.mtime_ns == mtime_ns
             assert await second.fs.getxattr(node.ino, b"user.colour") == b"\0blue\xff"
             assert await second.fs.listxattr(node.ino) == [b"user.colour"]
+
+
+async def test_a_set_group_id_directory_hands_on_its_group(
+    cluster: StoreProcess, bucket: BucketName, tmp_path: Path
+) -> None:
+    owners = MountConfig(persist_owner=True)
+    async with filesystem(cluster.endpoint, bucket, tmp_path / "1", mount=owners) as shell:
+        await shell.mkdir("d")
+        await shell.fs.setattr((await shell.node("d")).ino, Change(mode=0o2775, gid=4711), None)
+        await shell.mkdir("d/sub", 0o755)
+        await shell.replace("d/sub/f", b"")
+        await shell.symlink(b"f", "d/sub/link")
+        made = [(await shell.node(f"d/{path}")).attributes for path in ("sub", "sub/f", "sub/link")]
+        assert [each.gid for each in made] == [4711] * 3
+        assert [each.mode for each in made] == [0o2755, 0o644, 0o777]
 
 
 async def test_attributes_of_an_open_file_go_with_its_content(
