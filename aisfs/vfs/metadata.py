@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 from aisfs.control import xattrs
 from aisfs.errors import FsError, NoAttribute, NotPermitted
 from aisfs.vfs.attributes import encode
-from aisfs.vfs.control_tree import ControlNode
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from aisfs.vfs.attributes import Attributes
     from aisfs.vfs.inodes import Node
@@ -35,25 +34,38 @@ class Metadata:
     async def change(self, node: Node, **fields: int) -> None:
         """Change fields of a node's attributes."""
         await self._resolver.refresh(node)
-        await self._keep(node, node.attributes.but(**fields))
+        await self._keep(node, lambda now: now.but(**fields))
 
-    async def _keep(self, node: Node, attributes: Attributes) -> None:
-        """Make attributes persist; of a file being written, with its content."""
-        if isinstance(node, ControlNode):
+    async def _keep(self, node: Node, change: Callable[[Attributes], Attributes]) -> None:
+        """Make changed attributes persist; of a file being written, with its content."""
+        if isinstance(node, FileNode):
+            # Not while it is being stored: that carries what was before, and would count for this.
+            async with self._resolver.changes.of(node), node.lock:
+                await self._keep_of_file(node, change(node.attributes))
+        elif isinstance(node, DirectoryNode):
+            async with self._resolver.changes.of(node):
+                await self._keep_of_directory(node, change(node.attributes))
+        else:
             raise NotPermitted(f"{node.name} keeps no attributes")
+
+    async def _keep_of_file(self, node: FileNode, attributes: Attributes) -> None:
         encode(attributes)  # too large: ENOSPC before anything changes
+        before = node.attributes, node.attributes_dirty
+        node.attributes, node.attributes_dirty = attributes, True
+        try:
+            await self._storing.attributes_changed(node)
+        except FsError:
+            node.attributes, node.attributes_dirty = before
+            raise
+
+    async def _keep_of_directory(self, node: DirectoryNode, attributes: Attributes) -> None:
+        encode(attributes)
         before, node.attributes = node.attributes, attributes
         try:
-            if isinstance(node, FileNode):
-                node.attributes_dirty = True
-                await self._storing.attributes_changed(node)
-            elif isinstance(node, DirectoryNode) and node.bucket is not None:
-                async with self._resolver.changes.of(node):
-                    await self._markers.update(node, attributes)
+            if node.bucket is not None:
+                await self._markers.update(node, attributes)
         except FsError:
             node.attributes = before
-            if isinstance(node, FileNode):
-                node.attributes_dirty = False
             raise
 
     # -- extended attributes of the user
@@ -78,13 +90,16 @@ class Metadata:
         """
         xattrs.check_settable(name, value)
         await self._resolver.refresh(node)
-        changed = {**node.attributes.xattrs, name: value}
-        await self._keep(node, node.attributes.but(xattrs=changed))
+        await self._keep(node, lambda now: now.but(xattrs={**now.xattrs, name: value}))
 
     async def remove(self, node: Node, name: str) -> None:
         """Remove an attribute; `NoAttribute` if there is none of that name."""
         await self._resolver.refresh(node)
-        left = dict(node.attributes.xattrs)
-        if left.pop(name, None) is None:
-            raise NoAttribute(name)
-        await self._keep(node, node.attributes.but(xattrs=left))
+
+        def without(now: Attributes) -> Attributes:
+            left = dict(now.xattrs)
+            if left.pop(name, None) is None:
+                raise NoAttribute(name)
+            return now.but(xattrs=left)
+
+        await self._keep(node, without)

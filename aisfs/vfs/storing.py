@@ -157,19 +157,22 @@ class Storing:
     async def _promise(self, node: FileNode) -> None:
         """Make the content durable here and have it sent in the background (write-back)."""
         async with self._resolver.changes.of(node), node.lock:
-            staged, uploader = node.staged, self._workshop.uploader
-            if node.detached or staged is None or not staged.dirty:
+            await self._promise_locked(node)
+
+    async def _promise_locked(self, node: FileNode) -> None:
+        staged, uploader = node.staged, self._workshop.uploader
+        if node.detached or staged is None or not staged.dirty:
+            return
+        target = self._target(node)
+        if not uploader.has_promised(staged) or uploader.target_of(staged) != target:
+            try:
+                await uploader.promise(staged, target, node.behind)
+            except FsError as error:
+                log.warning("%s has to be stored at once: %s", node.name, error)
+                await self.commit_locked(node)
                 return
-            target = self._target(node)
-            if not uploader.has_promised(staged) or uploader.target_of(staged) != target:
-                try:
-                    await uploader.promise(staged, target, node.behind)
-                except FsError as error:
-                    log.warning("%s has to be stored at once: %s", node.name, error)
-                    await self.commit_locked(node)
-                    return
-                await self._supersede(node)
-            self._send_later(node, staged, node.failure)
+            await self._supersede(node)
+        self._send_later(node, staged, node.failure)
 
     def _send_later(self, node: FileNode, staged: StagedFile, failure: FsError | None) -> None:
         self._workshop.outbox.add(
@@ -225,11 +228,14 @@ class Storing:
         return node.dirty and (node.identity is not None or written_down or in_parts)
 
     async def attributes_changed(self, node: FileNode) -> None:
-        """Make attributes persist: with the content if that is still to be stored."""
+        """Make attributes persist: with the content if that is still to be stored.
+
+        The caller holds the lock.
+        """
         if node.staged is None or not node.staged.dirty:
-            await self.commit(node)
+            await self.commit_locked(node)
         elif self.is_queued(node):
-            await self._promise(node)
+            await self._promise_locked(node)
 
     async def owed(self) -> list[Owed]:
         """Return what the journal names, of this mount and of earlier ones, oldest first."""

@@ -358,6 +358,26 @@ async def test_attributes_of_a_queued_file_are_promised_too(
     assert row.data == before.data
 
 
+@pytest.mark.parametrize("write_back", [True, False])
+async def test_attributes_that_change_while_the_content_is_sent_persist(
+    cluster: StoreProcess, bucket: BucketName, tmp_path: Path, write_back: bool
+) -> None:
+    directory = tmp_path / "first"
+    async with filesystem(cluster.endpoint, bucket, directory, write_back=write_back) as shell:
+        cluster.faults([{**PUT, "action": "delay", "seconds": 0.5, "times": 1}])
+        fh = await shell.open("f", os.O_WRONLY | os.O_CREAT)
+        await shell.fs.write(fh, 0, b"bytes")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shell.fs.flush, fh)
+            await trio.sleep(0.2)
+            assert await state(shell) == "uploading"
+            await shell.chmod("f", 0o711)
+        await until_sent(shell)
+        async with filesystem(cluster.endpoint, bucket, tmp_path / "second") as second:
+            assert (await second.node("f")).attributes.mode == 0o711
+        await shell.fs.release(fh)
+
+
 async def test_a_queued_file_stays_although_the_kernel_forgets_it(
     cluster: StoreProcess, lazy: Shell
 ) -> None:
