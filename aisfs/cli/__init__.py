@@ -8,8 +8,11 @@ an exit code: 2 for a command that was typed wrong, 32 for any failed `mount` (a
 from __future__ import annotations
 
 import importlib
+import io
 import logging
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -19,6 +22,8 @@ from aisfs.control.verbs import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from _typeshed import ReadableBuffer as Buffer
 
 _COMMANDS = {
     "mount": "Mount a bucket, a prefix, or all buckets of a cluster.",
@@ -120,10 +125,15 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command that the process's arguments name, and exit."""
     logging.getLogger().addHandler(logging.NullHandler())  # what libraries warn of is for a log
+    _prepare_output()
     if "://" in "".join(sys.argv[1:2]) or sys.argv[1:2] == ["none"]:  # mount -t fuse.aisfs
         importlib.import_module("aisfs.cli.mount_helper").main()
     try:
         code = cli.main(prog_name="aisfs", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        code = error.exit_code
     except click.UsageError as error:
         code = _say(f"{error.format_message()} ({_help_of(error)} says how)", error)
     except click.ClickException as error:
@@ -132,12 +142,44 @@ def main() -> NoReturn:
         print("aisfs: interrupted", file=sys.stderr)
         code = 130
     except BrokenPipeError:  # the reader of our output has gone; say nothing more
-        sys.stdout = None
         code = 1
     except Exception as error:  # noqa: BLE001 - the last resort: a bug gets one line, too
         say_bug(error)
         code = MOUNT_FAILURE if "mount" in sys.argv[1:2] else 1
     sys.exit(code)
+
+
+class _Output(io.FileIO):
+    """Standard output: that it takes no more is no bug, and is told once."""
+
+    _failed = False
+
+    def write(self, data: Buffer, /) -> int:
+        if self._failed:
+            return memoryview(data).nbytes
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            self._failed = True
+            raise
+        except OSError as error:
+            self._failed = True
+            raise Failure(f"standard output: {error.strerror}") from error
+
+
+def _prepare_output() -> None:
+    """Have all streams there, which may be closed, and let names through that are no text."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            null = Path(os.devnull).open("r+")  # noqa: SIM115 - as long as the process lives
+            setattr(sys, name, null)
+    shown = sys.stdout
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_Output(os.dup(shown.fileno()), "w")),
+        encoding=shown.encoding,
+        errors="surrogateescape",
+        line_buffering=shown.isatty(),
+    )
 
 
 def _help_of(error: click.UsageError) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 from contextlib import suppress
 from functools import partial
@@ -136,19 +137,15 @@ async def entry_forgotten(parent: int, name: str) -> None:
 
 def _device_of(mountpoint: Path) -> int | None:
     """Return st_dev of what is mounted at a path, without touching it."""
-    found = None
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields = line.split()
-        if _unescape(fields[4]) == str(mountpoint):
-            major, minor = fields[2].split(":")
+    found, wanted = None, os.fsencode(mountpoint)
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        fields = line.split(b" ")
+        if _unescape(fields[4]) == wanted:
+            major, minor = fields[2].split(b":")
             found = os.makedev(int(major), int(minor))
     return found
 
 
-def _unescape(field: str) -> str:
-    """Decode the octal escapes of /proc/self/mountinfo."""
-    return (
-        field.encode("latin-1", "backslashreplace").decode("unicode_escape")
-        if "\\" in field
-        else field
-    )
+def _unescape(field: bytes) -> bytes:
+    """Undo the octal escapes of /proc/self/mountinfo."""
+    return re.sub(rb"\\(\d{3})", lambda octal: bytes([int(octal[1], 8)]), field)

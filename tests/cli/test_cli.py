@@ -3,6 +3,9 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+import pytest
 
 from aisfs import __version__
 from tests.support.mount import clean_environment, run_aisfs
@@ -55,3 +58,32 @@ def test_unknown_command_is_one_line() -> None:
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1
     assert "aisfs --help" in ended.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["job"]])
+def test_a_group_alone_shows_its_help_as_it_is(words: list[str]) -> None:
+    ended = run_aisfs(*words)
+    assert ended.returncode == 2
+    assert ended.stderr == run_aisfs(*words, "--help").stdout
+
+
+@pytest.mark.parametrize("command", ["config", "--help"])
+def test_output_that_cannot_be_written_is_no_bug(command: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "aisfs", command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=clean_environment(),
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "aisfs: standard output: No space left on device\n",
+    )
+
+
+def test_closed_streams_do_no_harm() -> None:
+    command = f"{sys.executable} -m aisfs config <&- >&- 2>&-"
+    assert subprocess.run(command, shell=True, env=clean_environment(), check=False).returncode == 0

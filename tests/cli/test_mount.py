@@ -256,6 +256,18 @@ def test_mount_that_succeeds_says_nothing_and_answers(store: StoreProcess) -> No
 
 
 @pytest.mark.fuse
+def test_place_may_have_a_name_that_is_no_text(store: StoreProcess, directory: Path) -> None:
+    place = Path(os.fsdecode(os.fsencode(directory) + b"/\xff \x85"))
+    place.mkdir()
+    private = {"AISFS_STAGING_STATE_DIR": str(directory / "state"), "AIS_ENDPOINT": store.endpoint}
+    ended = run_aisfs("mount", place, environment=private)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = run_aisfs("status", environment=private)
+    assert str(place) in told.stdout
+    assert run_aisfs("umount", place, environment=private).returncode == 0
+
+
+@pytest.mark.fuse
 def test_place_may_have_files_if_one_says_so(store: StoreProcess) -> None:
     store.create_bucket("b")
     mount = Mount(store.endpoint, "ais://b", options=["nonempty"])
