@@ -39,12 +39,16 @@ class Remembered:
     async def next(self) -> list[Entry]:
         """Return all entries."""
         self.done = True
-        entries = [Entry(name, info) for name, info in self._contents.entries.items()]
-        return entries + _pending(self._directory)
+        entries = {name: Entry(name, info) for name, info in self._contents.entries.items()}
+        return list((entries | _pending(self._directory)).values())
 
 
 class CorrectedStream:
-    """A directory's listing from the cluster, corrected, and remembered when it is complete."""
+    """A directory's listing from the cluster, corrected, and remembered when it is complete.
+
+    Files that the cluster did not have when it was asked come at the end. One may get there
+    meanwhile: then it is told as a listing has it, or as this mount stored it, and once.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class CorrectedStream:
         self.started_at, self.arrived_at = stream.started_at, stream.arrived_at
         whole = stream.batches == (0 if ready is None else 1)
         self._all: dict[str, ObjectInfo | None] | None = {} if whole else None
+        self._arrived: set[str] = set()  # of the files that the cluster may not have, those it had
 
     @property
     def done(self) -> bool:
@@ -72,7 +77,9 @@ class CorrectedStream:
 
     def fork(self) -> CorrectedStream:
         """Go on from here on its own."""
-        return CorrectedStream(self._resolver, self._directory, self._stream.fork(), self._ready)
+        twin = CorrectedStream(self._resolver, self._directory, self._stream.fork(), self._ready)
+        twin._arrived = set(self._arrived)
+        return twin
 
     async def next(self) -> list[Entry]:
         """Return the next entries: of a walk's window where that has them, else of a listing."""
@@ -89,6 +96,8 @@ class CorrectedStream:
         self.arrived_at = stream.arrived_at
         self.started_at = stream.started_at
         entries = await resolver.correct(directory, entries, self.started_at)
+        if directory.pending:
+            self._arrived.update(e.name for e in entries if e.name in directory.pending)
         if self._all is not None:
             self._all.update((e.name, e.info) for e in entries)
             if len(self._all) > LONGEST_REMEMBERED:
@@ -96,15 +105,25 @@ class CorrectedStream:
                 directory.endless = True
         if not stream.done:
             return entries
+        own = self._own()
         if self._all is not None:
             contents = Contents(self._all, self.started_at, self.arrived_at, stream.batches)
             resolver.table.remember(directory, contents)
-        return entries + _pending(directory)
+        return entries + own
+
+    def _own(self) -> list[Entry]:
+        """Return what this mount has of the directory, and the listing does not tell."""
+        own, told = _pending(self._directory), self._arrived
+        if self._all is not None:
+            made = self._directory.made.items()
+            stored = {n: Entry(n, info) for n, (when, info) in made if when > self.started_at}
+            own, told = stored | own, told | self._all.keys()
+        return [entry for name, entry in own.items() if name not in told]
 
 
-def _pending(directory: DirectoryNode) -> list[Entry]:
+def _pending(directory: DirectoryNode) -> dict[str, Entry]:
     """Return the files that the cluster does not have yet."""
-    return [Entry(name, node=node) for name, node in directory.pending.items()]
+    return {name: Entry(name, node=node) for name, node in directory.pending.items()}
 
 
 class DirectoryLook:

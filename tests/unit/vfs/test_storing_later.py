@@ -106,6 +106,19 @@ async def test_a_file_is_there_and_current_all_the_while_that_it_is_sent(lazy: S
         assert await lazy.read(path) == body
 
 
+async def test_a_listing_tells_a_file_once_while_it_is_sent(
+    cluster: StoreProcess, bucket: BucketName, tmp_path: Path
+) -> None:
+    state = tmp_path / "lazy"
+    async with filesystem(cluster.endpoint, bucket, state, write_back=True, ttl_s=0.0) as lazy:
+        expected = []
+        for number in range(10, 50):
+            await lazy.replace(str(number), b"x")
+            expected.append(str(number))
+            while len(lazy.fs.files._workshop.outbox):
+                assert sorted(await lazy.names()) == expected
+
+
 async def test_states_of_a_file(cluster: StoreProcess, lazy: Shell, other: Bucket) -> None:
     other.object("f").put_content(b"old")
     assert await state(lazy) == "clean"
