@@ -187,6 +187,7 @@ class DirectoryNode(Node):
     def note_present(self, basename: str, info: ObjectInfo | None) -> None:
         """Take note that this mount made a name, or changed what is behind it."""
         self._changes()
+        self.pending.pop(basename, None)
         known = self.contents.entries if self.contents is not None else {}
         basename = _shown(known, basename, info)
         self.absent.pop(basename, None)

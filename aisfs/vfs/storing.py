@@ -149,7 +149,6 @@ class Storing:
         prefix, basename = split(node.name)
         parent = self._resolver.table.find(node.bucket, prefix)
         if isinstance(parent, DirectoryNode):
-            parent.pending.pop(basename, None)
             parent.note_present(basename, info)
 
     # -- later

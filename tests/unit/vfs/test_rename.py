@@ -97,6 +97,19 @@ async def test_a_target_is_replaced(shell: Shell, other: Bucket) -> None:
     assert await shell.names() == ["g"]
 
 
+async def test_a_target_that_was_never_stored_is_replaced(shell: Shell, other: Bucket) -> None:
+    fh = await shell.open("f", os.O_WRONLY | os.O_CREAT)
+    await shell.fs.write(fh, 0, b"never stored")
+    await shell.replace("g", b"new")
+    assert sorted(await shell.names()) == ["f", "g"]
+    await shell.rename("g", "f")
+    ((name, node),) = await shell.entries()
+    assert (name, node.attributes.size) == ("f", 3)
+    await shell.close(fh)
+    assert await shell.names() == names_of(other) == ["f"]
+    assert await shell.read("f") == b"new"
+
+
 async def test_flags(shell: Shell, other: Bucket) -> None:
     await shell.replace("f", b"f")
     await shell.replace("g", b"g")
