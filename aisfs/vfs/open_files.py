@@ -71,7 +71,7 @@ class OpenFiles:
         if node.detached and not node.opened:
             raise Replaced(f"{node.name} was removed or replaced before it was opened")
         writable = flags & os.O_ACCMODE != os.O_RDONLY
-        if flags & os.O_TRUNC and not writable and node.attributes.size:
+        if flags & os.O_TRUNC and not writable:
             await self.truncate(node, 0, store=True)
         if writable or (node.locked and not self.storing.is_queued(node)):
             detached = node.detached
@@ -79,8 +79,8 @@ class OpenFiles:
                 if node.detached and not detached:
                     raise Replaced(f"{node.name} was replaced while it was opened")
                 if writable:
-                    staged = self._workshop.stage(node)
-                    if flags & os.O_TRUNC and staged.size:
+                    self._workshop.stage(node)
+                    if flags & os.O_TRUNC:
                         await self._truncate(node, 0)
                     node.writers += 1
         reader = self._pin(node)
@@ -222,6 +222,11 @@ class OpenFiles:
             self.storing.drop_staged(node)
 
     async def _truncate(self, node: FileNode, size: int) -> None:
+        if self._workshop.stage(node).size == size:
+            node.attributes = node.attributes.but(size=size, mtime_ns=time.time_ns())
+            node.attributes_dirty = True
+            await self.storing.attributes_changed(node)
+            return
         staged = await self._changeable(node, keeps=size > 0)
         await staged.truncate(size)
         node.attributes = node.attributes.but(size=size, mtime_ns=time.time_ns())

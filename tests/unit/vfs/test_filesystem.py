@@ -749,6 +749,23 @@ async def test_writing_sets_the_time(shell: Shell) -> None:
     assert before <= mtime_ns <= time.time_ns()
 
 
+@pytest.mark.parametrize("how", [os.O_WRONLY, os.O_RDONLY, None])
+async def test_truncating_what_is_empty_sets_the_time(
+    cluster: StoreProcess, bucket: BucketName, shell: Shell, tmp_path: Path, how: int | None
+) -> None:
+    """Makefiles make stamps so: `> stamp`."""
+    await shell.replace("f", b"")
+    ino = (await shell.node("f")).ino
+    await shell.fs.setattr(ino, Change(mtime_ns=5), None)
+    if how is None:
+        await shell.truncate("f", 0)
+    else:
+        await shell.close(await shell.open("f", how | os.O_TRUNC))
+    assert time.time_ns() - (await shell.node("f")).attributes.mtime_ns < 60e9
+    async with filesystem(cluster.endpoint, bucket, tmp_path / "2") as second:
+        assert time.time_ns() - (await second.node("f")).attributes.mtime_ns < 60e9
+
+
 async def test_an_identical_content_written_again_has_a_new_time(
     shell: Shell, cluster: StoreProcess, bucket: BucketName, tmp_path: Path
 ) -> None:
