@@ -445,18 +445,24 @@ class Filesystem:
         """Make and open a file (+1). Kernel: FUSE_CREATE. C20, C21."""
         directory, basename = await self._new_place(parent, name)
         node = await self._resolver.child_or_none(directory, basename)
+        made = node is None
         if node is None:
             attributes = self._new_attributes(directory, Kind.FILE, mode, caller)
             node = self._new_file(directory, basename, attributes)
-            if flags & os.O_ACCMODE == os.O_RDONLY:
-                await self.files.storing.store(node)  # no flush will
         elif flags & os.O_EXCL:
             raise Exists(f"{node.name} exists")
         elif not isinstance(node, FileNode):
             raise IsADirectory(f"{node.name} is a directory")
         assert isinstance(node, FileNode)
-        fh = await self._open(node, flags)
-        node.lookups += 1
+        node.lookups += 1  # first: what is stored meanwhile must not be forgotten
+        try:
+            if made and flags & os.O_ACCMODE == os.O_RDONLY:
+                await self.files.storing.store(node)  # no flush will
+            fh = await self._open(node, flags)
+        except BaseException:
+            node.lookups -= 1
+            self._let_go(node)
+            raise
         return fh, node
 
     def _new_file(

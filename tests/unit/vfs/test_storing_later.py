@@ -106,6 +106,15 @@ async def test_a_file_is_there_and_current_all_the_while_that_it_is_sent(lazy: S
         assert await lazy.read(path) == body
 
 
+async def test_a_file_made_by_who_only_reads_is_known_when_it_is_sent(lazy: Shell) -> None:
+    for number in range(20):
+        fh = await lazy.open(str(number), os.O_RDONLY | os.O_CREAT)
+        node = await lazy.file(str(number))
+        await until_sent(lazy)
+        assert lazy.fs.node(node.ino) is node
+        await lazy.close(fh)
+
+
 async def test_a_listing_tells_a_file_once_while_it_is_sent(
     cluster: StoreProcess, bucket: BucketName, tmp_path: Path
 ) -> None:
