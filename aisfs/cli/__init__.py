@@ -144,7 +144,10 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader of our output has gone; say nothing more
         code = 1
     except Exception as error:  # noqa: BLE001 - the last resort: a bug gets one line, too
-        say_bug(error)
+        if isinstance(error, FileNotFoundError) and _is_nowhere():
+            print("aisfs: the current directory is gone: change to another one", file=sys.stderr)
+        else:
+            say_bug(error)
         code = MOUNT_FAILURE if "mount" in sys.argv[1:2] else 1
     sys.exit(code)
 
@@ -180,6 +183,15 @@ def _prepare_output() -> None:
         errors="surrogateescape",
         line_buffering=shown.isatty(),
     )
+
+
+def _is_nowhere() -> bool:
+    """Tell whether the directory that we are in was removed: relative paths lead nowhere then."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _help_of(error: click.UsageError) -> str:
