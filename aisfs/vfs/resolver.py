@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import cachetools
 import trio
+from msgspec.structs import replace
 
 from aisfs.errors import FsError, IoFailure, NotFound, Unreachable
 from aisfs.vfs.attributes import foreign_mtime_ns
@@ -342,6 +343,8 @@ class Resolver:
             pass
         except (IoFailure, Unreachable) as error:
             failure = error  # the name may still be a directory's
+        if parent.name + basename != name:
+            return await self.child(parent, basename)  # the directory was renamed meanwhile
         gone = parent.is_removed_since(basename, started)
         if info is not None and (gone or self.is_doomed(bucket, info)):
             info = None
@@ -405,15 +408,25 @@ class Resolver:
             if await self._look(bucket, node.name).result() is None:
                 raise NotFound(f"{node.name} is gone")
             return
+        assert isinstance(node, FileNode)
+        await self._refresh_file(node, bucket)
+
+    async def _refresh_file(self, node: FileNode, bucket: BucketName) -> None:
         prefix, _ = split(node.name)
         parent = self.table.find(bucket, prefix)
         if isinstance(parent, DirectoryNode):
             await self._relist_if_scanned(parent)
         if self.fresh(node):
             return
-        started = trio.current_time()
-        info = await self.store.head(bucket, node.name)
-        self._file_node(bucket, info, started, trio.current_time())
+        name, started = node.name, trio.current_time()
+        try:
+            info = await self.store.head(bucket, name)
+        except NotFound:
+            if node.name == name:
+                raise
+            return  # it was renamed meanwhile, and is known from that
+        if node.name == name:
+            self._file_node(bucket, info, started, trio.current_time())
 
     # -- nodes
 
@@ -434,7 +447,10 @@ class Resolver:
         if entry.node is not None:
             return entry.node
         if entry.info is not None:
-            return self._file_node(parent.bucket, entry.info, source.started_at, told)
+            info = entry.info
+            if parent.changed_at > source.started_at:  # it may have been renamed meanwhile
+                info = replace(info, name=parent.name + split(info.name)[1])
+            return self._file_node(parent.bucket, info, source.started_at, told)
         name = f"{parent.name}{entry.name}/"
         return self.directory_node(parent.bucket, name, entry.stored, source.started_at, told)
 

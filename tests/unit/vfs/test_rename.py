@@ -359,6 +359,55 @@ async def test_a_directory_replaces_an_empty_one(shell: Shell, other: Bucket) ->
     assert await shell.names("e") == ["f"]
 
 
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_who_reads_a_directory_meanwhile_is_told_of_its_files_where_they_are(
+    shell: Shell, other: Bucket, forgotten: bool
+) -> None:
+    other.object("d/f").put_content(b"old")
+    directory = await shell.node("d")
+    fh = await shell.fs.opendir(directory.ino)
+    ((_, node, _),) = await shell.fs.readdir(fh, 0)
+    assert not isinstance(node, Kind)
+    shell.fs.accept(node)
+    if forgotten:
+        shell.fs.forget(node.ino, 1)
+    await shell.rename("d", "e")
+    ((_, node, _),) = await shell.fs.readdir(fh, 0)
+    assert not isinstance(node, Kind)
+    shell.fs.accept(node)
+    assert node.name == "e/f"
+    written, _ = await shell.fs.open(node.ino, os.O_WRONLY)
+    await shell.fs.write(written, 0, b"new")
+    await shell.close(written)
+    shell.fs.releasedir(fh)
+    assert other.object("e/f").get().read_all() == b"new"
+    assert names_of(other) == ["e/f"]
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_who_looks_below_a_directory_meanwhile_finds_files_where_they_are(
+    cluster: StoreProcess, doubting: Shell, other: Bucket, known: bool
+) -> None:
+    other.object("d/f").put_content(b"x")
+    directory = await doubting.node("d")
+    node = await doubting.node("d/f") if known else None
+    found = []
+
+    async def look() -> None:
+        if node is not None:
+            found.append(await doubting.fs.getattr(node.ino))
+        else:
+            found.append(await doubting.fs.lookup(directory.ino, b"f"))
+
+    slow = {"method": "HEAD", "path": "/d/f$", "role": "target", "action": "delay"}
+    cluster.faults([{**slow, "seconds": 1.0, "times": 1}])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look)
+        await trio.sleep(0.2)
+        await doubting.rename("d", "e")
+    assert [each.name for each in found] == ["e/f"]
+
+
 async def test_what_was_listed_below_is_not_found_at_its_old_name(
     cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
 ) -> None:
