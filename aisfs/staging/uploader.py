@@ -112,10 +112,10 @@ class Uploader:
             else:  # stored, though under another name
                 await self.settle(staged)
             raise
+        staged.reset()
         if staged.path.name in self._failed:
             self._told(url, None)
         await self.settle(staged)
-        staged.reset()  # last: nobody takes it for clean before the caller knows as what
         return info
 
     async def keep(

@@ -283,6 +283,7 @@ class FileNode(Node):
             just being replaced.
         detached: unlinked or replaced; the name is not this node's any more.
         target: a symbolic link's, once it was read.
+        storing: whether its content is on its way to the cluster.
         attributes_dirty: attributes that the cluster lacks and the next commit carries.
         doomed: unlinked while open; the object is deleted with the last close. The number of the
             journal's row that says so, else 0.
@@ -311,6 +312,7 @@ class FileNode(Node):
         "reader",
         "staged",
         "stored",
+        "storing",
         "target",
         "writers",
     )
@@ -335,6 +337,7 @@ class FileNode(Node):
         self.lineage = 0
         self.target: bytes | None = None
         self.attributes_dirty = False
+        self.storing = False
         self.stored: str | None = None
 
     @property
@@ -359,6 +362,7 @@ class FileNode(Node):
         """Whether this mount knows better than the cluster what the file is."""
         return (
             self.detached
+            or self.storing  # its bytes may be there already, but nobody noted yet as what
             or self.kept > 0  # the cluster may have the other file already
             or self.attributes_dirty
             or (self.staged is not None and (self.staged.dirty or self.writers > 0))

@@ -86,8 +86,13 @@ class Storing:
             if node.identity is not None:
                 self._tell_parent(node, ObjectInfo(node.name, node.identity, stored))
             return
-        self.stored(node, await self._upload(node, staged, self._target(node)))
-        await self._supersede(node)
+        node.storing = True
+        try:
+            info = await self._upload(node, staged, self._target(node))
+            await self._supersede(node)
+        finally:
+            node.storing = False
+        self.stored(node, info)
 
     async def _supersede(self, node: FileNode) -> None:
         """Forget the content below the present one, which is safe now."""
