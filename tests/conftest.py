@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.support.store import StoreProcess
 
+pytest_plugins = ["tests.conformance.ends"]
+
 SEED = int(os.environ.get("AISFS_SEED") or random.SystemRandom().randrange(1 << 32))
 
 TALLY = pytest.StashKey[dict[str, dict[str, int]]]()

@@ -48,6 +48,9 @@ def built(request: pytest.FixtureRequest, variable: str) -> str:
 
 
 def test_c40_every_expected_failure_has_a_known_reason() -> None:
+    """What public filesystem suites find is published, each failure with its reason
+    ([posix-suites](posix-suites.md)).
+    """
     text = PAGE.read_text("utf-8")
     known = set(REASON.findall(text)) - {"reason", "file"}
     rows = ROW.findall(text)
