@@ -26,8 +26,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         ENDS[f"C{number}"]["not run" if report.skipped else report.outcome] += 1
 
 
-def pytest_sessionfinish() -> None:
-    if ENDS and "AISFS_TEST_OUTPUT" in os.environ:
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    worker = hasattr(session.config, "workerinput")  # of `pytest -n`: all reports come together
+    if ENDS and "AISFS_TEST_OUTPUT" in os.environ and not worker:
         evidence.write(Path(os.environ["AISFS_TEST_OUTPUT"]), _cluster(), ENDS)
 
 

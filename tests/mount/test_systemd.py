@@ -35,7 +35,7 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+def machine() -> Iterator[Machine]:
     """Return a machine that systemd runs, with our units and our helper."""
     try:
         with Machine(systemd=True) as machine:
@@ -43,7 +43,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
             machine.must("systemctl", "daemon-reload")
             yield machine
     except Impossible as error:
-        leave_out(request.node, str(error))
+        leave_out(str(error))
 
 
 def configure(machine: Machine, store: StoreProcess, place: Path, settings: str = "") -> None:
