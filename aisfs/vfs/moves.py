@@ -74,6 +74,28 @@ async def begin(
         raise
 
 
+async def _each(members: Sequence[Member], work: Callable[[Member], Awaitable[None]]) -> None:
+    """Do some work on members, a few at a time.
+
+    Raises:
+        FsError: what the work raised first. The others under way have ended: the cluster might
+            carry out a request that was given up after the opposite of it.
+    """
+    failures: list[FsError] = []
+
+    async def do(member: Member) -> None:
+        if failures:
+            return
+        try:
+            await work(member)
+        except FsError as error:
+            failures.append(error)
+
+    await for_each(members, do, PARALLEL)
+    if failures:
+        raise failures[0]
+
+
 async def copy(
     store: ObjectStore,
     journal: Journal,
@@ -88,7 +110,7 @@ async def copy(
     after = ""
     while members := await journal.members(move.number, after, BATCH):
         after = members[-1][0]
-        await for_each(members, make, PARALLEL)
+        await _each(members, make)
         shown = await _copies(store, move, members)
 
         async def verify(member: Member, shown: dict[str, ObjectInfo] = shown) -> None:
@@ -98,7 +120,7 @@ async def copy(
                 info = await _verified(store, move.bucket, name, identity, _there(move, name))
             await copied(identity, info)
 
-        await for_each(members, verify, PARALLEL)
+        await _each(members, verify)
 
 
 async def _copies(
@@ -157,7 +179,7 @@ async def undo(store: ObjectStore, journal: Journal, move: Move) -> None:
     after = ""
     while members := await journal.members(move.number, after, BATCH):
         after = members[-1][0]
-        await for_each(members, work, PARALLEL)
+        await _each(members, work)
     await journal.end_move(move.number)
 
 
@@ -174,7 +196,7 @@ async def finish(store: ObjectStore, journal: Journal, move: Move) -> None:
             if copied in shown or await _is_there(store, move.bucket, copied, name):
                 await _delete_same(store, move.bucket, name, identity)
 
-        await for_each(members, work, PARALLEL)
+        await _each(members, work)
     await _move_marker(store, move)
     await journal.end_move(move.number)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 from aisfs.errors import FsError, Incomplete, IoFailure
 from aisfs.staging.journal import Journal
@@ -89,6 +90,26 @@ async def test_a_crash_before_all_were_copied_is_undone(
     assert await moves.resume(aistore, journal) == []
     assert contents(filled) == tree("old/")
     assert await journal.moves() == []
+
+
+async def test_a_copy_that_fails_waits_for_those_under_way(
+    cluster: StoreProcess, aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket
+) -> None:
+    """Else the cluster makes them after those that are there were removed."""
+    move = await begun(aistore, journal, bucket)
+    copying = {"method": "PUT", "role": "target"}
+    cluster.faults(
+        [
+            {**copying, "path": "/old/a$", "action": "delay", "seconds": 0.5},
+            {**copying, "path": "/old/s/b$", "action": "error", "status": 507},
+        ]
+    )
+    with pytest.raises(FsError):
+        await moves.copy(aistore, journal, move, keep)
+    cluster.clear_faults()
+    await moves.undo(aistore, journal, move)
+    await trio.sleep(1.0)
+    assert contents(filled) == tree("old/")
 
 
 async def test_a_crash_after_all_were_copied_is_finished(
