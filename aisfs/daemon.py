@@ -237,8 +237,9 @@ async def _build(
 ) -> Filesystem:
     """Make the parts, do what earlier mounts owe, and learn what a mount has to know."""
     store, config = room.store, running.config
-    left = await moves.resume(store, state.journal) if not config.mount.read_only else []
-    presentation = _presentation(config.mount)
+    presentation, left = _presentation(config.mount), []
+    if not config.mount.read_only:
+        left = await moves.resume(store, state.journal, presentation, shown)
     bucket = config.source.bucket
     root = DirectoryNode(ROOT, bucket, config.source.prefix, presentation.of_directory("", 0))
     lifetimes = _lifetimes(config.mount)

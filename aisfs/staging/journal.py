@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORMAT = 1
-"""Version of the tables; a later aisfs may read an earlier one, never the other way."""
+FORMAT = 2
+"""Version of the tables; a later aisfs may read an earlier one, never the other way.
+
+In format 1 a rename was "copying" before all its members were written down, too.
+"""
 
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -56,6 +59,9 @@ CREATE TABLE members (
     identity TEXT NOT NULL, PRIMARY KEY (move, name)
 ) STRICT, WITHOUT ROWID;
 """
+
+
+_FROM_1 = "UPDATE moves SET phase = 'undoing' WHERE phase = 'copying';"
 
 
 # Of no format: an aisfs that does not know it loses nothing but the tidying up.
@@ -101,10 +107,12 @@ class Deletion:
 
 
 class Phase(StrEnum):
-    """How far a directory's rename is: the order of its members, see `vfs/moves`."""
+    """How far a directory's rename is; what each means for the next mount, see `vfs/moves`."""
 
+    LISTING = "listing"
     COPYING = "copying"
     DELETING = "deleting"
+    UNDOING = "undoing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +156,8 @@ class Journal:
             )
         if found == 0:
             self._db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={FORMAT}; COMMIT;")
+        elif found < FORMAT:
+            self._db.executescript(f"BEGIN; {_FROM_1} PRAGMA user_version={FORMAT}; COMMIT;")
         self._db.executescript(_PARTS_TABLE)
 
     def close(self) -> None:
@@ -254,9 +264,9 @@ class Journal:
 
     async def begin_move(self, bucket: BucketName, old: str, new: str) -> Move:
         """Write down a directory's rename before anything is copied; its members are to follow."""
-        row = (_text(bucket), old, new, Phase.COPYING)
+        row = (_text(bucket), old, new, Phase.LISTING)
         sql = "INSERT INTO moves (bucket, old, new, phase) VALUES (?,?,?,?)"
-        return Move(await self._write(sql, row), bucket, old, new, Phase.COPYING)
+        return Move(await self._write(sql, row), bucket, old, new, Phase.LISTING)
 
     async def add_members(self, number: int, members: Iterable[tuple[str, Identity]]) -> None:
         """Write down members of a rename, each before it is copied."""
@@ -264,11 +274,21 @@ class Journal:
         sql = "INSERT OR REPLACE INTO members VALUES (?,?,?)"
         await self._transaction(lambda: self._db.executemany(sql, rows))
 
+    async def all_listed(self, move: Move) -> Move:
+        """Take note that every member is written down: from now on it may be copied."""
+        return await self._enter(move, Phase.COPYING)
+
     async def all_copied(self, move: Move) -> Move:
-        """Take note that every member has its verified copy: from now on the rename is finished."""
-        sql = "UPDATE moves SET phase = ? WHERE id = ?"
-        await self._write(sql, (Phase.DELETING, move.number))
-        return replace(move, phase=Phase.DELETING)
+        """Take note that every member has its verified copy: from now on old names may go."""
+        return await self._enter(move, Phase.DELETING)
+
+    async def give_up(self, move: Move) -> Move:
+        """Take note that the rename is undone: from now on copies may go."""
+        return await self._enter(move, Phase.UNDOING)
+
+    async def _enter(self, move: Move, phase: Phase) -> Move:
+        await self._write("UPDATE moves SET phase = ? WHERE id = ?", (phase, move.number))
+        return replace(move, phase=phase)
 
     async def end_move(self, number: int) -> None:
         """Forget a rename: it is complete, or undone."""

@@ -9,6 +9,7 @@ the new names from the moment when all copies are there, before the old ones are
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,10 @@ from aisfs.errors import (
     NotFound,
     NotPermitted,
 )
+from aisfs.staging.journal import Phase
 from aisfs.store.interface import ObjectInfo
 from aisfs.vfs import moves
-from aisfs.vfs.attributes import decode, encode
+from aisfs.vfs.attributes import encode
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import check_new
 
@@ -184,15 +186,9 @@ class Renamer:
     async def _keep_time(
         self, bucket: BucketName, source: Identity, copy: ObjectInfo
     ) -> ObjectInfo:
-        """Give the copy of what others wrote the time of its source, which follows from a version.
-
-        AIS: a copy has a version of its own.
-        """
-        if decode(copy.attributes) is not None:
-            return copy
-        stored = encode(self._resolver.shown(bucket, ObjectInfo(copy.name, source)))
-        await self._store.set_attributes(bucket, copy.name, stored)
-        return ObjectInfo(copy.name, copy.identity, stored)
+        """Give the copy of what others wrote the time of its source."""
+        shown = self._resolver.shown(bucket, ObjectInfo(copy.name, source))
+        return await moves.keep_time(self._store, bucket, copy, shown)
 
     async def _delete(self, bucket: BucketName, name: str) -> None:
         try:
@@ -253,7 +249,7 @@ class Renamer:
                 await moves.undo(self._store, self._journal, move)
             except FsError as error:
                 log.error("the copies in %s cannot be removed yet: %s", prefix, error)  # noqa: TRY400
-                self._settle_later(move, error)
+                self._settle_later(replace(move, phase=Phase.UNDOING), error)
             raise
 
     async def _remove_old_names(self, node: DirectoryNode, move: Move) -> None:

@@ -87,7 +87,9 @@ async def test_moves(journal: Journal, tmp_path: Path) -> None:
     number = move.number
     await journal.add_members(number, [("a/1", IDENTITY), ("a/2", IDENTITY)])
     assert await journal.moves() == [move]
-    assert move.phase is Phase.COPYING
+    assert move.phase is Phase.LISTING
+    assert await journal.all_listed(move) == replace(move, phase=Phase.COPYING)
+    assert await journal.give_up(move) == replace(move, phase=Phase.UNDOING)
     await journal.all_copied(move)
     again = reopened(journal, tmp_path)
     assert await again.moves() == [Move(number, BUCKET, "a/", "b/", Phase.DELETING)]
@@ -122,6 +124,21 @@ def test_a_journal_of_a_later_release_is_left_alone(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(IoFailure, match="later aisfs"):
         Journal(tmp_path / "journal")
+
+
+@pytest.mark.parametrize(
+    ("then", "now"), [("copying", Phase.UNDOING), ("deleting", Phase.DELETING)]
+)
+async def test_a_rename_in_a_journal_of_the_first_format_may_lack_members(
+    journal: Journal, tmp_path: Path, then: str, now: Phase
+) -> None:
+    move = await journal.begin_move(BUCKET, "a/", "b/")
+    journal._db.execute("UPDATE moves SET phase = ?", (then,))
+    journal._db.execute("PRAGMA user_version=1")
+    for _ in range(2):
+        journal = reopened(journal, tmp_path)
+        assert await journal.moves() == [replace(move, phase=now)]
+    journal.close()
 
 
 async def test_a_database_that_fails_is_an_io_failure(journal: Journal) -> None:
