@@ -99,8 +99,7 @@ class Uploader:
             FsError: the content is not stored; it stays in staging, with a row in the journal.
         """
         url = target.bucket.url_of(target.name)
-        if (number := self.doomed.pop((target.bucket, target.name), 0)) != 0:
-            await self._state.journal.bury(number)
+        await self.spare(target.bucket, target.name)
         try:
             async with self.earlier.get((target.bucket, target.name), nullcontext()):
                 info = await transfer(self._store, staged, target, release)
@@ -117,6 +116,14 @@ class Uploader:
             self._told(url, None)
         await self.settle(staged)
         return info
+
+    async def spare(self, bucket: BucketName, name: str) -> None:
+        """Have nothing deleted of what is stored from now on under a name, or a prefix ("…/")."""
+        for place, number in list(self.doomed.items()):
+            meant = place[1].startswith(name) if name.endswith("/") else place[1] == name
+            if meant and place[0] == bucket:
+                del self.doomed[place]
+                await self._state.journal.bury(number)
 
     async def keep(
         self,

@@ -308,6 +308,13 @@ class OpenFiles:
                     await self.preserve(node)
                 await self.storing.bury(node, last=True)
 
+    async def free_names(self, bucket: BucketName, prefix: str) -> None:
+        """Make all names below a prefix usable, as `free_name`, for objects that are put there."""
+        for place, name in list(self._resolver.doomed):
+            if place == bucket and name.startswith(prefix):
+                await self.free_name(place, name)
+        await self.storing.spare(bucket, prefix)
+
     async def release_streams(self, node: FileNode) -> None:
         """End our own reads of an object: on AIS they block its writers."""
         if node.reader is not None:

@@ -89,6 +89,7 @@ class Renamer:
         self._guards.check_replacement(target, new_parent.name + new)
         await self._files.free_name(new_parent.bucket, new_parent.name + new)
         if isinstance(node, FileNode):
+            await self._files.storing.spare(new_parent.bucket, new_parent.name + new)
             try:
                 await self._rename_file(node, target, new_parent.name + new)
             except FsError:
@@ -101,6 +102,7 @@ class Renamer:
         await self._check_directories(node, target, prefix)
         async with self._resolver.changes.halted(old_parent.bucket, node.name, prefix):
             await self._commit_below(node)
+            await self._files.free_names(old_parent.bucket, prefix)
             move = await self._copy_directory(node, target, prefix)
             self._switch(node, target, prefix)
             self._note(node, old_parent, old, new_parent, new)

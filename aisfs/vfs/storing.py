@@ -310,6 +310,10 @@ class Storing:
         node.doomed = await journal.doom(node.bucket, node.name, node.identity)
         self._resolver.doomed[node.bucket, node.name] = node
 
+    async def spare(self, bucket: BucketName, name: str) -> None:
+        """Have no earlier mount's unlink delete what is put under a name, or below a prefix."""
+        await self._workshop.uploader.spare(bucket, name)
+
     async def bury(self, node: FileNode, *, last: bool = False) -> None:
         """Delete the object of a file unlinked while open, if it is still the same (C19).
 
