@@ -382,11 +382,12 @@ async def _completed(
         try:
             return await try_once()
         except FsError as error:
-            if isinstance(error, Stale) or not left:
-                log.warning("%s: %s; it is undone", _told(move), error)
-                break
-            log.warning("%s: %s; this is tried again", _told(move), error)
-        await trio.sleep(PAUSE_S)
+            given_up = isinstance(error, Stale) or not left
+            then = "it is undone" if given_up else "this is tried again"
+            log.warning("%s: %s; %s", _told(move), error, then)
+        await trio.sleep(PAUSE_S)  # also before it is undone: a copy that comes late goes, too
+        if given_up:
+            break
     return replace(move, phase=Phase.UNDOING)
 
 

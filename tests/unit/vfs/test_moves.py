@@ -151,8 +151,13 @@ async def test_what_is_being_undone_is_never_completed(
 
 @pytest.mark.parametrize("name", ["old/s/b", "new/s/b"])
 async def test_an_interrupted_rename_is_undone_where_others_changed_something(
-    aistore: AISStore, journal: Journal, crashed: Bucket, name: str
+    aistore: AISStore,
+    journal: Journal,
+    crashed: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
+    monkeypatch.setattr(moves, "PAUSE_S", 0.01)
     crashed.object(name).put_content(b"of others")
     assert await resume(aistore, journal) == []
     assert contents(crashed) == tree("old/") | {name: b"of others"}
