@@ -37,7 +37,8 @@ T = TypeVar("T")
 FORMAT = 2
 """Version of the tables; a later aisfs may read an earlier one, never the other way.
 
-In format 1 a rename was "copying" before all its members were written down, too.
+In format 1 a rename was "copying" before all its members were written down, too, and an upload did
+not tell what had been tried before.
 """
 
 _TABLES = """
@@ -45,7 +46,7 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE uploads (
     data TEXT PRIMARY KEY, bucket TEXT NOT NULL, name TEXT NOT NULL, expected TEXT NOT NULL,
     attributes TEXT NOT NULL, size INTEGER NOT NULL, checksum TEXT NOT NULL,
-    reason TEXT NOT NULL, since TEXT NOT NULL
+    reason TEXT NOT NULL, since TEXT NOT NULL, tried TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 CREATE TABLE deletions (
     id INTEGER PRIMARY KEY, bucket TEXT NOT NULL, name TEXT NOT NULL, identity TEXT NOT NULL
@@ -61,7 +62,10 @@ CREATE TABLE members (
 """
 
 
-_FROM_1 = "UPDATE moves SET phase = 'undoing' WHERE phase = 'copying';"
+_FROM_1 = """
+UPDATE moves SET phase = 'undoing' WHERE phase = 'copying';
+ALTER TABLE uploads ADD COLUMN tried TEXT NOT NULL DEFAULT '[]';
+"""
 
 
 # Of no format: an aisfs that does not know it loses nothing but the tidying up.
@@ -83,6 +87,8 @@ class Owed:
         size, checksum: of the bytes, XXH64 in hex; "" if they were not complete.
         reason: why they are not stored; "" if nothing went wrong, they only wait.
         since: UTC, ISO 8601.
+        tried: contents that the cluster may hold instead of `expected`, for we asked for each in
+            vain, or its answer did not come.
     """
 
     data: str
@@ -94,6 +100,7 @@ class Owed:
     checksum: str
     reason: str
     since: str
+    tried: tuple[Identity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +213,12 @@ class Journal:
         """
         row = (
             owed.data, _text(owed.bucket), owed.name, _text(owed.expected), owed.attributes,
-            owed.size, owed.checksum, owed.reason, owed.since,
+            owed.size, owed.checksum, owed.reason, owed.since, _text(owed.tried),
         )  # fmt: skip
 
         def work() -> None:
             self._db.execute("DELETE FROM uploads WHERE data = ?", (instead_of,))
-            self._db.execute("INSERT OR REPLACE INTO uploads VALUES (?,?,?,?,?,?,?,?,?)", row)
+            self._db.execute("INSERT OR REPLACE INTO uploads VALUES (?,?,?,?,?,?,?,?,?,?)", row)
 
         await self._transaction(work)
 
@@ -222,10 +229,7 @@ class Journal:
     async def owed(self) -> list[Owed]:
         """Return what is to be stored, oldest first."""
         rows = await self._read("SELECT * FROM uploads ORDER BY since, data")
-        return [
-            Owed(data, _bucket(bucket), name, _identity(expected), *rest)
-            for data, bucket, name, expected, *rest in rows
-        ]
+        return [_owed(row) for row in rows]
 
     # -- uploads in parts, which nobody is owed: what is left of them is to be dropped
 
@@ -382,7 +386,13 @@ def unsent(path: Path) -> Unsent:
     return Unsent(*row)
 
 
-def _text(value: BucketName | Identity | None) -> str:
+def _owed(row: tuple[Any, ...]) -> Owed:
+    data, bucket, name, expected, *rest, tried = row
+    known = Owed(data, _bucket(bucket), name, _identity(expected), *rest)
+    return replace(known, tried=_identities(tried))
+
+
+def _text(value: BucketName | Identity | tuple[Identity, ...] | None) -> str:
     return msgspec.json.encode(value).decode()
 
 
@@ -392,6 +402,10 @@ def _bucket(text: str) -> BucketName:
 
 def _identity(text: str) -> Identity | None:
     return msgspec.json.decode(text, type=Identity | None)
+
+
+def _identities(text: str) -> tuple[Identity, ...]:
+    return msgspec.json.decode(text, type=tuple[Identity, ...])
 
 
 def _known(text: str) -> Identity:
