@@ -17,7 +17,7 @@ was undone by then would be there in part again. What the rest of a rename makes
 same that such a request makes and removes.
 
 Nothing is deleted but an object with the recorded content, and while the name on the other side is
-there: whoever tidied one of two trees up after a crash keeps the other. Of many members at a time a
+there: whoever tidied one of two trees up after a crash loses nothing. Of many members at a time a
 listing tells which copies there are; what it does not show as it should be is looked at by itself.
 """
 
