@@ -1273,8 +1273,10 @@ def test_c32_rename_of_a_directory(mount: Mount, bucket: Bucket) -> None:
 
 
 def test_c32_a_crash_leaves_one_whole_tree(mount: Mount, bucket: Bucket) -> None:
-    """After a crash the next mount on the same state undoes it, or finishes it if all copies were
-    there, before it serves. Other mounts see both trees in between.
+    """After a crash the next mount on the same state finishes it before it serves, whatever the
+    cluster still carries out of what it was asked for before; it undoes it only if others changed a
+    member or stored something under its new name meanwhile, or if the cluster refuses. Other mounts
+    see both trees in between.
     """
     # kill -9 at moments that are as they come: the next mount shows the old tree or the new.
     wanted = {}
