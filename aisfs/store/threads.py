@@ -13,11 +13,12 @@ import trio
 
 from aisfs.kernel_request import Wait, waiting
 from aisfs.store.failures import told_as_fs_error
-from aisfs.store.pace import Pace
 from aisfs_sdk import deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from aisfs.store.pace import Pace
 
 T = TypeVar("T")
 
@@ -33,9 +34,9 @@ class Threads:
         limiter: of those for which the caller names none.
     """
 
-    def __init__(self, most: int, pace: Pace | None = None) -> None:
+    def __init__(self, most: int, pace: Pace) -> None:
         self.limiter = trio.CapacityLimiter(most)
-        self._pace = pace or Pace()
+        self._pace = pace
 
     async def call(
         self,

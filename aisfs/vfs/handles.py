@@ -6,7 +6,7 @@ Serves `filesystem`; `open_files` fills them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NewType, TypeVar
+from typing import TYPE_CHECKING, NewType
 
 from aisfs.errors import BadHandle
 from aisfs.vfs.control_tree import ControlHandle, ControlListing, StreamHandle, ViewHandle
@@ -58,7 +58,6 @@ StreamLike = ControlHandle | StreamHandle | ViewHandle
 """Open files that are none of a bucket."""
 
 Handle = FileHandle | DirectoryHandle | ControlListing | StreamLike
-H = TypeVar("H", FileHandle, DirectoryHandle)
 
 
 class HandleTable:
