@@ -17,7 +17,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
@@ -26,6 +26,8 @@ from aisfs.control.events import Events
 from aisfs.control.files import (
     ControlDirectory,
     ControlFile,
+    OpenStream,
+    OpenView,
     PersonalFile,
     StreamFile,
     ViewFile,
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from aisfs.control.commands import Commands
-    from aisfs.control.files import Caller, ControlEntry, OpenStream, OpenView, Sink
+    from aisfs.control.files import Caller, ControlEntry, Sink
     from aisfs.vfs.attributes import Presentation
 
 NAME = RESERVED
@@ -146,44 +148,41 @@ class ControlHandle:
             self.sink.close()
 
 
+T = TypeVar("T", OpenView, OpenStream)
+
+
 @dataclass(slots=True, eq=False)
-class ViewHandle:
-    """One open file of a view."""
+class _ReadOnlyHandle(Generic[T]):
+    """One open file that is never written."""
 
     node: ControlNode
-    opened: OpenView
+    opened: T
+
+    async def write(self, data: bytes) -> int:  # noqa: ARG002 - as of `ControlHandle`
+        """Refuse to write."""
+        raise BadHandle(f"{self.node.name} is not open for writing")
+
+    def close(self) -> None:
+        """Let go of the handle."""
+        self.opened.close()
+
+
+@dataclass(slots=True, eq=False)
+class ViewHandle(_ReadOnlyHandle[OpenView]):
+    """One open file of a view."""
 
     async def read(self, offset: int, size: int) -> bytes | memoryview:
         """Return up to `size` bytes from `offset` on; valid until the next await."""
         return await self.opened.read(offset, size)
 
-    async def write(self, data: bytes) -> int:  # noqa: ARG002 - as of other handles
-        """Refuse to write."""
-        raise BadHandle(f"{self.node.name} is not open for writing")
-
-    def close(self) -> None:
-        """Let go of the handle."""
-        self.opened.close()
-
 
 @dataclass(slots=True, eq=False)
-class StreamHandle:
+class StreamHandle(_ReadOnlyHandle[OpenStream]):
     """One open file of what comes about."""
-
-    node: ControlNode
-    opened: OpenStream
 
     async def read(self, offset: int, size: int) -> bytes:  # noqa: ARG002 - there is no going back
         """Return what comes next, up to `size` bytes; may wait for it."""
         return await self.opened.read(size)
-
-    async def write(self, data: bytes) -> int:  # noqa: ARG002 - as of other handles
-        """Refuse to write."""
-        raise BadHandle(f"{self.node.name} is not open for writing")
-
-    def close(self) -> None:
-        """Let go of the handle."""
-        self.opened.close()
 
 
 @dataclass(slots=True, eq=False)
