@@ -28,6 +28,12 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         return self.bucket.url_of(self.name)
 
+    def holds(self, bucket: BucketName | None, name: str) -> bool:
+        """Tell whether an object or directory is at the place."""
+        if self.name and not self.name.endswith("/"):
+            return (bucket, name) == self
+        return bucket == self.bucket and name.startswith(self.name)
+
 
 class EtlSource(NamedTuple):
     """What a transformer is made of: the text of a Python file, or of a pod's specification."""

@@ -68,7 +68,7 @@ class Places:
             FsError: what was written there could not be stored.
         """
         place = place_of_url(operand) if "://" in operand else self._below_root(operand)
-        for _, store in await self._syncing.unsent(*place):
+        for _, store in await self._syncing.unsent(place):
             await store()
         return place
 
