@@ -17,6 +17,7 @@ import trio
 from aisfs.control.files import ControlDirectory
 from aisfs.control.information import bucket_below_provider
 from aisfs.errors import Invalid, IoFailure, NotFound
+from aisfs.store.cluster_work import Place
 from aisfs.store.interface import MAX_PAGE
 from aisfs.vfs.attributes import Kind
 from aisfs.vfs.inodes import ROOT
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from aisfs.control.files import ControlEntry
     from aisfs.store.interface import ObjectInfo
     from aisfs.vfs.resolver import Resolver
-
-Place = tuple["BucketName", str]
 
 FEWEST = 1000
 """Names that a look-up asks for to learn whether there is a directory: no cluster lists fewer."""
@@ -178,7 +177,7 @@ class BucketTrees:
                 found[name] = self._directory(name, view, bucket, directory)
             for info in listing.objects:
                 if self._is_shown(view, bucket, info):
-                    self._objects.learn((bucket, info.name), info, asked_at)
+                    self._objects.learn(Place(bucket, info.name), info, asked_at)
                     objects[info.name[len(prefix) :]] = info
             if not listing.token:
                 break
@@ -190,7 +189,7 @@ class BucketTrees:
             token = listing.token
         for basename, info in objects.items():
             shadowed = basename in found
-            self._directories[bucket, f"{info.name}/"] = shadowed
+            self._directories[Place(bucket, f"{info.name}/")] = shadowed
             name = basename + SHADOWED if shadowed else basename
             found[name] = make(name, bucket, info)
         return found
@@ -224,18 +223,19 @@ class BucketTrees:
     ) -> ControlEntry | None:
         if not view.shows(path):
             return None
-        info = await self._objects.look((bucket, path))
-        self._directories.setdefault((bucket, f"{path}/"), False)
+        info = await self._objects.look(Place(bucket, path))
+        self._directories.setdefault(Place(bucket, f"{path}/"), False)
         return (
             (await view.maker())(name, bucket, info) if self._is_shown(view, bucket, info) else None
         )
 
     async def _is_directory(self, bucket: BucketName, prefix: str) -> bool:
         """Tell whether there is a directory; that there is none is believed beside an object."""
-        known = self._directories.get((bucket, prefix))
+        place = Place(bucket, prefix)
+        known = self._directories.get(place)
         if known is None:
             listing = await self._store.list(bucket, prefix, "", FEWEST, recursive=False)
             known = bool(listing.objects or listing.directories)
             if known:
-                self._directories[bucket, prefix] = True
+                self._directories[place] = True
         return known
