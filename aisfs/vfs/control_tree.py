@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from aisfs.control.commands import Commands
     from aisfs.control.files import Caller, ControlEntry, Sink
     from aisfs.vfs.attributes import Presentation
+    from aisfs.vfs.directory import Shown
 
 NAME = RESERVED
 
@@ -340,8 +341,8 @@ class ControlTree:
 
     def read_directory(
         self, listing: ControlListing, start: int, *, leaves_out: bool = False
-    ) -> Iterator[tuple[bytes, Node | Kind, int]]:
-        """Return entries from index `start` on; as `Filesystem.readdir`.
+    ) -> Iterator[Shown]:
+        """Return entries from index `start` on; as `OpenDirectories.read`.
 
         A million names must not become as many nodes, which the kernel never gives back by itself:
         of those behind the first `TOLD` only the types are told, if the caller takes that.

@@ -23,12 +23,15 @@ from aisfs.vfs.paths import MARKER, SHADOWED, is_presentable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aisfs.vfs.inodes import FileNode
+    from aisfs.vfs.inodes import FileNode, Node
+
+Shown = tuple[bytes, "Node | Kind", int]
+"""An entry as the kernel is told it: name, node, index of the next. Instead of a node stands the
+kind of a name that is told without attributes, for which the kernel makes no inode."""
 
 FIRST_BATCH = 1000
 """Entries of a listing's first request: the smallest that real clusters answer completely
 (protocol: names are lost at the borders of smaller pages), so that the first name comes soon."""
-
 
 TOLD = 20_000
 """Names that are told with attributes before somebody looks: the C library's tree walk reads 10,000

@@ -32,7 +32,6 @@ from aisfs.errors import (
 )
 from aisfs.vfs.attributes import Attributes, Kind, encode
 from aisfs.vfs.control_parts import ControlParts, Counted
-from aisfs.vfs.control_tree import NAME as CONTROL
 from aisfs.vfs.control_tree import (
     ControlHandle,
     ControlListing,
@@ -45,8 +44,9 @@ from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable, Stre
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
 from aisfs.vfs.markers import Markers
 from aisfs.vfs.metadata import Metadata
+from aisfs.vfs.open_directories import OpenDirectories
 from aisfs.vfs.open_files import OpenFiles
-from aisfs.vfs.paths import MARKER, bucket_directory, check_length, check_new, to_bytes, to_text
+from aisfs.vfs.paths import MARKER, check_length, check_new, to_bytes, to_text
 from aisfs.vfs.rename import Renamer
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from aisfs.control.files import Caller
     from aisfs.store.interface import Capacity, NameRules
-    from aisfs.vfs.directory import Entry
+    from aisfs.vfs.directory import Shown
     from aisfs.vfs.guards import Guards
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.workshop import Workshop
@@ -98,11 +98,11 @@ class Filesystem:
     """One mount's namespace and files.
 
     Attributes:
-        leaves_out: whether the caller of `readdir` takes names without attributes.
+        handles: what the kernel has open.
+        files: reads and writes files.
+        directories: lists directories.
         events: where is told what happens.
     """
-
-    leaves_out = False
 
     def __init__(
         self,
@@ -134,6 +134,7 @@ class Filesystem:
             Counted(self.figures, self.metrics),
         )
         self._control = self._parts.tree
+        self.directories = OpenDirectories(resolver, self._control)
         self._capacity: Capacity | None = None
         self._capacity_at = float("-inf")
 
@@ -237,87 +238,15 @@ class Filesystem:
     async def opendir(self, ino: int) -> Fh:
         """Open a directory. Kernel: FUSE_OPENDIR."""
         control = await self._control.open_directory(ino)
-        if control is not None:
-            return self.handles.add(control)
-        directory = self._directory(ino)
-        if directory.bucket is None:
-            buckets: list[tuple[str, Node]] = [
-                (bucket_directory(node.bucket), node)
-                for node in await self._resolver.open_buckets()
-                if node.bucket is not None
-            ]
-            handle = DirectoryHandle(directory, None, buckets)
-        else:
-            cursor = self._resolver.open_directory(directory)
-            directory.readers.append(cursor)
-            handle = DirectoryHandle(directory, cursor, [])
-        return self.handles.add(handle)
+        return self.handles.add(control or await self.directories.open(self._directory(ino)))
 
-    async def readdir(self, fh: int, start: int) -> Iterator[tuple[bytes, Node | Kind, int]]:
-        """Return entries from index `start` on: name, node, index of the next; none at the end.
+    async def readdir(self, fh: int, start: int) -> Iterator[Shown]:
+        """Return entries from index `start` on; none at the end. Kernel: FUSE_READDIRPLUS.
 
-        Instead of a node stands the kind of a name that is told without attributes, for which the
-        kernel makes no inode. The caller raises the lookup count of each node that it passes on,
-        with `accept`, and gives the one that it does not back with `reject`. Kernel:
-        FUSE_READDIRPLUS.
+        The caller raises the lookup count of each node that it passes on, with `accept`, and gives
+        the one that it does not back with `reject`.
         """
-        handle = self.handles.directory(Fh(fh))
-        if isinstance(handle, ControlListing):
-            return self._control.read_directory(handle, start, leaves_out=self.leaves_out)
-        if handle.node.ino == ROOT and self._control.exists:
-            return await self._root_entries(handle, start)
-        if handle.cursor is None:
-            return self._fixed_entries(handle, start)
-        entries = await handle.cursor.at(start)
-        return self._object_entries(handle, start, entries)
-
-    async def _root_entries(
-        self, handle: DirectoryHandle, start: int
-    ) -> Iterator[tuple[bytes, Node | Kind, int]]:
-        """Return entries of the root, in which the control directory has a name.
-
-        If it is listed, it is the first entry. What the bucket has of that name is in no listing,
-        as no look-up finds it.
-        """
-        shown = int(self._control.listed)
-        if start < shown:
-            return iter([(to_bytes(CONTROL), self._control.directory, shown)])
-        index = start - shown
-        if handle.cursor is None:
-            found = self._fixed_entries(handle, index)
-        else:
-            entries = await handle.cursor.at(index)
-            if len(entries) == 1 and entries[0].name == CONTROL:  # no entries would be the end
-                index += 1
-                entries = await handle.cursor.at(index)
-            found = self._object_entries(handle, index, entries, CONTROL)
-        if not shown:
-            return found
-        return ((name, node, following + shown) for name, node, following in found)
-
-    def _object_entries(
-        self, handle: DirectoryHandle, start: int, entries: list[Entry], left_out: str = ""
-    ) -> Iterator[tuple[bytes, Node | Kind, int]]:
-        cursor, parent, resolver = handle.cursor, handle.node, self._resolver
-        assert cursor is not None
-        assert isinstance(parent, DirectoryNode)
-        source = cursor.source
-        told = resolver.told_at(source)
-        for index, entry in enumerate(entries, start):
-            if entry.name == left_out or parent.is_removed_since(entry.name, source.started_at):
-                continue
-            name = to_bytes(entry.name)
-            if entry.info is None or not self.leaves_out or cursor.tells(index):
-                yield name, resolver.materialise(parent, entry, source, told), index + 1
-            else:
-                yield name, entry.kind, index + 1
-
-    @staticmethod
-    def _fixed_entries(
-        handle: DirectoryHandle, start: int
-    ) -> Iterator[tuple[bytes, Node | Kind, int]]:
-        for index, (name, node) in enumerate(handle.fixed[start:], start + 1):
-            yield to_bytes(name), node, index
+        return await self.directories.read(self.handles.directory(Fh(fh)), start)
 
     @staticmethod
     def accept(node: Node) -> None:
@@ -331,11 +260,9 @@ class Filesystem:
     def releasedir(self, fh: int) -> None:
         """Close a directory. Kernel: FUSE_RELEASEDIR."""
         handle = self.handles.remove(Fh(fh))
-        if not isinstance(handle, DirectoryHandle | ControlListing):
-            return
-        if isinstance(handle.node, DirectoryNode) and handle.cursor is not None:
-            handle.node.readers.remove(handle.cursor)
-        self._let_go(handle.node)
+        if isinstance(handle, DirectoryHandle | ControlListing):
+            self.directories.close(handle)
+            self._let_go(handle.node)
 
     async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Node:
         """Make a directory and return its node (+1). Kernel: FUSE_MKDIR. C26."""

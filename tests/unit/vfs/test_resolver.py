@@ -562,7 +562,7 @@ async def test_a_name_told_without_attributes_is_known_while_its_reader_is_there
     for index in range(4):
         other.object(f"f{index}").put_content(b"x")
     fs = patient.fs
-    fs.leaves_out = True
+    fs.directories.leaves_out = True
     root = await patient.directory("")
     readers = [await fs.opendir(root.ino) for _ in range(2)]
     for cursor in root.readers:
