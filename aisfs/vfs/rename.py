@@ -19,11 +19,9 @@ from aisfs.errors import (
     CrossDevice,
     Exists,
     FsError,
-    Incomplete,
     Invalid,
     IsADirectory,
     NotADirectory,
-    NotEmpty,
     NotFound,
     NotPermitted,
 )
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from aisfs.store.interface import BucketName, Identity, NameRules
     from aisfs.vfs.guards import Guards
     from aisfs.vfs.inodes import Node
+    from aisfs.vfs.markers import Markers
     from aisfs.vfs.open_files import OpenFiles
     from aisfs.vfs.resolver import Resolver
 
@@ -55,6 +54,7 @@ class Renamer:
         self,
         resolver: Resolver,
         files: OpenFiles,
+        markers: Markers,
         rules: NameRules,
         guards: Guards,
         journal: Journal,
@@ -62,6 +62,7 @@ class Renamer:
         self._resolver = resolver
         self._store = resolver.store
         self._files = files
+        self._markers = markers
         self._rules = rules
         self._guards = guards
         self._journal = journal
@@ -218,7 +219,7 @@ class Renamer:
         if isinstance(target, FileNode):
             raise NotADirectory(f"{prefix} is a file")
         if isinstance(target, DirectoryNode):
-            await self.require_empty(target)
+            await self._markers.require_empty(target)
 
     async def _commit_below(self, node: DirectoryNode) -> None:
         """Store what is being written below a directory, or waits to be sent."""
@@ -231,7 +232,7 @@ class Renamer:
         bucket = node.bucket
         assert bucket is not None
         if isinstance(target, DirectoryNode):
-            await self.require_empty(target)
+            await self._markers.require_empty(target)
         move = await moves.begin(
             self._store,
             self._journal,
@@ -287,21 +288,3 @@ class Renamer:
         self._resolver.table.relocate(node, prefix)
         node.changed_at = trio.current_time()
         node.forget_listings()
-
-    async def require_empty(self, directory: DirectoryNode) -> None:
-        """Check on the cluster that a directory holds nothing but its marker (C27).
-
-        Raises:
-            NotEmpty: it holds something, if only on this mount.
-        """
-        bucket = directory.bucket
-        assert bucket is not None
-        listing = await self._store.list(bucket, directory.name, "", 1000, recursive=True)
-        for info in listing.objects:
-            ours = info.name == directory.marker
-            if not ours and not self._resolver.is_doomed(bucket, info):
-                raise NotEmpty(f"{directory.name} holds {info.name}")
-        if listing.lacking:
-            raise Incomplete(f"{directory.name} may hold objects of targets that left the cluster")
-        if directory.pending:
-            raise NotEmpty(f"{directory.name} holds files that are being written")
