@@ -8,7 +8,6 @@ so that it is fetched whole when it is opened.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from aisfs.store.interface import EtlUse, Identity, ObjectStore
     from aisfs.vfs.making import Making
     from aisfs.vfs.view_objects import ViewObjects
-
-log = logging.getLogger(__name__)
 
 MOST_OUTPUTS = 256
 """Outputs that are kept, each with a descriptor."""
