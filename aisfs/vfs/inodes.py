@@ -368,6 +368,12 @@ class FileNode(Node):
         """Whether the cluster lacks something of the file."""
         return self.attributes_dirty or (self.staged is not None and self.staged.dirty)
 
+    def retire_reader(self) -> None:
+        """Let go of the reader of a content that new handles must not see."""
+        reader, self.reader = self.reader, None
+        if reader is not None and reader.users == 0:
+            reader.drop()
+
     @property
     def removable(self) -> bool:
         """Whether nothing refers to the node and nothing of it would be lost."""

@@ -486,11 +486,10 @@ class Resolver:
             node.lineage += node.identity is not None
             node.identity = identity
             node.target = None
-            if node.reader is not None:
-                self.retire_reader(node)
+            node.retire_reader()
         elif identity.verifiable and not node.identity.verifiable:
             node.identity = identity  # the cluster has a copy by now, and its checksum
-            self.retire_reader(node)
+            node.retire_reader()
         node.attributes, node.stored = shown, info.attributes
         node.asked_at = started
         node.checked_at = max(node.checked_at, arrived)
@@ -501,13 +500,6 @@ class Resolver:
         identity = info.identity
         mtime_ns = foreign_mtime_ns(self._created_ns(bucket), identity.version, identity.checksum)
         return self.presentation.of_object(info.attributes, identity.size, mtime_ns)
-
-    @staticmethod
-    def retire_reader(node: FileNode) -> None:
-        """Let go of the reader of a content that new handles must not see."""
-        reader, node.reader = node.reader, None
-        if reader is not None and reader.users == 0:
-            reader.drop()
 
     def _created_ns(self, bucket: BucketName | None) -> int:
         info = self._buckets.get(bucket) if bucket is not None else None

@@ -140,7 +140,7 @@ class Storing:
         node.failure = None
         node.epoch += 1
         node.changed_at = node.checked_at = trio.current_time()
-        self._resolver.retire_reader(node)
+        node.retire_reader()
         if node.staged is not None and not node.staged.whole:
             node.staged.rebase(self._workshop.base(node))
         self._tell_parent(node, info)
@@ -323,7 +323,7 @@ class Storing:
             node: the file.
             last: the name is used again: what cannot be deleted now is given up.
         """
-        self._resolver.retire_reader(node)
+        node.retire_reader()
         async with node.lock:  # who uses the name again must not have a DELETE come behind him
             try:
                 await self._delete_doomed(node)
@@ -403,4 +403,4 @@ class Storing:
                     staged.parts.abandon("the file was removed")
         if node.opens == 0:
             self.drop_staged(node)
-            self._resolver.retire_reader(node)
+            node.retire_reader()
