@@ -22,7 +22,7 @@ import trio
 from aisfs.errors import FsError, IoFailure, NotFound, Unreachable
 from aisfs.vfs.attributes import foreign_mtime_ns
 from aisfs.vfs.changes import Changes
-from aisfs.vfs.directory import FIRST_BATCH, Cursor, DirectoryStream, Entry, prove_directories
+from aisfs.vfs.directory import FIRST_BATCH, Cursor, DirectoryStream
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, InodeTable, Node
 from aisfs.vfs.listings import CorrectedStream, DirectoryLook, Remembered
 from aisfs.vfs.paths import MARKER, bucket_directory, shadowed_name, split
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from aisfs.store.interface import BucketInfo, BucketName, ObjectInfo, ObjectStore
     from aisfs.vfs.attributes import Attributes, Presentation
-    from aisfs.vfs.directory import EntrySource
+    from aisfs.vfs.directory import Entry, EntrySource
     from aisfs.vfs.walks import Part
 
 log = logging.getLogger(__name__)
@@ -53,9 +53,6 @@ RENEWED_AT = 0.6
 
 RENEWED_BATCHES = 2
 """Batches of a listing that is short enough for that: up to 11,000 names."""
-
-SINGLE_PROOFS = 64
-"""Directories of one batch that are looked into one by one, when one request did not tell."""
 
 NEVER = float("-inf")
 
@@ -210,7 +207,7 @@ class Resolver:
             return
         if len(contents.entries) < FIRST_BATCH and directory.name:
             assert directory.bucket is not None
-            self._look(directory.bucket, directory.name)
+            self.look(directory.bucket, directory.name)
         elif directory.relisting is None:
             self.nursery.start_soon(self._relist_ahead, directory)
 
@@ -309,7 +306,7 @@ class Resolver:
                     self.materialise(parent, entry, cursor.source, told)
             await trio.lowlevel.checkpoint()
 
-    def _look(self, bucket: BucketName, prefix: str) -> DirectoryLook:
+    def look(self, bucket: BucketName, prefix: str) -> DirectoryLook:
         """Return a look at a directory that is under way: one request, however many ask.
 
         With a time to live of 0 nobody believes what was asked for before.
@@ -333,7 +330,7 @@ class Resolver:
         bucket, name = parent.bucket, parent.name + basename
         assert bucket is not None
         started = trio.current_time()
-        look = self._look(bucket, name + "/")
+        look = self.look(bucket, name + "/")
         info: ObjectInfo | None = None
         failure: FsError | None = None
         try:
@@ -377,7 +374,7 @@ class Resolver:
         bucket, name = parent.bucket, parent.name + basename
         assert bucket is not None
         started = trio.current_time()
-        look = self._look(bucket, name + "/")
+        look = self.look(bucket, name + "/")
         info = await self.store.head(bucket, name)
         if await look.result() is None or self.is_doomed(bucket, info):
             raise NotFound(f"{name} is no directory, so nothing shadows the object")
@@ -402,7 +399,7 @@ class Resolver:
             if part is not None:
                 self._walked_node(bucket, node.name, part)
                 return
-            if await self._look(bucket, node.name).result() is None:
+            if await self.look(bucket, node.name).result() is None:
                 raise NotFound(f"{node.name} is gone")
             return
         prefix, _ = split(node.name)
@@ -548,55 +545,6 @@ class Resolver:
         root.attributes = self.presentation.of_directory(stored, info.created_ns)
         root.marked = stream.marker is not None
         root.first = (stream, entries)
-
-    async def correct(
-        self, directory: DirectoryNode, entries: list[Entry], started: float
-    ) -> list[Entry]:
-        """Take out what this mount knows to be gone, and directories that hold nothing."""
-        bucket, prefix = directory.bucket, directory.name
-        assert bucket is not None
-        entries = [
-            entry
-            for entry in entries
-            if not directory.is_removed_since(entry.name, started)
-            and (entry.info is None or not self.is_doomed(bucket, entry.info))
-        ]
-        unsure = [
-            entry.name
-            for entry in entries
-            if entry.is_directory
-            and entry.stored is None
-            and not self._surely_there(bucket, f"{prefix}{entry.name}/")
-        ]
-        if not unsure:
-            return entries
-        proof = await prove_directories(self.store, bucket, prefix, unsure)
-        open_questions = [n for n in unsure if n not in proof.stored and n not in proof.refuted]
-        refuted = proof.refuted | await self._refute_singly(bucket, prefix, open_questions)
-        kept = []
-        for entry in entries:
-            if entry.is_directory and entry.name in proof.stored:
-                self.emptied.pop((bucket, f"{prefix}{entry.name}/"), None)
-                kept.append(Entry(entry.name, None, proof.stored[entry.name]))
-            elif not entry.is_directory or entry.name not in refuted:
-                kept.append(entry)
-        return kept
-
-    async def _refute_singly(self, bucket: BucketName, prefix: str, names: list[str]) -> set[str]:
-        """Return which of a few directories hold nothing; of many, those that we emptied.
-
-        What is asked here is what the stat(2) that usually follows would ask.
-        """
-        if len(names) > SINGLE_PROOFS:
-            return {n for n in names if (bucket, f"{prefix}{n}/") in self.emptied}
-        looks = {name: self._look(bucket, f"{prefix}{name}/") for name in names}
-        for look in looks.values():
-            await look.ended()
-        return {name for name, look in looks.items() if look.refuted}
-
-    def _surely_there(self, bucket: BucketName, name: str) -> bool:
-        node = self.table.find(bucket, name)
-        return node is not None and self.fresh(node)
 
     # -- buckets
 
