@@ -245,7 +245,7 @@ async def _build(
     lifetimes = _lifetimes(config.mount)
     resolver = Resolver(store, InodeTable(root), presentation, lifetimes, room.nursery)
     resolver.invalidate, resolver.forgotten = invalidate_entry, entry_forgotten
-    room.renewed = resolver.renew
+    room.renewed = resolver.answers.renew
     events = Events()
     workshop = await _workshop(config, room, state, shown, events)
     running.followed_by(partial(_follow, resolver, workshop, default_quota(state.staging)))

@@ -47,7 +47,7 @@ class Caches:
     async def invalidate(self, what: Place | None) -> None:
         """Have names and attributes asked for again, by the kernel, too."""
         if what is None:
-            self._resolver.forget_buckets()
+            self._resolver.buckets.forget()
         for node in self._nodes(what):
             node.checked_at = float("-inf")
             if isinstance(node, DirectoryNode):

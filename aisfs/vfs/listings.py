@@ -222,7 +222,7 @@ class DirectoryLook:
             if not (await prove_directories(resolver.store, bucket, prefix, names)).stored:
                 return None
         stored = await self._stored_attributes(stream)
-        node = resolver.directory_node(bucket, prefix, stored, stream.started_at, arrived)
+        node = resolver.answers.directory(bucket, prefix, stored, stream.started_at, arrived)
         resolver.emptied.pop((bucket, prefix), None)
         if node.touched_at <= stream.started_at:
             node.first = (stream, entries)

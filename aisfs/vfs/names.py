@@ -182,7 +182,7 @@ class Names:
         if any(c in name for c in ":@#"):
             raise Invalid(f"{name!r}: only global ais buckets can be made here")
         await self._store.work.create_bucket(BucketName(name))
-        self._resolver.forget_buckets()
+        self._resolver.buckets.forget()
         return await self._resolver.child(root, name)
 
     async def _destroy_bucket(self, node: DirectoryNode) -> None:
@@ -191,7 +191,7 @@ class Names:
             raise NotPermitted("buckets are not removed through the mount")
         await self._markers.require_empty(node)
         await self._store.work.destroy_bucket(bucket)
-        self._resolver.forget_buckets()
+        self._resolver.buckets.forget()
         self._table.detach_location(node)
 
     # -- what is new

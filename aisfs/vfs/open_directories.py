@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aisfs.vfs.answers import told_at
 from aisfs.vfs.control_tree import NAME as CONTROL
 from aisfs.vfs.control_tree import ControlListing
 from aisfs.vfs.handles import DirectoryHandle
@@ -40,11 +41,11 @@ class OpenDirectories:
         if directory.bucket is None:
             buckets: list[tuple[str, Node]] = [
                 (bucket_directory(node.bucket), node)
-                for node in await self._resolver.open_buckets()
+                for node in await self._resolver.bucket_nodes()
                 if node.bucket is not None
             ]
             return DirectoryHandle(directory, None, buckets)
-        cursor = self._resolver.open_directory(directory)
+        cursor = self._resolver.cursor(directory)
         directory.readers.append(cursor)
         return DirectoryHandle(directory, cursor, [])
 
@@ -88,13 +89,13 @@ class OpenDirectories:
         assert cursor is not None
         assert isinstance(parent, DirectoryNode)
         source = cursor.source
-        told = resolver.told_at(source)
+        told = told_at(source)
         for index, entry in enumerate(entries, start):
             if entry.name == left_out or parent.is_removed_since(entry.name, source.started_at):
                 continue
             name = to_bytes(entry.name)
             if entry.info is None or not self.leaves_out or cursor.tells(index):
-                yield name, resolver.materialise(parent, entry, source, told), index + 1
+                yield name, resolver.answers.entry(parent, entry, source, told), index + 1
             else:
                 yield name, entry.kind, index + 1
 

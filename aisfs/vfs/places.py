@@ -117,7 +117,7 @@ class Places:
         """Have all buckets asked for again, if the mount shows them."""
         root = self._resolver.table.get(ROOT)
         if root is not None and root.bucket is None:
-            self._resolver.forget_buckets()
+            self._resolver.buckets.forget()
             await self._resolver.forgotten(ROOT, bucket_directory(bucket))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from aisfs.errors import FsError, IoFailure, Unreachable
+from aisfs.vfs.answers import told_at
 from aisfs.vfs.directory import FIRST_BATCH
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Relisting:
         if not self._is_scanned(directory):
             return False
         try:
-            await self._relist(directory, resolver.open_directory(directory))
+            await self._relist(directory, resolver.cursor(directory))
         except (IoFailure, Unreachable) as error:
             text = "%s cannot be listed, its names are asked for singly: %s"
             log.debug(text, directory.name, error)
@@ -118,8 +119,8 @@ class Relisting:
             index += len(entries)
             if directory.endless:
                 return
-            told = resolver.told_at(cursor.source)
+            told = told_at(cursor.source)
             for entry in entries:
                 if entry.info is not None and table.find(directory.bucket, entry.info.name):
-                    resolver.materialise(directory, entry, cursor.source, told)
+                    resolver.answers.entry(directory, entry, cursor.source, told)
             await trio.lowlevel.checkpoint()

@@ -190,7 +190,7 @@ class Renamer:
         self, bucket: BucketName, source: Identity, copy: ObjectInfo
     ) -> ObjectInfo:
         """Give the copy of what others wrote the time of its source."""
-        shown = self._resolver.shown(bucket, ObjectInfo(copy.name, source))
+        shown = self._resolver.answers.shown(bucket, ObjectInfo(copy.name, source))
         return await moves.keep_time(self._store, bucket, copy, shown)
 
     async def _delete(self, bucket: BucketName, name: str) -> None:

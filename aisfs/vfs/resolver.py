@@ -1,18 +1,17 @@
 """From a name to its node: what the mount remembers, asks the cluster, and believes.
 
-Serves `filesystem`, `open_files` and `rename`. A look-up is answered by the first of
+Serves `filesystem` and what it is made of. A look-up is answered by the first of
 
     a file being written here ─▶ a node younger than the TTL ─▶ a complete listing younger than it
     ─▶ a walk's window ─▶ a relist, when an expired listing is used name by name (C3)
     ─▶ one HEAD and one LIST (C30)
 
-Answers carry the time when they were asked for: one that is older than this mount's own change of
-the name is ignored, so that a slow listing never undoes a write (C1).
+What is asked is told to `answers`, with the time when it was asked for: one that is older than this
+mount's own change of the name is ignored, so that a slow listing never undoes a write (C1).
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,8 @@ import cachetools
 import trio
 
 from aisfs.errors import FsError, IoFailure, NotFound, Unreachable
-from aisfs.vfs.attributes import foreign_mtime_ns
+from aisfs.vfs.answers import READING_S, Answers, told_at
+from aisfs.vfs.bucket_list import BucketList
 from aisfs.vfs.changes import Changes
 from aisfs.vfs.directory import Cursor, DirectoryStream
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, InodeTable, Node
@@ -33,14 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aisfs.store.interface import BucketInfo, BucketName, ObjectInfo, ObjectStore
-    from aisfs.vfs.attributes import Attributes, Presentation
-    from aisfs.vfs.directory import Entry, EntrySource
+    from aisfs.vfs.attributes import Presentation
     from aisfs.vfs.walks import Part
-
-log = logging.getLogger(__name__)
-
-READING_S = 10.0
-"""Seconds for which a batch of a listing is handed out as fresh while a directory is read."""
 
 NEVER = float("-inf")
 
@@ -84,8 +78,8 @@ class Resolver:
         self.presentation = presentation
         self.lifetimes = lifetimes
         self.nursery = nursery
-        self._buckets: dict[BucketName, BucketInfo] = {}
-        self._buckets_at = NEVER
+        self.buckets = BucketList(store)
+        self.answers = Answers(table, presentation, self.buckets)
         self.walks = Walks(store, nursery, lifetimes.listing)
         self._looks: dict[Place, DirectoryLook] = {}
         self._relisting = Relisting(self)
@@ -184,7 +178,7 @@ class Resolver:
         info = contents.entries[basename]
         if info is None:
             return None  # a directory's attributes are not in its parent's listing
-        return self._file_node(parent.bucket, info, contents.started_at, contents.arrived_at)
+        return self.answers.file(parent.bucket, info, contents.started_at, contents.arrived_at)
 
     def _just_listed(self, parent: DirectoryNode, reader: Cursor, basename: str) -> Node | None:
         """Return a file that a reader of the directory was told without its attributes."""
@@ -196,7 +190,7 @@ class Resolver:
             return None
         if parent.is_removed_since(basename, source.started_at):
             return None
-        return self.materialise(parent, entry, source, self.told_at(source))
+        return self.answers.entry(parent, entry, source, told_at(source))
 
     async def walked(self, bucket: BucketName, name: str) -> Part | None:
         """Return what a walk tells of a directory that is opened or looked up again."""
@@ -220,7 +214,7 @@ class Resolver:
 
     def _walked_node(self, bucket: BucketName, name: str, part: Part) -> DirectoryNode:
         started, arrived = part.stream.started_at, part.stream.arrived_at
-        return self.directory_node(bucket, name, part.stored, started, arrived)
+        return self.answers.directory(bucket, name, part.stored, started, arrived)
 
     def look(self, bucket: BucketName, prefix: str) -> DirectoryLook:
         """Return a look at a directory that is under way: one request, however many ask.
@@ -260,7 +254,7 @@ class Resolver:
             info = None
         if info is not None and not look.found:
             self.nursery.start_soon(self._correct_if_shadowed, look, parent, basename)
-            return self._file_node(bucket, info, started, trio.current_time())
+            return self.answers.file(bucket, info, started, trio.current_time())
         node = await look.result()
         if node is None and failure is not None:
             raise failure
@@ -277,14 +271,6 @@ class Resolver:
         if look.found:
             self.invalidate(parent.ino, basename)
 
-    def doubt(self, parent: DirectoryNode, basename: str) -> None:
-        """Have a name looked at again that may have become another object."""
-        parent.note_doubtful(basename)
-        node = self.table.find(parent.bucket, parent.name + basename)
-        if node is not None:
-            node.checked_at = float("-inf")
-        self.invalidate(parent.ino, basename)
-
     async def _shadowed_child(self, parent: DirectoryNode, basename: str) -> Node:
         """Return the object whose name is also a directory (C28)."""
         bucket, name = parent.bucket, parent.name + basename
@@ -294,7 +280,7 @@ class Resolver:
         info = await self.store.head(bucket, name)
         if await look.result() is None or self.is_doomed(bucket, info):
             raise NotFound(f"{name} is no directory, so nothing shadows the object")
-        return self._file_node(bucket, info, started, trio.current_time())
+        return self.answers.file(bucket, info, started, trio.current_time())
 
     async def refresh(self, node: Node) -> None:
         """Make a node's attributes younger than their TTL.
@@ -326,101 +312,19 @@ class Resolver:
             return
         started = trio.current_time()
         info = await self.store.head(bucket, node.name)
-        self._file_node(bucket, info, started, trio.current_time())
+        self.answers.file(bucket, info, started, trio.current_time())
 
-    # -- nodes
-
-    @staticmethod
-    def told_at(source: EntrySource) -> float:
-        """Return when the lifetime of entries begins that are handed out now.
-
-        It begins when they are handed out: otherwise a long directory that is read slowly would be
-        asked for again while it is read (C30: a look-up right after readdir is free).
-        """
-        now = trio.current_time()
-        return now if now - source.arrived_at <= READING_S else source.arrived_at
-
-    def materialise(
-        self, parent: DirectoryNode, entry: Entry, source: EntrySource, told: float
-    ) -> Node:
-        """Return the node of a directory entry, brought up to date with it; `told` as `told_at`."""
-        if entry.node is not None:
-            return entry.node
-        if entry.info is not None:
-            return self._file_node(parent.bucket, entry.info, source.started_at, told)
-        name = f"{parent.name}{entry.name}/"
-        return self.directory_node(parent.bucket, name, entry.stored, source.started_at, told)
-
-    def directory_node(
-        self,
-        bucket: BucketName | None,
-        name: str,
-        stored: str | None,
-        started: float,
-        arrived: float,
-    ) -> DirectoryNode:
-        """Return a directory's node; `stored` as in `Entry`, times as in `EntrySource`."""
-        shown = self.presentation.of_directory(stored or "", self._created_ns(bucket))
-        node = self.table.find(bucket, name) or self.table.add(bucket, name, shown)
-        assert isinstance(node, DirectoryNode)
-        if stored is not None and max(node.changed_at, node.asked_at) <= started:
-            node.attributes = shown
-            node.asked_at = started
-            node.marked = bool(stored)
-            node.checked_at = max(node.checked_at, arrived)
-        return node
-
-    def renew(self, bucket: BucketName, info: ObjectInfo, asked: float) -> None:
-        """Take what a reply with an object's content told of it (C3: it renews the object)."""
-        node = self.table.find(bucket, info.name)
-        if isinstance(node, FileNode):
-            self._file_node(bucket, info, asked, trio.current_time())
-
-    def _file_node(
-        self, bucket: BucketName | None, info: ObjectInfo, started: float, arrived: float
-    ) -> FileNode:
-        node = self.table.find(bucket, info.name)
-        if isinstance(node, FileNode) and (
-            node.changed_at > started or node.asked_at > started or node.local
-        ):
-            return node
-        if isinstance(node, FileNode) and _is_told_again(node, info):
-            node.asked_at = started
-            node.checked_at = max(node.checked_at, arrived)
-            return node
-        identity = info.identity
-        shown = self.shown(bucket, info)
-        if node is not None and node.attributes.kind is not shown.kind:
-            self.table.detach_location(node)  # an inode number never changes its type
-            node = None
-        node = node or self.table.add(bucket, info.name, shown)
-        assert isinstance(node, FileNode)
-        if node.identity is None or not node.identity.admits(identity):
-            node.lineage += node.identity is not None
-            node.identity = identity
-            node.target = None
-            node.retire_reader()
-        elif identity.verifiable and not node.identity.verifiable:
-            node.identity = identity  # the cluster has a copy by now, and its checksum
-            node.retire_reader()
-        node.attributes, node.stored = shown, info.attributes
-        node.asked_at = started
-        node.checked_at = max(node.checked_at, arrived)
-        return node
-
-    def shown(self, bucket: BucketName | None, info: ObjectInfo) -> Attributes:
-        """Return what stat(2) shows of an object."""
-        identity = info.identity
-        mtime_ns = foreign_mtime_ns(self._created_ns(bucket), identity.version, identity.checksum)
-        return self.presentation.of_object(info.attributes, identity.size, mtime_ns)
-
-    def _created_ns(self, bucket: BucketName | None) -> int:
-        info = self._buckets.get(bucket) if bucket is not None else None
-        return info.created_ns if info is not None else 0
+    def doubt(self, parent: DirectoryNode, basename: str) -> None:
+        """Have a name looked at again that may have become another object."""
+        parent.note_doubtful(basename)
+        node = self.table.find(parent.bucket, parent.name + basename)
+        if node is not None:
+            node.checked_at = NEVER
+        self.invalidate(parent.ino, basename)
 
     # -- listings
 
-    def open_directory(self, directory: DirectoryNode) -> Cursor:
+    def cursor(self, directory: DirectoryNode) -> Cursor:
         """Return a cursor over a directory's entries, from memory where that is young enough."""
         assert directory.bucket is not None
         self.walks.visits(directory.bucket, directory.name)
@@ -440,9 +344,23 @@ class Resolver:
         stream = DirectoryStream(self.store, directory.bucket, directory.name)
         return Cursor(CorrectedStream(self, directory, stream, None))
 
-    async def open_buckets(self) -> list[Node]:
+    # -- buckets
+
+    async def bucket_nodes(self) -> list[Node]:
         """Return the nodes of all buckets."""
-        return [self._bucket_node(info) for info in await self._load_buckets()]
+        return [self._bucket_node(info) for info in await self.buckets.load(self.lifetimes.listing)]
+
+    async def _bucket_child(self, basename: str) -> Node:
+        for info in await self.buckets.load(self.lifetimes.listing):
+            if bucket_directory(info.name) == basename:
+                return self._bucket_node(info)
+        raise NotFound(f"no bucket {basename!r} in this cluster")
+
+    def _bucket_node(self, info: BucketInfo) -> Node:
+        asked_at = self.buckets.asked_at
+        return self.answers.directory(info.name, "", "", asked_at, asked_at)
+
+    # -- the root
 
     async def load_root(self, root: DirectoryNode) -> None:
         """Learn what a mount needs at its start; the first batch is kept for the first readdir.
@@ -451,49 +369,12 @@ class Resolver:
             NotFound: there is no such bucket.
         """
         if root.bucket is None:
-            await self._load_buckets()
+            await self.buckets.load(self.lifetimes.listing)
             return
-        info = await self.store.bucket(root.bucket)
-        self._buckets[root.bucket] = info
+        info = await self.buckets.load_one(root.bucket)
         stream = DirectoryStream(self.store, root.bucket, root.name)
         entries = await stream.next()
         stored = stream.marker.attributes if stream.marker is not None else ""
         root.attributes = self.presentation.of_directory(stored, info.created_ns)
         root.marked = stream.marker is not None
         root.first = (stream, entries)
-
-    # -- buckets
-
-    async def _load_buckets(self) -> list[BucketInfo]:
-        """Return all buckets, asked for at most once per TTL."""
-        now = trio.current_time()
-        if now - self._buckets_at >= self.lifetimes.listing:
-            self._buckets = {info.name: info for info in await self.store.buckets()}
-            self._buckets_at = now
-        return list(self._buckets.values())
-
-    def forget_buckets(self) -> None:
-        """Ask again at the next use: this mount changed the list."""
-        self._buckets_at = NEVER
-
-    async def _bucket_child(self, basename: str) -> Node:
-        for info in await self._load_buckets():
-            if bucket_directory(info.name) == basename:
-                return self._bucket_node(info)
-        raise NotFound(f"no bucket {basename!r} in this cluster")
-
-    def _bucket_node(self, info: BucketInfo) -> Node:
-        return self.directory_node(info.name, "", "", self._buckets_at, self._buckets_at)
-
-
-def _is_told_again(node: FileNode, info: ObjectInfo) -> bool:
-    """Tell whether a file shows what an answer tells already: reading attributes is dear."""
-    known = node.identity
-    return (
-        known is not None
-        and node.stored == info.attributes
-        and node.changed_at <= node.asked_at
-        and known.version == info.identity.version
-        and known.same_content(info.identity)
-        and known.verifiable == info.identity.verifiable
-    )

@@ -198,7 +198,7 @@ class BucketTrees:
         return (
             view.shows(info.name)
             and split(info.name)[1] != MARKER
-            and self._resolver.shown(bucket, info).kind is Kind.FILE
+            and self._resolver.answers.shown(bucket, info).kind is Kind.FILE
         )
 
     async def _find(

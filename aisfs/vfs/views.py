@@ -103,7 +103,7 @@ class ArchiveView:
         return self._shard
 
     def _shard(self, name: str, bucket: BucketName, info: ObjectInfo) -> ControlDirectory:
-        shown = self._resolver.shown(bucket, info)
+        shown = self._resolver.answers.shown(bucket, info)
         return self._inside(name, Place(bucket, info.name), "", shown)
 
     def _inside(self, name: str, place: Place, path: str, shown: Attributes) -> ControlDirectory:
@@ -128,7 +128,7 @@ class ArchiveView:
         return None if member is None else self._entry(name, place, content, member)
 
     def _entry(self, name: str, place: Place, content: Content, member: Member) -> ControlEntry:
-        shown = self._resolver.shown(place.bucket, content.info)
+        shown = self._resolver.answers.shown(place.bucket, content.info)
         if member.kind is MemberKind.DIRECTORY:
             mtime_ns = member.mtime_ns or shown.mtime_ns
             return self._inside(name, place, member.path, shown.but(mtime_ns=mtime_ns))
@@ -271,7 +271,7 @@ class EtlView:
 
     def _file(self, job: str, name: str, bucket: BucketName, info: ObjectInfo) -> ControlEntry:
         recipe = Recipe.of(self._use, job, Place(bucket, info.name), info.identity)
-        shown, size = self._resolver.shown(bucket, info), self._outputs.size_of(recipe)
+        shown, size = self._resolver.answers.shown(bucket, info), self._outputs.size_of(recipe)
         mode = _mode(shown, runs=False)
         return EtlFile(name, size, shown.mtime_ns, mode, False, self._outputs, recipe)
 

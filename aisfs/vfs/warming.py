@@ -179,7 +179,7 @@ class Task(PathTask):
         if node.bucket is not None:
             await self._bring_tree(node.bucket, node.name)
             return
-        for bucket in await self._warming.resolver.open_buckets():
+        for bucket in await self._warming.resolver.bucket_nodes():
             if bucket.bucket is not None:
                 await self._bring_tree(bucket.bucket, "")
 
@@ -295,7 +295,7 @@ class Task(PathTask):
         """Let the mount forget what objects were before the cluster had copies of them."""
         resolver = self._warming.resolver
         for info in infos:
-            resolver.renew(bucket, info, asked)
+            resolver.answers.renew(bucket, info, asked)
             prefix, basename = split(info.name)
             parent = resolver.table.find(bucket, prefix)
             if not isinstance(parent, DirectoryNode) or parent.contents is None:
