@@ -23,6 +23,7 @@ from aisfs.errors import (
     Forbidden,
     FsError,
     Invalid,
+    IoFailure,
     NotFound,
     TimedOut,
     TooLarge,
@@ -256,6 +257,7 @@ class AISStore:
         self, bucket: BucketName, prefix: str, token: str, size: int, *, recursive: bool
     ) -> Listing:
         """Return one batch of a listing. AIS: GET /v1/buckets/B, list."""
+        doing = f"listing {bucket.name}/{prefix}"
         flags = [] if recursive else [ListObjectFlag.NO_RECURSION]
 
         def work() -> Listing:
@@ -266,6 +268,10 @@ class AISStore:
                 continuation_token=token,
                 flags=flags,
             )
+            following = page.continuation_token
+            if following and following <= token:
+                text = f"the cluster's continuation token {following!r} does not advance"
+                raise IoFailure(f"{doing}: {text}")
             objects = []
             directories = []
             cold = []
@@ -282,11 +288,11 @@ class AISStore:
                 objects.append(ObjectInfo(entry.name, identity, own))
                 if bucket.remote and not entry.is_cached():
                     cold.append(entry.name)
-            told = recursive or not page.continuation_token
+            told = recursive or not following
             lacking = told and self._client.request_client.misses_targets()
-            return Listing(objects, directories, page.continuation_token, cold, lacking)
+            return Listing(objects, directories, following, cold, lacking)
 
-        return await self._call(f"listing {bucket.name}/{prefix}", work, CALL_DEADLINE_S)
+        return await self._call(doing, work, CALL_DEADLINE_S)
 
     async def prefetch(
         self, bucket: BucketName, names: Sequence[str], progress: Callable[[int, int], None]

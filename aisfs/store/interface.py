@@ -319,7 +319,11 @@ class ObjectStore(ChunkSource, Protocol):
     async def list(
         self, bucket: BucketName, prefix: str, token: str, size: int, *, recursive: bool
     ) -> Listing:
-        """Return one batch of the objects below `prefix` ("" or ending in "/"); `size` >= 1000."""
+        """Return one batch of the objects below `prefix` ("" or ending in "/"); `size` >= 1000.
+
+        Raises:
+            IoFailure: the next batch would not start behind this one, and the listing never end.
+        """
 
     async def prefetch(
         self, bucket: BucketName, names: Sequence[str], progress: Callable[[int, int], None]

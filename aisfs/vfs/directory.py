@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import trio
 
-from aisfs.errors import FsError, Incomplete, IoFailure
+from aisfs.errors import FsError, Incomplete
 from aisfs.store.interface import LONG_PAGE, MAX_PAGE, BucketName, Listing, ObjectInfo, ObjectStore
 from aisfs.vfs.attributes import Kind, decode
 from aisfs.vfs.paths import MARKER, SHADOWED, is_presentable
@@ -158,7 +158,6 @@ class DirectoryStream:
         """Return the next batch; check `done` for the end.
 
         Raises:
-            IoFailure: the cluster's continuation token does not advance.
             Incomplete: that was all of a listing that lacks names, so it is not `done`.
         """
         if self._ended:
@@ -187,11 +186,6 @@ class DirectoryStream:
     def take(self, listing: Listing) -> list[Entry]:
         """Turn one answer of the cluster into entries."""
         previous, self._token = self._token, listing.token
-        if listing.token and listing.token <= previous:
-            raise IoFailure(
-                f"listing {self._bucket.name}/{self._prefix}: the cluster's continuation token "
-                f"{listing.token!r} does not advance"
-            )
         self.batches += 1
         self.lacking = self.lacking or listing.lacking
         self._ended = not listing.token

@@ -16,7 +16,7 @@ import trio
 
 from aisfs.control.files import ControlDirectory
 from aisfs.control.information import bucket_below_provider
-from aisfs.errors import Invalid, IoFailure, NotFound
+from aisfs.errors import Invalid, NotFound
 from aisfs.store.cluster_work import Place
 from aisfs.store.interface import MAX_PAGE
 from aisfs.vfs.attributes import Kind
@@ -181,11 +181,6 @@ class BucketTrees:
                     objects[info.name[len(prefix) :]] = info
             if not listing.token:
                 break
-            if listing.token <= token:
-                raise IoFailure(
-                    f"listing {bucket.url_of(prefix)}: the cluster's continuation token "
-                    f"{listing.token!r} does not advance"
-                )
             token = listing.token
         for basename, info in objects.items():
             shadowed = basename in found

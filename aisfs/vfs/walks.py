@@ -298,7 +298,7 @@ class _Walk:
         if listing.lacking:
             self.over = True  # each directory's own listing says so
             return
-        if any(one >= other for one, other in pairwise(names)) or (upto and upto <= after):
+        if any(one >= other for one, other in pairwise(names)):
             self.over = True  # not in the order in which Python compares: names that are no UTF-8
             return
         self._pages.append(_Page(after, upto, names, objects, started, trio.current_time()))

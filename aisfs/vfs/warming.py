@@ -28,7 +28,7 @@ from aisfs.cache.pages import PAGE_SIZE
 from aisfs.cache.readahead import AccessPattern
 from aisfs.cache.reader import ContentReader
 from aisfs.control.files import table
-from aisfs.errors import Busy, FsError, Invalid, IoFailure, NotFound, Stale, Unsupported
+from aisfs.errors import Busy, FsError, Invalid, NotFound, Stale, Unsupported
 from aisfs.store.interface import MAX_PAGE, ObjectInfo
 from aisfs.vfs.attributes import Kind
 from aisfs.vfs.inodes import DirectoryNode, FileNode
@@ -205,18 +205,9 @@ class Task(PathTask):
             token = listing.token
 
     async def _list(self, bucket: BucketName, prefix: str, token: str) -> Listing:
-        """Return the files of one batch.
-
-        Raises:
-            IoFailure: the cluster's continuation token does not advance.
-        """
+        """Return the files of one batch."""
         store = self._warming.resolver.store
         listing = await store.list(bucket, prefix, token, MAX_PAGE, recursive=True)
-        if listing.token and listing.token <= token:
-            raise IoFailure(
-                f"listing {bucket.name}/{prefix}: the cluster's continuation token "
-                f"{listing.token!r} does not advance"
-            )
         listing.objects[:] = (i for i in listing.objects if self._is_file(i, prefix))
         return listing
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aisfs.config import BucketName
-from aisfs.errors import Incomplete, IoFailure, NotFound
+from aisfs.errors import Incomplete, NotFound
 from aisfs.store.interface import LONG_PAGE, MAX_PAGE, Identity, Listing, ObjectInfo
 from aisfs.vfs.attributes import Attributes, Kind, encode
 from aisfs.vfs.directory import (
@@ -109,13 +109,6 @@ async def test_the_marker_is_hidden_and_kept() -> None:
 async def test_names_that_no_file_can_have_are_left_out() -> None:
     listing = Listing([info("d/"), info("d/x")], ["d//", "d/./", "d/e/"], "")
     assert [entry.name for entry in stream("d/").take(listing)] == ["e", "x"]
-
-
-async def test_a_token_that_does_not_advance_is_a_failure() -> None:
-    source = stream("")
-    source.take(Listing([info("a"), info("b")], [], "b"))
-    with pytest.raises(IoFailure):
-        source.take(Listing([info("b")], [], "b"))
 
 
 async def test_a_listing_that_lacks_names_is_never_done() -> None:
