@@ -335,7 +335,7 @@ async def _workshop(
     window = config.readahead.window
     fetch_ahead = FetchAhead(room)
     streams = Streams(room.store, room.nursery, staging.stream_after)
-    cluster = Cluster(room.store, state.journal)
+    cluster = Cluster(room.store.parts, state.journal)
     if not config.mount.read_only:
         room.nursery.start_soon(cluster.tidy_up, await state.journal.parts())
     parts = Parts(cluster, room.nursery, quota)

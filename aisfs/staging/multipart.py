@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from aisfs.staging.journal import Journal
     from aisfs.staging.quota import Quota
     from aisfs.staging.staged_file import StagedFile
-    from aisfs.store.interface import BucketName, ObjectStore, PartsUpload
+    from aisfs.store.interface import BucketName, PartsStore, PartsUpload
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class PartSender:
         assert self._upload is not None
         self._parts += 1
         start = self._sent
-        await self._cluster.store.send_part(self._upload, self._parts, Tail(self._fd, start, end))
+        await self._cluster.store.send(self._upload, self._parts, Tail(self._fd, start, end))
         await trio.lowlevel.checkpoint_if_cancelled()  # who gave it up counts on all being here
         self._sent = end
         self.freed = end  # first: nobody must read what is on its way out
@@ -237,7 +237,7 @@ class PartSender:
         """Ask the cluster to make the object; whether it did, even a failure does not tell."""
         assert self._upload is not None
         self.closing = True
-        await self._cluster.store.complete_parts(self._upload, self._parts, self._sent)
+        await self._cluster.store.complete(self._upload, self._parts, self._sent)
         self._put_together = True
 
     def completed(self) -> None:
@@ -293,13 +293,13 @@ class Cluster:
         store: the former.
     """
 
-    def __init__(self, store: ObjectStore, journal: Journal) -> None:
+    def __init__(self, store: PartsStore, journal: Journal) -> None:
         self.store = store
         self._journal = journal
 
     async def begin(self, bucket: BucketName, name: str) -> PartsUpload:
         """Begin an upload."""
-        upload = await self.store.begin_parts(bucket, name)
+        upload = await self.store.begin(bucket, name)
         try:
             await self._journal.begin_parts(upload)
         except FsError:
@@ -312,7 +312,7 @@ class Cluster:
         try:
             if not over:
                 with suppress(NotFound):
-                    await self.store.abort_parts(upload)
+                    await self.store.abort(upload)
             await self._journal.end_parts(upload)
         except FsError as error:
             log.warning("parts of %s stay on the cluster for now: %s", upload.name, error)
@@ -353,7 +353,7 @@ class Parts:
         bucket, name = place
         if self._quota.admits(staged.lacks(offset + size)) or bucket is None:
             return
-        if staged.parts is not None or not self._cluster.store.takes_parts(bucket):
+        if staged.parts is not None or not self._cluster.store.takes(bucket):
             return
         if not offset == staged.in_order == staged.size >= self._part:
             return

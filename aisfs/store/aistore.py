@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
-import threading
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -30,6 +29,7 @@ from aisfs.errors import (
 )
 from aisfs.kernel_request import Wait, waiting
 from aisfs.store.ais_facts import AISFacts
+from aisfs.store.ais_parts import AISParts
 from aisfs.store.ais_work import AISWork
 from aisfs.store.buckets import Buckets
 from aisfs.store.cluster_facts import Members
@@ -44,7 +44,6 @@ from aisfs.store.interface import (
     Listing,
     NameRules,
     ObjectInfo,
-    PartsUpload,
     Upload,
     reader_of,
 )
@@ -52,7 +51,7 @@ from aisfs.store.loop_client import Declined, LoopClient
 from aisfs.store.pace import Pace
 from aisfs.store.reader_source import ReaderSource
 from aisfs.store.replies import described, name_of, object_info, own_value, props_of, stored_info
-from aisfs.store.threads import CALL_DEADLINE_S, Threads
+from aisfs.store.threads import CALL_DEADLINE_S, STOP_LIMIT_S, Threads, copying_limit_s
 from aisfs_sdk import Client, ListObjectFlag, errors
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.etl_config import ETLConfig
@@ -65,18 +64,15 @@ if TYPE_CHECKING:
     from aisfs.config import StoreConfig
     from aisfs.store.cluster_facts import ClusterFacts
     from aisfs.store.cluster_work import ClusterWork
-    from aisfs.store.interface import BodySink, EtlUse, Piece, Tail
+    from aisfs.store.interface import BodySink, EtlUse, PartsStore, Piece, Tail
     from aisfs_sdk import RetryConfig
     from aisfs_sdk.job import Job
-    from aisfs_sdk.multipart_upload import MultipartUpload
     from aisfs_sdk.object import Object
     from aisfs_sdk.smap import Smap
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-_STOP_LIMIT_S = 5.0
 
 PREFETCH_PATIENCE = 1.5
 """Idle timeouts (20 s each by default) without a newly fetched object, after which a prefetch is
@@ -87,10 +83,6 @@ TRANSFORMED_AT_A_TIME = 8
 
 TRANSFORMED_PIECE = 1 << 20
 """Bytes of a transformer's output that are taken at once."""
-
-COPIED_IN_A_SECOND = 16 << 20
-"""Bytes that a cluster at least copies of an object that is appended to, silently: one of three
-targets on two cores, which other work shared, took 6 s for 1 GiB."""
 
 LIST_PROPS = "name,size,version,checksum,custom"
 DESCRIBED = "atime,checksum,chunked,copies,etag,last-modified,location"
@@ -128,6 +120,7 @@ class AISStore:
         self._buckets = Buckets(client)
         self.facts: ClusterFacts = AISFacts(client, self._buckets, pace)
         self.work: ClusterWork = AISWork(client, self._buckets, pace)
+        self.parts: PartsStore = AISParts(client, self._buckets, self._threads)
         self._reader = ReaderSource(self._buckets, connections, idle_timeout_s, pace)
         self._nodes = LoopClient(client, connections, pace)
         self._direct: DirectSource | None = None
@@ -308,7 +301,7 @@ class AISStore:
         try:
             return await self._wait_for_job(doing, job, progress)
         except trio.Cancelled:
-            with trio.move_on_after(_STOP_LIMIT_S, shield=True), suppress(FsError):
+            with trio.move_on_after(STOP_LIMIT_S, shield=True), suppress(FsError):
                 await self._call(f"stopping {doing}", job.abort, CALL_DEADLINE_S)
             raise
 
@@ -410,7 +403,7 @@ class AISStore:
 
     def compares(self, bucket: BucketName) -> bool:
         """Tell whether the checksums that a bucket keeps are known to be XXH64, as ours."""
-        return self._buckets.checksum_types.get(bucket) in {"xxhash", "xxhash2"}
+        return self._buckets.keeps_xxh64(bucket)
 
     async def put_growing(
         self,
@@ -430,7 +423,7 @@ class AISStore:
 
     def appends(self, bucket: BucketName) -> bool:
         """Tell whether objects of a bucket can be appended to, as far as its kind decides."""
-        return self._is_own(bucket)
+        return self._buckets.is_own(bucket)
 
     async def append(self, bucket: BucketName, name: str, tail: Tail) -> str:
         """Send bytes to go behind an object. AIS: PUT /v1/objects/B/O?append_type=append."""
@@ -443,7 +436,7 @@ class AISStore:
                 return writer.append_file(source, tail.end - tail.start)
 
         doing = f"appending to {bucket.name}/{name}"
-        return await self._call(doing, work, _copying_limit_s(tail.end))
+        return await self._call(doing, work, copying_limit_s(tail.end))
 
     async def flush_append(self, bucket: BucketName, name: str, handle: str, size: int) -> None:
         """Make appended bytes visible. AIS: PUT /v1/objects/B/O?append_type=flush."""
@@ -451,75 +444,7 @@ class AISStore:
         def work() -> None:
             self._buckets.object(bucket, name).get_writer().append_content(b"", handle, flush=True)
 
-        await self._call(f"appending to {bucket.name}/{name}", work, _copying_limit_s(size))
-
-    def takes_parts(self, bucket: BucketName) -> bool:
-        """Tell whether objects of a bucket can be stored in parts and compared afterwards.
-
-        What the release can do is known since `name_rules`. Behind a remote bucket the parts would
-        be those of its provider, with rules of their own.
-        """
-        era = self._client.request_client.known_era
-        can = era is not None and era.has(Feature.MULTIPART)
-        return can and self._is_own(bucket) and self.compares(bucket)
-
-    def _is_own(self, bucket: BucketName) -> bool:
-        """Tell whether a bucket is the cluster's own, with no remote one behind it."""
-        return not bucket.remote and bucket not in self._buckets.backed
-
-    async def begin_parts(self, bucket: BucketName, name: str) -> PartsUpload:
-        """Begin to store an object in parts. AIS: POST /v1/objects/B/O, mpt-upload."""
-
-        def work() -> PartsUpload:
-            upload = self._buckets.object(bucket, name).multipart_upload().create()
-            return PartsUpload(bucket, name, upload.upload_id)
-
-        return await self._call(f"storing {bucket.name}/{name} in parts", work, CALL_DEADLINE_S)
-
-    def _parts(self, upload: PartsUpload, sent: int = 0) -> MultipartUpload:
-        return self._buckets.object(upload.bucket, upload.name).multipart_upload(upload.id, sent)
-
-    async def send_part(self, upload: PartsUpload, number: int, part: Tail) -> None:
-        """Send a part. AIS: PUT /v1/objects/B/O?uploadId=…&partNumber=….
-
-        A part that is under way when the upload is aborted may be left on the cluster, so whoever
-        is cancelled waits until its connection is closed.
-        """
-        token, ended, begun = trio.lowlevel.current_trio_token(), trio.Event(), threading.Event()
-
-        def work() -> None:
-            begun.set()
-            try:
-                with reader_of(part.fd) as source:
-                    source.seek(part.start)
-                    self._parts(upload).add_part(number).put_range(source, part.end - part.start)
-            finally:
-                with suppress(trio.RunFinishedError):
-                    token.run_sync_soon(ended.set)
-
-        try:
-            await self._call(f"sending part {number} of {upload.bucket.name}/{upload.name}", work)
-        except trio.Cancelled:
-            with trio.move_on_after(_STOP_LIMIT_S, shield=True):
-                if begun.is_set():
-                    await ended.wait()
-            raise
-
-    async def complete_parts(self, upload: PartsUpload, parts: int, size: int) -> None:
-        """Make an object of its parts. AIS: POST /v1/objects/B/O?uploadId=…, mpt-complete."""
-        await self._call(
-            f"putting together the {parts} parts of {upload.bucket.name}/{upload.name}",
-            self._parts(upload, parts).complete,
-            _copying_limit_s(size),
-        )
-
-    async def abort_parts(self, upload: PartsUpload) -> None:
-        """Drop an upload. AIS: DELETE /v1/objects/B/O?uploadId=…, mpt-abort."""
-        await self._call(
-            f"giving up the upload of {upload.bucket.name}/{upload.name}",
-            self._parts(upload).abort,
-            CALL_DEADLINE_S,
-        )
+        await self._call(f"appending to {bucket.name}/{name}", work, copying_limit_s(size))
 
     async def head_now(self, bucket: BucketName, name: str) -> ObjectInfo:
         """Return one object's facts by a gateway. AIS: HEAD /v1/objects/B/O."""
@@ -673,11 +598,6 @@ def connect(config: StoreConfig) -> AISStore:
         Pace(config.max_rate, config.max_requests),
         direct=config.transport == "direct",
     )
-
-
-def _copying_limit_s(size: int) -> float:
-    """Return how long a cluster may work silently on an object of `size` bytes."""
-    return CALL_DEADLINE_S + size / COPIED_IN_A_SECOND
 
 
 def _look(job: Job) -> tuple[bool, str, int, int]:

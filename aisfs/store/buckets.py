@@ -57,6 +57,14 @@ class Buckets:
         if isinstance(backend, dict):
             _note(self.backed, name, holds=bool(backend.get("name")))
 
+    def is_own(self, name: BucketName) -> bool:
+        """Tell whether a bucket is the cluster's own, with no remote one behind it."""
+        return not name.remote and name not in self.backed
+
+    def keeps_xxh64(self, name: BucketName) -> bool:
+        """Tell whether the checksums that a bucket keeps are known to be XXH64."""
+        return self.checksum_types.get(name) in {"xxhash", "xxhash2"}
+
     def object(self, bucket: BucketName, name: str) -> Object:
         """Return an object; sends nothing."""
         return self.of(bucket).object(name)

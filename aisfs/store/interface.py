@@ -35,6 +35,7 @@ __all__ = [
     "NameRules",
     "ObjectInfo",
     "ObjectStore",
+    "PartsStore",
     "PartsUpload",
     "Piece",
     "Tail",
@@ -278,6 +279,34 @@ class ChunkSource(Protocol):
         """
 
 
+class PartsStore(Protocol):
+    """Stores objects in parts, of files that are not here whole; may raise `FsError` children."""
+
+    def takes(self, bucket: BucketName) -> bool:
+        """Tell whether objects of a bucket can be stored in parts and compared afterwards."""
+
+    async def begin(self, bucket: BucketName, name: str) -> PartsUpload:
+        """Begin to store an object in parts; nothing is visible before `complete`."""
+
+    async def send(self, upload: PartsUpload, number: int, part: Tail) -> None:
+        """Send a part, once: the first is number 1, the last at most `MAX_PARTS`.
+
+        Nobody knows whether a part that failed is there, so the upload cannot be completed then.
+        """
+
+    async def complete(self, upload: PartsUpload, parts: int, size: int) -> None:
+        """Make an object of `size` bytes of all parts; after a failure it may be there.
+
+        The object has no attributes, and bytes can never be appended to it.
+
+        Raises:
+            NotFound: the cluster does not know the upload, maybe because it was completed.
+        """
+
+    async def abort(self, upload: PartsUpload) -> None:
+        """Drop an upload and its parts; `NotFound` if the cluster does not know it."""
+
+
 class ObjectStore(ChunkSource, Protocol):
     """An object store. All methods may raise `FsError` children."""
 
@@ -288,6 +317,10 @@ class ObjectStore(ChunkSource, Protocol):
     @property
     def work(self) -> ClusterWork:
         """What the cluster can be told to do."""
+
+    @property
+    def parts(self) -> PartsStore:
+        """How objects are stored in parts."""
 
     def figures(self) -> dict[str, int]:
         """Return what is counted of the connections, for statistics."""
@@ -420,30 +453,6 @@ class ObjectStore(ChunkSource, Protocol):
 
     async def flush_append(self, bucket: BucketName, name: str, handle: str, size: int) -> None:
         """Make an appended object visible, of `size` bytes then; after a failure it may be so."""
-
-    def takes_parts(self, bucket: BucketName) -> bool:
-        """Tell whether objects of a bucket can be stored in parts and compared afterwards."""
-
-    async def begin_parts(self, bucket: BucketName, name: str) -> PartsUpload:
-        """Begin to store an object in parts; nothing is visible before `complete_parts`."""
-
-    async def send_part(self, upload: PartsUpload, number: int, part: Tail) -> None:
-        """Send a part, once: the first is number 1, the last at most `MAX_PARTS`.
-
-        Nobody knows whether a part that failed is there, so the upload cannot be completed then.
-        """
-
-    async def complete_parts(self, upload: PartsUpload, parts: int, size: int) -> None:
-        """Make an object of `size` bytes of all parts; after a failure it may be there.
-
-        The object has no attributes, and bytes can never be appended to it.
-
-        Raises:
-            NotFound: the cluster does not know the upload, maybe because it was completed.
-        """
-
-    async def abort_parts(self, upload: PartsUpload) -> None:
-        """Drop an upload and its parts; `NotFound` if the cluster does not know it."""
 
     async def head_now(self, bucket: BucketName, name: str) -> ObjectInfo:
         """Return one object's facts from where the cluster looks for it now, as `head`.
