@@ -40,7 +40,7 @@ from aisfs.fuse.session import Session, entry_forgotten, invalidate_entry
 from aisfs.metrics import LOOP_LAG
 from aisfs.notify import REPEATED_S, Notifier
 from aisfs.running import RunningConfig
-from aisfs.staging.multipart import Cluster, Parts
+from aisfs.staging.multipart import Parts, Uploads
 from aisfs.staging.outbox import Outbox
 from aisfs.staging.quota import Quota
 from aisfs.staging.replay import Replay
@@ -335,10 +335,10 @@ async def _workshop(
     window = config.readahead.window
     fetch_ahead = FetchAhead(room)
     streams = Streams(room.store, room.nursery, staging.stream_after)
-    cluster = Cluster(room.store.parts, state.journal)
+    uploads = Uploads(room.store.parts, state.journal)
     if not config.mount.read_only:
-        room.nursery.start_soon(cluster.tidy_up, await state.journal.parts())
-    parts = Parts(cluster, room.nursery, quota)
+        room.nursery.start_soon(uploads.tidy_up, await state.journal.parts())
+    parts = Parts(uploads, room.nursery, quota)
     # The state directory is there whatever is set, and is this mount's alone, unlike cache-dir.
     unpacked = Room(state.path, config.views.spool or default_quota(state.path), LONGEST_INDEX)
     return Workshop(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from aisfs.errors import FsError, IoFailure, NoSpace, NotFound, SentOn, TooLarge
 from aisfs.staging import multipart, quota
 from aisfs.staging.journal import Journal
-from aisfs.staging.multipart import PART_SHARE, Cluster, Parts, free_on_disk
+from aisfs.staging.multipart import PART_SHARE, Parts, Uploads, free_on_disk
 from aisfs.staging.quota import Quota
 from aisfs.staging.staged_file import StagedFile
 from aisfs.store.interface import BucketName, PartsUpload, Tail
@@ -36,7 +36,7 @@ BLOCK = 4 << 10
 
 
 @dataclass
-class Uploads:
+class PartsInMemory:
     """Uploads in memory, behind the calls that files in parts make.
 
     Attributes:
@@ -83,11 +83,11 @@ class Bench:
     """A file, its room, and where its parts go."""
 
     def __init__(self, path: Path, nursery: trio.Nursery) -> None:
-        self.uploads = Uploads()
+        self.uploads = PartsInMemory()
         self.journal = Journal(path.with_suffix(".journal"))
-        cluster = Cluster(self.uploads, self.journal)
+        uploads = Uploads(self.uploads, self.journal)
         self.quota = Quota(QUOTA)
-        self.rooms = Parts(cluster, nursery, self.quota)
+        self.rooms = Parts(uploads, nursery, self.quota)
         self.file = StagedFile(path, self.quota, None)
 
     async def write(self, offset: int, data: bytes) -> None:
