@@ -38,7 +38,15 @@ from aisfs.errors import (
     Unsupported,
 )
 from aisfs.metrics import UPLOADS
-from aisfs.store.interface import BucketName, Identity, ObjectInfo, ObjectStore, Tail, Upload
+from aisfs.store.interface import (
+    BucketName,
+    Identity,
+    ObjectInfo,
+    ObjectStore,
+    Tail,
+    Upload,
+    is_xxh64,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -365,4 +373,4 @@ class _Transfer:
 
 def _comparable(identity: Identity) -> bool:
     """Tell whether a checksum is of the kind that we compute."""
-    return bool(identity.checksum) and identity.checksum_type in {"xxhash", "xxhash2"}
+    return bool(identity.checksum) and is_xxh64(identity.checksum_type)

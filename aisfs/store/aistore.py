@@ -45,6 +45,7 @@ from aisfs.store.interface import (
     NameRules,
     ObjectInfo,
     Upload,
+    is_xxh64,
     reader_of,
 )
 from aisfs.store.loop_client import Declined, LoopClient
@@ -628,7 +629,7 @@ def _copy_through_here(source: Object, target: Object) -> None:
         size = spool.tell()
         spool.seek(0)
         checksum = None
-        if attributes.checksum_type in {"xxhash", "xxhash2"}:
+        if is_xxh64(attributes.checksum_type):
             checksum = attributes.checksum_value
         custom = attributes.custom_metadata
         stored = target.get_writer().put(spool, size, checksum=checksum, custom=custom)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aisfs.store.interface import is_xxh64
 from aisfs_sdk import Namespace
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Buckets:
 
     def keeps_xxh64(self, name: BucketName) -> bool:
         """Tell whether the checksums that a bucket keeps are known to be XXH64."""
-        return self.checksum_types.get(name) in {"xxhash", "xxhash2"}
+        return is_xxh64(self.checksum_types.get(name, ""))
 
     def object(self, bucket: BucketName, name: str) -> Object:
         """Return an object; sends nothing."""

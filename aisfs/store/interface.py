@@ -40,6 +40,7 @@ __all__ = [
     "Piece",
     "Tail",
     "Upload",
+    "is_xxh64",
     "new_digest",
 ]
 
@@ -102,9 +103,16 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
         return bool(self.checksum)
 
 
+def is_xxh64(checksum_type: str) -> bool:
+    """Tell whether checksums of a type are XXH64, as ours.
+
+    AIS: `xxhash` (3.17) and `xxhash2` (5.0) are the same function.
+    """
+    return checksum_type in {"xxhash", "xxhash2"}
+
+
 def _hash_family(checksum_type: str) -> str:
-    """AIS: `xxhash` (3.17) and `xxhash2` (5.0) are the same function."""
-    return "xxhash" if checksum_type == "xxhash2" else checksum_type
+    return "xxhash" if is_xxh64(checksum_type) else checksum_type
 
 
 class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
