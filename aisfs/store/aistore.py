@@ -20,11 +20,9 @@ import trio
 
 from aisfs.errors import (
     Forbidden,
-    FsError,
     Invalid,
     IoFailure,
     NotFound,
-    TimedOut,
     TooLarge,
 )
 from aisfs.kernel_request import Wait, waiting
@@ -50,13 +48,13 @@ from aisfs.store.interface import (
 )
 from aisfs.store.loop_client import Declined, LoopClient
 from aisfs.store.pace import Pace
+from aisfs.store.prefetches import Prefetches
 from aisfs.store.reader_source import ReaderSource
 from aisfs.store.replies import described, name_of, object_info, own_value, props_of, stored_info
-from aisfs.store.threads import CALL_DEADLINE_S, STOP_LIMIT_S, Threads, copying_limit_s
+from aisfs.store.threads import CALL_DEADLINE_S, Threads, copying_limit_s
 from aisfs_sdk import Client, ListObjectFlag, errors
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.etl_config import ETLConfig
-from aisfs_sdk.job_types import AggregatedJobSnap
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -67,17 +65,12 @@ if TYPE_CHECKING:
     from aisfs.store.cluster_work import ClusterWork
     from aisfs.store.interface import BodySink, EtlUse, PartsStore, Piece, Tail
     from aisfs_sdk import RetryConfig
-    from aisfs_sdk.job import Job
     from aisfs_sdk.object import Object
     from aisfs_sdk.smap import Smap
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-PREFETCH_PATIENCE = 1.5
-"""Idle timeouts (20 s each by default) without a newly fetched object, after which a prefetch is
-not waited for: a remote bucket may be slower than the cluster."""
 
 TRANSFORMED_AT_A_TIME = 8
 """Objects that are transformed beside each other; each occupies a thread."""
@@ -117,11 +110,11 @@ class AISStore:
         self._growing = trio.CapacityLimiter(connections)
         # Transformers take their time, too.
         self._transforming = trio.CapacityLimiter(TRANSFORMED_AT_A_TIME)
-        self._patience_s = PREFETCH_PATIENCE * idle_timeout_s
         self._buckets = Buckets(client)
         self.facts: ClusterFacts = AISFacts(client, self._buckets, pace)
         self.work: ClusterWork = AISWork(client, self._buckets, pace)
         self.parts: PartsStore = AISParts(client, self._buckets, self._threads)
+        self._prefetches = Prefetches(client, self._buckets, self._threads, idle_timeout_s)
         self._reader = ReaderSource(self._buckets, connections, idle_timeout_s, pace)
         self._nodes = LoopClient(client, connections, pace)
         self._direct: DirectSource | None = None
@@ -291,42 +284,8 @@ class AISStore:
     async def prefetch(
         self, bucket: BucketName, names: Sequence[str], progress: Callable[[int, int], None]
     ) -> str:
-        """Have the cluster fetch objects from a remote bucket. AIS: prefetch-listrange.
-
-        The job is ours alone: AIS joins no prefetch to another one that is still alive.
-        """
-        doing = f"prefetching {len(names)} objects of {bucket.name}"
-        group = self._buckets.of(bucket).objects(obj_names=list(names))
-        job_id = await self._call(doing, group.prefetch, CALL_DEADLINE_S)
-        job = self._client.job(job_id)
-        try:
-            return await self._wait_for_job(doing, job, progress)
-        except trio.Cancelled:
-            with trio.move_on_after(STOP_LIMIT_S, shield=True), suppress(FsError):
-                await self._call(f"stopping {doing}", job.abort, CALL_DEADLINE_S)
-            raise
-
-    async def _wait_for_job(
-        self, doing: str, job: Job, progress: Callable[[int, int], None]
-    ) -> str:
-        """Ask after a job until it has ended; as `prefetch`."""
-        fetched, since, pause_s = 0, trio.current_time(), 0.05
-        while True:
-            ended, said, objects, size = await self._call(
-                doing, partial(_look, job), CALL_DEADLINE_S
-            )
-            progress(objects, size)
-            if ended:
-                return said
-            if objects > fetched:
-                fetched, since = objects, trio.current_time()
-            elif trio.current_time() - since > self._patience_s:
-                raise TimedOut(
-                    f"{doing}: job {job.job_id} is at {fetched} objects, fetched nothing more for "
-                    f"{self._patience_s:g} s and is not waited for"
-                )
-            await trio.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, 1.0)
+        """Have the cluster fetch objects from a remote bucket. AIS: prefetch-listrange."""
+        return await self._prefetches.run(bucket, names, progress)
 
     async def fill(
         self,
@@ -599,24 +558,6 @@ def connect(config: StoreConfig) -> AISStore:
         Pace(config.max_rate, config.max_requests),
         direct=config.transport == "direct",
     )
-
-
-def _look(job: Job) -> tuple[bool, str, int, int]:
-    """Return whether a job has ended, what went wrong, and the objects and bytes it brought."""
-    status = None
-    with suppress(errors.JobInfoNotFound):
-        status = job.status()
-    try:
-        found = job.get_details()  # after the status, so that those of an ended job are the last
-    except errors.JobInfoNotFound:  # it has only just begun
-        found = AggregatedJobSnap({})
-    if status is not None:
-        ended, error, aborted = status.finished, status.err, status.aborted
-    else:
-        ended, error, aborted = found.all_finished, found.error, found.any_aborted
-    stats = [snapshot.stats for snapshot in found.list_snapshots() if snapshot.stats is not None]
-    said = error or ("it was stopped" if aborted else "")
-    return ended, said, sum(each.objects for each in stats), sum(each.bytes for each in stats)
 
 
 def _copy_through_here(source: Object, target: Object) -> None:
