@@ -1,16 +1,15 @@
-"""The object store on an AIS cluster: SDK calls in worker threads, SDK errors → `FsError`.
+"""The object store on an AIS cluster: on sockets of the loop what goes there, by the SDK all else.
 
-Serves everything above through `ObjectStore`. Threads: each call runs in one of trio's worker
-threads, bounded by a `CapacityLimiter` of the size of the SDK's connection pool; streams, and PUTs
-of files that are being written, have limiters of their own, so that readers who wait for room and
-writers who take their time never keep metadata waiting. A stream that is cancelled has its socket
-shut down; of calls see `threads`.
+Serves everything above through `ObjectStore`; SDK errors become `FsError`s. What the loop's sockets
+decline is done by the SDK, whose calls run in trio's worker threads, bounded by a `CapacityLimiter`
+of the size of the SDK's connection pool; streams, and PUTs of files that are being written, have
+limiters of their own, so that readers who wait for room and writers who take their time never keep
+metadata waiting. A stream that is cancelled has its socket shut down; of calls see `threads`.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 import tempfile
 from contextlib import suppress
 from functools import partial
@@ -20,7 +19,6 @@ import trio
 
 from aisfs.errors import (
     Forbidden,
-    Invalid,
     IoFailure,
     NotFound,
     TooLarge,
@@ -30,6 +28,7 @@ from aisfs.store.ais_facts import AISFacts
 from aisfs.store.ais_parts import AISParts
 from aisfs.store.ais_work import AISWork
 from aisfs.store.buckets import Buckets
+from aisfs.store.client import client_of
 from aisfs.store.cluster_facts import Members
 from aisfs.store.direct import DirectSource
 from aisfs.store.direct_writes import DirectWrites
@@ -50,7 +49,14 @@ from aisfs.store.loop_client import Declined, LoopClient
 from aisfs.store.pace import Pace
 from aisfs.store.prefetches import Prefetches
 from aisfs.store.reader_source import ReaderSource
-from aisfs.store.replies import described, name_of, object_info, own_value, props_of, stored_info
+from aisfs.store.replies import (
+    described,
+    listing_of,
+    name_of,
+    object_info,
+    props_of,
+    stored_info,
+)
 from aisfs.store.threads import CALL_DEADLINE_S, Threads, copying_limit_s
 from aisfs_sdk import Client, ListObjectFlag, errors
 from aisfs_sdk.eras import Feature
@@ -64,7 +70,6 @@ if TYPE_CHECKING:
     from aisfs.store.cluster_facts import ClusterFacts
     from aisfs.store.cluster_work import ClusterWork
     from aisfs.store.interface import BodySink, EtlUse, PartsStore, Piece, Tail
-    from aisfs_sdk import RetryConfig
     from aisfs_sdk.object import Object
     from aisfs_sdk.smap import Smap
 
@@ -259,25 +264,9 @@ class AISStore:
             if following and following <= token:
                 text = f"the cluster's continuation token {following!r} does not advance"
                 raise IoFailure(f"{doing}: {text}")
-            objects = []
-            directories = []
-            cold = []
-            for entry in page.entries:
-                if not entry.name.startswith(prefix):
-                    continue
-                if entry.is_dir():
-                    directories.append(entry.name.rstrip("/") + "/")
-                    continue
-                # Versions are mostly alike, and there is one for each name that is remembered.
-                version = sys.intern(entry.version)
-                identity = Identity(entry.size, entry.checksum, "", version)
-                own = own_value(entry.custom) if entry.custom else ""
-                objects.append(ObjectInfo(entry.name, identity, own))
-                if bucket.remote and not entry.is_cached():
-                    cold.append(entry.name)
             told = recursive or not following
             lacking = told and self._client.request_client.misses_targets()
-            return Listing(objects, directories, following, cold, lacking)
+            return listing_of(page, bucket, prefix, lacking=lacking)
 
         return await self._call(doing, work, CALL_DEADLINE_S)
 
@@ -514,35 +503,6 @@ class AISStore:
         """Release connections."""
         self._nodes.close()
         self._client.close()
-
-
-def client_of(config: StoreConfig, retries: RetryConfig | None = None) -> Client:
-    """Make a client of a store's cluster; sends nothing.
-
-    Args:
-        config: how the cluster is reached.
-        retries: how requests are repeated; None for the SDK's own way.
-
-    Raises:
-        Invalid: the endpoint or a certificate file cannot be used.
-    """
-    cert: str | tuple[str, str] | None = config.client_cert or None
-    if config.client_cert and config.client_key:
-        cert = (config.client_cert, config.client_key)
-    try:
-        return Client(
-            config.endpoint,
-            skip_verify=config.skip_verify,
-            ca_cert=config.ca_file or None,
-            client_cert=cert,
-            timeout=(config.connect_timeout_s, config.first_byte_timeout_s),
-            retry_config=retries,
-            token=config.token or None,
-            max_pool_size=config.connections,
-            token_file=config.token_file or None,
-        )
-    except (ValueError, OSError) as error:
-        raise Invalid(f"{config.endpoint}: {error}") from error
 
 
 def connect(config: StoreConfig) -> AISStore:
