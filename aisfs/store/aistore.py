@@ -122,11 +122,11 @@ class AISStore:
         self._prefetches = Prefetches(client, self._buckets, self._threads, idle_timeout_s)
         self._reader = ReaderSource(self._buckets, connections, idle_timeout_s, pace)
         self._nodes = LoopClient(client, connections, pace)
-        self._direct: DirectSource | None = None
-        self._writes: DirectWrites | None = None
+        self._direct_reads: DirectSource | None = None
+        self._direct_writes: DirectWrites | None = None
         if direct:
-            self._direct = DirectSource(self._nodes, self._buckets, idle_timeout_s)
-            self._writes = DirectWrites(self._nodes, client.request_client, self._buckets)
+            self._direct_reads = DirectSource(self._nodes, self._buckets, idle_timeout_s)
+            self._direct_writes = DirectWrites(self._nodes, client.request_client, self._buckets)
 
     async def _either(
         self,
@@ -165,7 +165,7 @@ class AISStore:
 
     async def prepare(self) -> None:
         """Connect to targets; sends nothing."""
-        if self._direct is not None:
+        if self._direct_reads is not None:
             await self._nodes.prepare()
 
     async def cluster_uuid(self) -> str:
@@ -242,7 +242,7 @@ class AISStore:
             except ValueError as error:
                 raise NotFound(f"AIS keeps no object of that name: {error}") from error
 
-        direct = partial(self._direct.head, bucket, name) if self._direct else None
+        direct = partial(self._direct_reads.head, bucket, name) if self._direct_reads else None
         return await self._either(doing, direct, partial(self._call, doing, work, CALL_DEADLINE_S))
 
     async def list(
@@ -288,14 +288,14 @@ class AISStore:
         """Fill `buffer` with an object's bytes. AIS: GET /v1/objects/B/O."""
         doing = f"reading {bucket.name}/{name}"
         piece = bucket, name, start, identity, buffer
-        direct = partial(self._direct.fill, *piece, progress) if self._direct else None
+        direct = partial(self._direct_reads.fill, *piece, progress) if self._direct_reads else None
         return await self._either(doing, direct, partial(self._reader.fill, *piece))
 
     async def fill_many(
         self, pieces: Sequence[Piece], filled: Callable[[Piece, ObjectInfo], None]
     ) -> None:
         """Fill the buffers of many small objects. AIS: GET /v1/objects/B/O."""
-        await (self._direct or self._reader).fill_many(pieces, filled)
+        await (self._direct_reads or self._reader).fill_many(pieces, filled)
 
     async def stream(
         self,
@@ -347,7 +347,9 @@ class AISStore:
                 stored = writer.put(source, upload.size, upload.checksum, custom)
             return stored_info(name, stored, upload.size, upload.checksum)
 
-        direct = partial(self._writes.put, bucket, name, upload) if self._writes else None
+        direct = (
+            partial(self._direct_writes.put, bucket, name, upload) if self._direct_writes else None
+        )
         return await self._either(doing, direct, partial(self._call, doing, work))
 
     def compares(self, bucket: BucketName) -> bool:
@@ -428,7 +430,7 @@ class AISStore:
             return info
 
         what = bucket, name, body, attributes
-        direct = partial(self._writes.put_bytes, *what) if self._writes else None
+        direct = partial(self._direct_writes.put_bytes, *what) if self._direct_writes else None
         return await self._either(doing, direct, partial(self._call, doing, work, CALL_DEADLINE_S))
 
     async def copy(self, bucket: BucketName, source: str, target: str) -> None:
@@ -446,16 +448,20 @@ class AISStore:
             except errors.UnsupportedError:  # before anything was sent
                 _copy_through_here(old, new)
 
-        direct = partial(self._writes.copy, bucket, source, target) if self._writes else None
+        direct = (
+            partial(self._direct_writes.copy, bucket, source, target)
+            if self._direct_writes
+            else None
+        )
         await self._either(doing, direct, partial(self._call, doing, work))
 
     async def delete(self, bucket: BucketName, name: str) -> None:
         """Delete one object. AIS: DELETE /v1/objects/B/O without a body."""
         doing, sent = f"deleting {bucket.name}/{name}", False
         try:
-            if self._writes is not None:
+            if self._direct_writes is not None:
                 with waiting(Wait.CLUSTER):
-                    return await self._writes.delete(bucket, name)
+                    return await self._direct_writes.delete(bucket, name)
         except Declined as error:
             self._declined += 1
             log.debug("%s goes by the SDK: %s", doing, error)
@@ -474,7 +480,9 @@ class AISStore:
             self._buckets.object(bucket, name).set_custom_props({ATTRIBUTES_KEY: attributes})
 
         direct = (
-            partial(self._writes.set_attributes, bucket, name, attributes) if self._writes else None
+            partial(self._direct_writes.set_attributes, bucket, name, attributes)
+            if self._direct_writes
+            else None
         )
         await self._either(doing, direct, partial(self._call, doing, work, CALL_DEADLINE_S))
 
