@@ -1,6 +1,6 @@
 """What is cached of a mount, as its users command: forgotten, doubted, or stored.
 
-Serves `filesystem`: it is the `CacheWork` of the control file `cache/ctl`.
+Serves `control_parts`: it is the `CacheWork` of the control file `cache/ctl`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From a cluster's listing to entries: batches, cursors, and which directories are real.
 
-Serves `filesystem`. A cursor holds one batch of entries and, for seeking back, the stream's state
-at the start of each batch before it, so that memory stays constant in directories of any length
-(C29).
+Serves `resolver`, `listings`, `walks` and `open_directories`. A cursor holds one batch of entries
+and, for seeking back, the stream's state at the start of each batch before it, so that memory stays
+constant in directories of any length (C29).
 """
 
 from __future__ import annotations

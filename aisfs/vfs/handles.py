@@ -1,6 +1,6 @@
 """The handles that the kernel holds: open files, open directories, open control files.
 
-Serves `filesystem`; `open_files` fills them.
+Serves `filesystem`; `open_files`, `open_directories` and `control_tree` fill them.
 """
 
 from __future__ import annotations

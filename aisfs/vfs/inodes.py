@@ -1,6 +1,6 @@
 """The inode table: which number stands for which object or directory, and what is known of it.
 
-Serves `filesystem`. Invariants: an inode number is never reused; one location (bucket, name) has at
+Serves all of `vfs`. Invariants: an inode number is never reused; one location (bucket, name) has at
 most one node; a node stays while the kernel knows it (`lookups`), a handle is open, or it holds
 bytes that the cluster lacks.
 

@@ -1,8 +1,8 @@
 """Open files: what an application reads and writes through its descriptors.
 
-Serves `filesystem` and `rename`. One `FileNode` is shared by all handles of a file; its staged file
-exists while somebody writes or the cluster lacks bytes (`storing`). Content is changed by who holds
-`FileNode.lock` (C7, C18).
+Serves `filesystem`, `names` and `rename`. One `FileNode` is shared by all handles of a file; its
+staged file exists while somebody writes or the cluster lacks bytes (`storing`). Content is changed
+by who holds `FileNode.lock` (C7, C18).
 
     open for reading ── pins the content (C4) ─▶ cache
     open for writing ── staged file over the pinned content ─▶ write, truncate ─▶ dirty

@@ -1,7 +1,7 @@
 """Storing files: when what was written goes to the cluster, at once or later, and what is kept.
 
-Serves `open_files`, `filesystem`, `rename` and `syncing`. Only who holds `FileNode.lock` stores a
-file, so a commit sees one state of it (C7, C18).
+Serves `open_files`, `names`, `rename`, `metadata` and `syncing`. Only who holds `FileNode.lock`
+stores a file, so a commit sees one state of it (C7, C18).
 
     flush, fsync ── dirty? ─▶ commit ─▶ clean
                               │ failed ─▶ written down, sent later

@@ -1,7 +1,8 @@
 """The control file `sync`: what is named by a path is brought to the cluster, and waited for.
 
-Serves `filesystem`. Each handle that writes paths makes a task of its own, and reading from it
-tells how far that is. What an earlier mount left below a path belongs to it as well.
+Serves `control_parts`, `caches` and `places`. Each handle that writes paths makes a task of its
+own, and reading from it tells how far that is. What an earlier mount left below a path belongs to
+it as well.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Buckets as directories, whose objects each view shows in its own way.
 
-Serves `views`. What is in a bucket is listed; single names are asked for with a HEAD and a LIST, as
-those of the mount (C30). An object's identity is believed as long as a file's (C3). Whom the mount
-does not let read an object, a view does not let read what it makes of it.
+Serves `views`, `shards` and `outputs`. What is in a bucket is listed; single names are asked for
+with a HEAD and a LIST, as those of the mount (C30). An object's identity is believed as long as a
+file's (C3). Whom the mount does not let read an object, a view does not let read what it makes of
+it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Views: what can be made of the cluster's objects, as files below the control directory.
 
-Serves `filesystem`, which hands them to the control tree. `archive/PROVIDER/BUCKET/…` shows the
+Serves `control_parts`, which hands them to the tree. `archive/PROVIDER/BUCKET/…` shows the
 directories of a bucket, and each shard in them as a directory of its members. What is in a bucket
 is listed, and no shard looked into; only a look into a shard's directory does that.
 `etl/NAME/PROVIDER/BUCKET/…` shows all objects, each as the transformer NAME makes it; nothing is
