@@ -148,4 +148,5 @@ def _in_a_line(told: JobFacts) -> str:
 def _columns() -> Sequence[ProgressColumn]:
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
-    return SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    # An id in brackets is no markup.
+    return SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
