@@ -1,6 +1,6 @@
 """What a mount owes the cluster, written down so that it survives the process (C11, C19, C32).
 
-Serves `uploader`, `vfs/storing` and `vfs/moves`; `daemon` and `aisfs recover` read it. One sqlite
+Serves `uploader`, `vfs/storing` and `vfs/moves`; `assembly` and `aisfs recover` read it. One sqlite
 database in the state directory, in WAL mode with `synchronous=FULL`: what a call wrote is on the
 disk when it returns. All calls run in one worker thread, one after the other.
 

@@ -1,6 +1,6 @@
 """What earlier mounts owe the cluster, done by this one (C11, C19).
 
-Serves `daemon` and `aisfs recover`. A row of the journal is worth what its staged file is: bytes
+Serves `assembly` and `aisfs recover`. A row of the journal is worth what its staged file is: bytes
 that are not those that were written down are never sent. Everything here may be killed at any
 moment and done again: the cluster is asked first, and a conflict copy has the same name each time.
 

@@ -1,6 +1,6 @@
 """Renames of directories, written down step by step, so that the next mount ends them (C32).
 
-Serves `rename` and `daemon`. Plain functions over a store and a journal: at a start there are no
+Serves `rename` and `assembly`. Plain functions over a store and a journal: at a start there are no
 nodes yet. The directory's members are the objects below its prefix but for its own marker, which
 goes last: where an empty directory is replaced, its marker must outlive a rename that is undone.
 
