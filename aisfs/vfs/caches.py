@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from aisfs.staging.outbox import WORKERS
 from aisfs.store.cluster_work import Place
 from aisfs.vfs.inodes import DirectoryNode, FileNode
-from aisfs.vfs.paths import split
 from aisfs.workers import for_each
 
 if TYPE_CHECKING:
@@ -52,9 +51,8 @@ class Caches:
             node.checked_at = float("-inf")
             if isinstance(node, DirectoryNode):
                 node.note_all_doubtful()
-            prefix, basename = split(node.name)
-            parent = self._resolver.table.find(node.bucket, prefix)
-            if basename and isinstance(parent, DirectoryNode):
+            parent, basename = self._resolver.table.parent_of(node.bucket, node.name)
+            if parent is not None:
                 self._resolver.doubt(parent, basename)
 
     async def flush(self, what: Place | None) -> None:

@@ -18,7 +18,7 @@ import trio
 
 from aisfs.vfs.attributes import Attributes, Kind
 from aisfs.vfs.locks import EagerLock
-from aisfs.vfs.paths import MARKER, SHADOWED
+from aisfs.vfs.paths import MARKER, SHADOWED, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -410,6 +410,12 @@ class InodeTable:
     def find(self, bucket: BucketName | None, name: str) -> Node | None:
         """Return the node at a location."""
         return self._places.get((bucket, name))
+
+    def parent_of(self, bucket: BucketName | None, name: str) -> tuple[DirectoryNode | None, str]:
+        """Return the directory that a name is in, if it has one that is known, and the basename."""
+        prefix, basename = split(name)
+        parent = self.find(bucket, prefix) if basename else None
+        return (parent if isinstance(parent, DirectoryNode) else None), basename
 
     def add(self, bucket: BucketName | None, name: str, attributes: Attributes) -> Node:
         """Make a node for a location that has none."""

@@ -11,7 +11,7 @@ from aisfs.config import ConfigError, Source
 from aisfs.errors import Invalid
 from aisfs.store.cluster_work import Place
 from aisfs.vfs.inodes import ROOT, DirectoryNode
-from aisfs.vfs.paths import SHADOWED, bucket_directory, bucket_of_directory, split
+from aisfs.vfs.paths import SHADOWED, bucket_directory, bucket_of_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,9 +107,8 @@ class Places:
         if not place.name:
             await self._bucket_changed(place.bucket)
             return
-        prefix, basename = split(place.name)
-        parent = table.find(place.bucket, prefix)
-        if basename and isinstance(parent, DirectoryNode):
+        parent, basename = table.parent_of(*place)
+        if parent is not None:
             self._resolver.doubt(parent, basename)
             await self._resolver.forgotten(parent.ino, basename)
 

@@ -25,7 +25,7 @@ from aisfs.vfs.changes import Changes
 from aisfs.vfs.directory import Cursor, DirectoryStream
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, InodeTable, Node
 from aisfs.vfs.listings import CorrectedStream, DirectoryLook, Remembered
-from aisfs.vfs.paths import MARKER, bucket_directory, shadowed_name, split
+from aisfs.vfs.paths import MARKER, bucket_directory, shadowed_name
 from aisfs.vfs.relisting import Relisting
 from aisfs.vfs.walks import Walks
 
@@ -304,9 +304,8 @@ class Resolver:
             if await self.look(bucket, node.name).result() is None:
                 raise NotFound(f"{node.name} is gone")
             return
-        prefix, _ = split(node.name)
-        parent = self.table.find(bucket, prefix)
-        if isinstance(parent, DirectoryNode):
+        parent, _ = self.table.parent_of(bucket, node.name)
+        if parent is not None:
             await self._relisting.if_scanned(parent)
         if self.fresh(node):
             return

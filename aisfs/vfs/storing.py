@@ -22,8 +22,6 @@ from aisfs.staging.outbox import WORKERS
 from aisfs.staging.transfer import Target
 from aisfs.store.interface import ObjectInfo
 from aisfs.vfs.attributes import encode
-from aisfs.vfs.inodes import DirectoryNode, FileNode
-from aisfs.vfs.paths import split
 from aisfs.workers import for_each
 
 if TYPE_CHECKING:
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from aisfs.config import BucketName
     from aisfs.staging.journal import Owed
     from aisfs.staging.staged_file import StagedFile
+    from aisfs.vfs.inodes import FileNode
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.workshop import Workshop
 
@@ -147,9 +146,8 @@ class Storing:
 
     def _tell_parent(self, node: FileNode, info: ObjectInfo) -> None:
         """Bring what the directory remembers of a file up to date."""
-        prefix, basename = split(node.name)
-        parent = self._resolver.table.find(node.bucket, prefix)
-        if isinstance(parent, DirectoryNode):
+        parent, basename = self._resolver.table.parent_of(node.bucket, node.name)
+        if parent is not None:
             parent.pending.pop(basename, None)
             parent.note_present(basename, info)
 
@@ -364,9 +362,8 @@ class Storing:
 
     def _tell_gone(self, bucket: BucketName, name: str) -> None:
         """Have the directory know, for answers that were made before and are still on their way."""
-        prefix, basename = split(name)
-        parent = self._resolver.table.find(bucket, prefix)
-        if isinstance(parent, DirectoryNode):
+        parent, basename = self._resolver.table.parent_of(bucket, name)
+        if parent is not None:
             parent.note_absent(basename)
 
     def drop_staged(self, node: FileNode) -> None:
@@ -383,11 +380,10 @@ class Storing:
 
     async def forsake(self, node: FileNode) -> None:
         """Let a lost file's name be again what the cluster has; its writers know why."""
-        prefix, basename = split(node.name)
-        parent = self._resolver.table.find(node.bucket, prefix)
+        parent, basename = self._resolver.table.parent_of(node.bucket, node.name)
         node.detached = True
         self._resolver.table.detach_location(node)
-        if isinstance(parent, DirectoryNode):
+        if parent is not None:
             if node.identity is None:
                 parent.note_absent(basename)
             self._resolver.invalidate(parent.ino, basename)

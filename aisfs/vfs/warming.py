@@ -33,7 +33,7 @@ from aisfs.store.interface import MAX_PAGE, ObjectInfo
 from aisfs.vfs.attributes import Kind
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.path_tasks import MOST_FAILURES, PathTask, PathTasks, one_line
-from aisfs.vfs.paths import MARKER, is_presentable, split
+from aisfs.vfs.paths import MARKER, is_presentable
 from aisfs.workers import for_each
 
 if TYPE_CHECKING:
@@ -287,9 +287,8 @@ class Task(PathTask):
         resolver = self._warming.resolver
         for info in infos:
             resolver.answers.renew(bucket, info, asked)
-            prefix, basename = split(info.name)
-            parent = resolver.table.find(bucket, prefix)
-            if not isinstance(parent, DirectoryNode) or parent.contents is None:
+            parent, basename = resolver.table.parent_of(bucket, info.name)
+            if parent is None or parent.contents is None:
                 continue
             contents = parent.contents
             known = contents.entries.get(basename)
