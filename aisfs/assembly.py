@@ -94,7 +94,7 @@ async def build(
         work = partial(moves.settle, store, state.journal, move)
         workshop.outbox.add(f"rename {move.number}", None, work, error)
     try:
-        await resolver.load_root(root)
+        await resolver.load_root()
     except NotFound as error:
         raise NotFound(f"there is no bucket {config.source}: {error}") from error
     room.nursery.start_soon(workshop.outbox.run)

@@ -384,11 +384,13 @@ class InodeTable:
     """All nodes by number and by location.
 
     Attributes:
+        root: what is mounted.
         forgotten_change_at: when this mount last changed something in a directory whose node is
             gone: an older answer must not be believed of any directory that is not known.
     """
 
     def __init__(self, root: DirectoryNode) -> None:
+        self.root = root
         self._nodes: dict[Ino, Node] = {root.ino: root}
         self._places: dict[tuple[BucketName | None, str], Node] = {(root.bucket, root.name): root}
         self._next = ROOT + 1

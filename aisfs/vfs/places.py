@@ -73,8 +73,7 @@ class Places:
         return place
 
     def _below_root(self, operand: str) -> Place:
-        root = self._resolver.table.get(ROOT)
-        assert root is not None
+        root = self._resolver.table.root
         path = operand.removeprefix("./").lstrip("/")
         if root.bucket is not None:
             bucket, prefix, within = root.bucket, root.name, path
@@ -114,8 +113,7 @@ class Places:
 
     async def _bucket_changed(self, bucket: BucketName) -> None:
         """Have all buckets asked for again, if the mount shows them."""
-        root = self._resolver.table.get(ROOT)
-        if root is not None and root.bucket is None:
+        if self._resolver.table.root.bucket is None:
             self._resolver.buckets.forget()
             await self._resolver.forgotten(ROOT, bucket_directory(bucket))
 

@@ -361,12 +361,13 @@ class Resolver:
 
     # -- the root
 
-    async def load_root(self, root: DirectoryNode) -> None:
+    async def load_root(self) -> None:
         """Learn what a mount needs at its start; the first batch is kept for the first readdir.
 
         Raises:
             NotFound: there is no such bucket.
         """
+        root = self.table.root
         if root.bucket is None:
             await self.buckets.load(self.lifetimes.listing)
             return

@@ -21,7 +21,6 @@ from aisfs.errors import Invalid, NotFound
 from aisfs.store.cluster_work import Place
 from aisfs.store.interface import MAX_PAGE
 from aisfs.vfs.attributes import Kind
-from aisfs.vfs.inodes import ROOT
 from aisfs.vfs.paths import MARKER, SHADOWED, shadowed_name, split
 
 if TYPE_CHECKING:
@@ -109,8 +108,7 @@ class BucketTrees:
         self._objects = objects
         self._resolver = objects.resolver
         self._store = objects.resolver.store
-        root = self._resolver.table.get(ROOT)
-        assert root is not None
+        root = self._resolver.table.root
         self._mounted, self._prefix = root.bucket, root.name
         self._directories: cachetools.TTLCache[Place, bool] = cachetools.TTLCache(
             REMEMBERED, DIRECTORY_S, trio.current_time
