@@ -211,8 +211,8 @@ class Filesystem:
     def _let_go(self, node: Node) -> None:
         if isinstance(node, ControlNode):
             self._control.let_go(node)
-        elif self._table.forget_if_unused(node) and isinstance(node, FileNode) and node.reader:
-            node.reader.rest()  # its pages stay: the next look finds them
+        else:
+            self._table.forget_if_unused(node)
 
     async def getattr(self, ino: int) -> Node:
         """Return a node with attributes younger than their TTL. Kernel: FUSE_GETATTR.

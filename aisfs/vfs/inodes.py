@@ -490,6 +490,8 @@ class InodeTable:
         if isinstance(node, DirectoryNode):
             self.forgotten_change_at = max(self.forgotten_change_at, node.touched_at)
             self._listed.pop(node.ino, None)
+        elif isinstance(node, FileNode) and node.reader is not None:
+            node.reader.rest()  # its pages stay: the next look finds them
         self._nodes.pop(node.ino, None)
         return True
 

@@ -182,7 +182,7 @@ class Storing:
                 await self._send_locked(node, staged)
         finally:
             self.drop_staged(node)
-            self._let_go(node)
+            self._resolver.table.forget_if_unused(node)  # perhaps only its bytes kept it
 
     async def _send_locked(self, node: FileNode, staged: StagedFile) -> None:
         target = self._workshop.uploader.target_of(staged)
@@ -195,11 +195,6 @@ class Storing:
             dirty = node.attributes_dirty
             self.stored(node, await self._upload(node, staged, target))
             node.attributes_dirty = dirty
-
-    def _let_go(self, node: FileNode) -> None:
-        """Forget a node that only its bytes kept."""
-        if self._resolver.table.forget_if_unused(node) and node.reader is not None:
-            node.reader.rest()
 
     async def _give_up(self, staged: StagedFile) -> None:
         """Forget that a staged file is to be stored."""
