@@ -227,8 +227,7 @@ class AISStore:
 
     def _bucket_info(self, name: BucketName, props: dict[str, object]) -> BucketInfo:
         self._buckets.learn(name, props)
-        kind = self._buckets.checksum_types.get(name, "")
-        return BucketInfo(name, int(str(props.get("created") or 0)), kind)
+        return BucketInfo(name, int(str(props.get("created") or 0)))
 
     # -- objects
 

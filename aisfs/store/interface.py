@@ -150,7 +150,6 @@ class BucketInfo:
 
     name: BucketName
     created_ns: int
-    checksum_type: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,7 @@ async def test_cluster_facts(cluster: StoreProcess, aistore: AISStore, bucket: B
     assert 0 <= capacity.used <= capacity.total
     info = await aistore.bucket(bucket)
     assert info in await aistore.buckets()
-    assert info.checksum_type == "xxhash2"
+    assert aistore.compares(bucket)
     assert abs(info.created_ns - time.time_ns()) < 600e9
 
 
