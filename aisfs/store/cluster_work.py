@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """What a command is about.
+    """A bucket, or what is in it at a name: what a command is about, or a view or walk shows.
 
     Attributes:
         name: of an object; of all objects with a prefix, if it ends in "/"; "" for the bucket.

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 Ino = NewType("Ino", int)
 
+Location = tuple["BucketName | None", str]
+"""Where a node is: bucket, and a directory's prefix or an object's name."""
+
 ROOT = Ino(1)
 
 REMEMBERED = 200_000
@@ -392,7 +395,7 @@ class InodeTable:
     def __init__(self, root: DirectoryNode) -> None:
         self.root = root
         self._nodes: dict[Ino, Node] = {root.ino: root}
-        self._places: dict[tuple[BucketName | None, str], Node] = {(root.bucket, root.name): root}
+        self._locations: dict[Location, Node] = {(root.bucket, root.name): root}
         self._next = ROOT + 1
         self.forgotten_change_at = float("-inf")
         self._changed_lately: dict[Ino, DirectoryNode] = {}
@@ -411,7 +414,7 @@ class InodeTable:
 
     def find(self, bucket: BucketName | None, name: str) -> Node | None:
         """Return the node at a location."""
-        return self._places.get((bucket, name))
+        return self._locations.get((bucket, name))
 
     def parent_of(self, bucket: BucketName | None, name: str) -> tuple[DirectoryNode | None, str]:
         """Return the directory that a name is in, if it has one that is known, and the basename."""
@@ -426,7 +429,7 @@ class InodeTable:
         node = kind(Ino(self._next), bucket, name, attributes)
         self._next += 1
         self._nodes[node.ino] = node
-        self._places[bucket, name] = node
+        self._locations[bucket, name] = node
         return node
 
     def remember(self, directory: DirectoryNode, contents: Contents) -> None:
@@ -461,12 +464,12 @@ class InodeTable:
         if isinstance(node, FileNode) and node.reader is not None:
             node.reader.name = name
         node.name = name
-        self._places[node.bucket, name] = node
+        self._locations[node.bucket, name] = node
 
     def detach_location(self, node: Node) -> None:
         """Take a node's name away; its number lives on for those who hold it."""
-        if self._places.get((node.bucket, node.name)) is node:
-            del self._places[node.bucket, node.name]
+        if self._locations.get((node.bucket, node.name)) is node:
+            del self._locations[node.bucket, node.name]
 
     def below(self, directory: DirectoryNode) -> list[Node]:
         """Return the known nodes under a directory's prefix, itself excluded."""
@@ -476,7 +479,7 @@ class InodeTable:
             if node.bucket == directory.bucket
             and node is not directory
             and node.name.startswith(directory.name)
-            and self._places.get((node.bucket, node.name)) is node
+            and self._locations.get((node.bucket, node.name)) is node
         ]
 
     def forget_if_unused(self, node: Node) -> bool:

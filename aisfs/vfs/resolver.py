@@ -34,11 +34,10 @@ if TYPE_CHECKING:
 
     from aisfs.store.interface import BucketInfo, BucketName, ObjectInfo, ObjectStore
     from aisfs.vfs.attributes import Presentation
+    from aisfs.vfs.inodes import Location
     from aisfs.vfs.walks import Part
 
 NEVER = float("-inf")
-
-Place = tuple["BucketName | None", str]
 
 
 async def _no_kernel(parent: int, name: str) -> None:
@@ -81,13 +80,13 @@ class Resolver:
         self.buckets = BucketList(store)
         self.answers = Answers(table, presentation, self.buckets)
         self.walks = Walks(store, nursery, lifetimes.listing)
-        self._looks: dict[Place, DirectoryLook] = {}
+        self._looks: dict[Location, DirectoryLook] = {}
         self._relisting = Relisting(self)
-        self.doomed: dict[Place, FileNode] = {}
+        self.doomed: dict[Location, FileNode] = {}
         self.changes = Changes()
         self.invalidate: Callable[[int, str], None] = lambda parent, name: None  # noqa: ARG005
         self.forgotten = _no_kernel
-        self.emptied: cachetools.LRUCache[Place, bool] = cachetools.LRUCache(10_000)
+        self.emptied: cachetools.LRUCache[Location, bool] = cachetools.LRUCache(10_000)
 
     # -- freshness
 
@@ -221,19 +220,19 @@ class Resolver:
 
         With a time to live of 0 nobody believes what was asked for before.
         """
-        place = bucket, prefix
-        look = self._looks.get(place)
+        location = bucket, prefix
+        look = self._looks.get(location)
         if look is None or self.lifetimes.attributes <= 0:
-            look = self._looks[place] = DirectoryLook(self, bucket, prefix)
-            self.nursery.start_soon(self._run_look, place, look)
+            look = self._looks[location] = DirectoryLook(self, bucket, prefix)
+            self.nursery.start_soon(self._run_look, location, look)
         return look
 
-    async def _run_look(self, place: Place, look: DirectoryLook) -> None:
+    async def _run_look(self, location: Location, look: DirectoryLook) -> None:
         try:
             await look.run()
         finally:
-            if self._looks.get(place) is look:
-                del self._looks[place]
+            if self._looks.get(location) is look:
+                del self._looks[location]
 
     async def _probe(self, parent: DirectoryNode, basename: str) -> Node:
         """Ask the cluster for one name: HEAD and LIST together; a HEAD of 200 answers at once."""
