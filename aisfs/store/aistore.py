@@ -136,13 +136,19 @@ class AISStore:
     ) -> T:
         """Do something on sockets of the loop, and by the SDK what does not come about there."""
         if direct is not None:
-            try:
-                with waiting(Wait.CLUSTER):
-                    return await direct()
-            except Declined as error:
-                self._declined += 1
-                log.debug("%s goes by the SDK: %s", doing, error)
+            with suppress(Declined):
+                return await self._directly(doing, direct)
         return await by_sdk()
+
+    async def _directly(self, doing: str, direct: Callable[[], Awaitable[T]]) -> T:
+        """Do something on sockets of the loop; `Declined` where it does not come about there."""
+        try:
+            with waiting(Wait.CLUSTER):
+                return await direct()
+        except Declined as error:
+            self._declined += 1
+            log.debug("%s goes by the SDK: %s", doing, error)
+            raise
 
     # -- the cluster
 
@@ -457,14 +463,12 @@ class AISStore:
     async def delete(self, bucket: BucketName, name: str) -> None:
         """Delete one object. AIS: DELETE /v1/objects/B/O without a body."""
         doing, sent = f"deleting {bucket.name}/{name}", False
-        try:
-            if self._direct_writes is not None:
-                with waiting(Wait.CLUSTER):
-                    return await self._direct_writes.delete(bucket, name)
-        except Declined as error:
-            self._declined += 1
-            log.debug("%s goes by the SDK: %s", doing, error)
-            sent = error.sent
+        if self._direct_writes is not None:
+            direct = partial(self._direct_writes.delete, bucket, name)
+            try:
+                return await self._directly(doing, direct)
+            except Declined as error:
+                sent = error.sent  # it may be gone by now
         try:
             await self._call(doing, self._buckets.object(bucket, name).delete, CALL_DEADLINE_S)
         except NotFound:
