@@ -278,8 +278,8 @@ class ControlTree:
         """Whether the listing of the root shows the control directory."""
         return self._place is Control.VISIBLE
 
-    def is_directory(self, parent: int, basename: str) -> bool:
-        """Tell whether a name is that of the control directory."""
+    def is_at(self, parent: int, basename: str) -> bool:
+        """Tell whether the control directory is at a name."""
         return parent == ROOT and basename == NAME and self.exists
 
     async def find(self, parent: int, basename: str) -> ControlNode | None:
@@ -288,7 +288,7 @@ class ControlTree:
         Raises:
             NotFound: the control directory has nothing of that name.
         """
-        if self.is_directory(parent, basename):
+        if self.is_at(parent, basename):
             return self.directory
         directory = self.get(Ino(parent))
         if directory is None:

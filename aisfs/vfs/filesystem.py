@@ -197,7 +197,7 @@ class Filesystem:
             NotPermitted: the name belongs to the control files.
         """
         directory, basename = self._directory(parent), to_text(name)
-        if self._control.is_directory(parent, basename):
+        if self._control.is_at(parent, basename):
             raise NotPermitted(f"{basename} holds the mount's control files")
         return directory, basename
 
