@@ -330,9 +330,16 @@ class Proof:
 
 
 async def prove_directories(
-    store: ObjectStore, bucket: BucketName, prefix: str, names: list[str]
+    store: ObjectStore,
+    bucket: BucketName,
+    prefix: str,
+    names: list[str],
+    gone: Callable[[ObjectInfo], bool],
 ) -> Proof:
-    """Look with one request which of the directories `names` below `prefix` hold objects."""
+    """Look with one request which of the directories `names` below `prefix` hold objects.
+
+    An object that is `gone` for this mount is none: it was unlinked here, and somebody has it open.
+    """
     listing = await store.list(bucket, prefix, "", FIRST_BATCH, recursive=True)
     reach: str | None = None
     if listing.token:
@@ -344,6 +351,8 @@ async def prove_directories(
     stored: dict[str, str | None] = {}
     for info in listing.objects:
         child, slash, rest = info.name[len(prefix) :].partition("/")
+        if gone(info):
+            continue
         if slash and rest == MARKER:
             stored[child] = info.attributes
         elif slash:

@@ -7,6 +7,7 @@ what comes from the cluster is corrected before anybody sees it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -126,7 +127,8 @@ class CorrectedStream:
         ]
         if not unsure:
             return entries
-        proof = await prove_directories(resolver.store, bucket, prefix, unsure)
+        gone = partial(resolver.is_doomed, bucket)
+        proof = await prove_directories(resolver.store, bucket, prefix, unsure, gone)
         open_questions = [n for n in unsure if n not in proof.stored and n not in proof.refuted]
         refuted = proof.refuted | await self._refute_singly(bucket, prefix, open_questions)
         kept = []
@@ -212,26 +214,24 @@ class DirectoryLook:
         stream = DirectoryStream(resolver.store, bucket, prefix)
         entries = await stream.next()
         arrived = trio.current_time()
-        if stream.marker is None and not any(entry.info is not None for entry in entries):
+        gone = partial(resolver.is_doomed, bucket)
+        left = [entry for entry in entries if entry.info is None or not gone(entry.info)]
+        if stream.marker is None and all(entry.info is None for entry in left):
             # Only directories, which real clusters list even when they are empty.
-            names = [entry.name for entry in entries]
+            names = [entry.name for entry in left]
             if not names and stream.lacking and resolver.table.find(bucket, prefix) is not None:
                 raise Incomplete(f"perhaps lost targets hold all that is in {prefix}")
             if not names:
                 return None
-            if not (await prove_directories(resolver.store, bucket, prefix, names)).stored:
+            if not (await prove_directories(resolver.store, bucket, prefix, names, gone)).stored:
                 return None
         stored = await self._stored_attributes(stream)
         node = resolver.answers.directory(bucket, prefix, stored, stream.started_at, arrived)
         resolver.emptied.pop((bucket, prefix), None)
         if node.touched_at <= stream.started_at:
             node.first = (stream, entries)
-        if stream.done and all(entry.info is not None for entry in entries):
-            found = {
-                entry.name: entry.info
-                for entry in entries
-                if entry.info is None or not resolver.is_doomed(bucket, entry.info)
-            }
+        if stream.done and all(entry.info is not None for entry in left):
+            found = {entry.name: entry.info for entry in left}
             resolver.table.remember(node, Contents(found, stream.started_at, arrived, 1))
         return node
 
