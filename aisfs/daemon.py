@@ -1,8 +1,9 @@
-"""One mount, put together: store, cache, staging, namespace and kernel meet here and nowhere else.
+"""The process that serves one mount: its start, its signals, and its end.
 
-`run` is the whole life of the process that serves a mount. All state belongs to one trio loop; the
-nursery below holds the readahead streams, the look-ups and the signal handler. If the process dies
-it does not unmount: an empty mount point would invite a mirror job to delete everything.
+`run` is its whole life; what it serves is put together in `assembly`. All state belongs to one trio
+loop; the nursery below holds the readahead streams, the look-ups and the signal handler. If the
+process dies it does not unmount: an empty mount point would invite a mirror job to delete
+everything.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import errno
 import faulthandler
 import hashlib
 import logging
-import os
 import signal
 from dataclasses import dataclass
 from functools import partial
@@ -23,49 +23,26 @@ import platformdirs
 import trio
 
 from aisfs import logs, metrics_endpoint
-from aisfs.archives.spool import Room
+from aisfs.assembly import build
 from aisfs.cache.disk import DiskTier
-from aisfs.cache.fetch_ahead import FetchAhead
 from aisfs.cache.pages import PageCache
 from aisfs.cache.room import CacheRoom
-from aisfs.config import Config, ConfigError, nearest
-from aisfs.control.events import Events
-from aisfs.control.files import PersonalFile
-from aisfs.control.information import information
-from aisfs.control.verbs import VERBS
-from aisfs.errors import FsError, NotFound
+from aisfs.config import Config, ConfigError
+from aisfs.errors import FsError
 from aisfs.fuse import request_loop
 from aisfs.fuse.operations import Operations
-from aisfs.fuse.session import Session, entry_forgotten, invalidate_entry
+from aisfs.fuse.session import Session
 from aisfs.metrics import LOOP_LAG
 from aisfs.notify import REPEATED_S, Notifier
 from aisfs.running import RunningConfig
-from aisfs.staging.multipart import Cluster, Parts
-from aisfs.staging.outbox import Outbox
-from aisfs.staging.quota import Quota
-from aisfs.staging.replay import Replay
-from aisfs.staging.state import StateDirectory, default_quota
-from aisfs.staging.streamed_upload import Streams
-from aisfs.staging.uploader import Uploader
+from aisfs.staging.state import StateDirectory
 from aisfs.store.aistore import connect
-from aisfs.vfs import moves
-from aisfs.vfs.attributes import Presentation
-from aisfs.vfs.control_tree import Controls
 from aisfs.vfs.filesystem import Filesystem
-from aisfs.vfs.guards import Guards
-from aisfs.vfs.inodes import ROOT, DirectoryNode, InodeTable
-from aisfs.vfs.resolver import Lifetimes, Resolver
-from aisfs.vfs.shards import LONGEST_INDEX
-from aisfs.vfs.workshop import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aisfs.config import MountConfig
-    from aisfs.control.commands import Commands
-    from aisfs.control.files import Caller, ControlEntry
-    from aisfs.staging.journal import Owed
-    from aisfs.staging.uploader import Told
+    from aisfs.control.events import Events
     from aisfs.store.aistore import AISStore
 
 log = logging.getLogger(__name__)
@@ -195,7 +172,7 @@ async def _mounted(
             room = CacheRoom(store, pages, nursery, disk)
             running = RunningConfig(config)
             running.followed_by(partial(_follow_store, store))
-            fs = await _build(running, room, state, start.filesystem, start.shown, start.recent)
+            fs = await build(running, room, state, start.filesystem, start.shown, start.recent)
             store.watch_members(fs.events.members)
             if disk is not None:
                 nursery.start_soon(disk.run)
@@ -227,144 +204,10 @@ async def _mounted(
     return 1 if unsent else 0
 
 
-async def _build(
-    running: RunningConfig,
-    room: CacheRoom,
-    state: StateDirectory,
-    filesystem: type[Filesystem],
-    shown: Callable[[str], None] = _nobody,
-    recent: logs.Recent | None = None,
-) -> Filesystem:
-    """Make the parts, do what earlier mounts owe, and learn what a mount has to know."""
-    store, config = room.store, running.config
-    left = await moves.resume(store, state.journal) if not config.mount.read_only else []
-    presentation = _presentation(config.mount)
-    bucket = config.source.bucket
-    root = DirectoryNode(ROOT, bucket, config.source.prefix, presentation.of_directory("", 0))
-    lifetimes = _lifetimes(config.mount)
-    resolver = Resolver(store, InodeTable(root), presentation, lifetimes, room.nursery)
-    resolver.invalidate, resolver.forgotten = invalidate_entry, entry_forgotten
-    room.renewed = resolver.renew
-    events = Events()
-    workshop = await _workshop(config, room, state, shown, events)
-    running.followed_by(partial(_follow, resolver, workshop, default_quota(state.staging)))
-    for move, error in left:
-        work = partial(moves.settle, store, state.journal, move)
-        workshop.outbox.add(f"rename {move.number}", None, work, error)
-    try:
-        await resolver.load_root(root)
-    except NotFound as error:
-        raise NotFound(f"there is no bucket {config.source}: {error}") from error
-    room.nursery.start_soon(workshop.outbox.run)
-    rules = await store.name_rules()
-    mount = config.mount
-    verbs = _verbs(mount.commands)
-    guards = Guards(mount.bucket_ops, mount.no_delete, mount.no_overwrite, verbs)
-    log_file = _log_file(recent or logs.Recent())
-
-    def entries(commands: Commands) -> list[ControlEntry]:
-        return [*information(store.facts, running, commands), log_file]
-
-    controls = Controls(entries, events, mount.control)
-    return filesystem(resolver, workshop, rules, guards, controls)
-
-
-def _log_file(recent: logs.Recent) -> PersonalFile:
-    async def show(_: Caller) -> str:
-        return recent.text()
-
-    return PersonalFile("log", show, private=True)  # it names other users' objects
-
-
-def _lifetimes(mount: MountConfig) -> Lifetimes:
-    return Lifetimes(mount.attribute_ttl_s, mount.negative_ttl_s, mount.listing_ttl_s)
-
-
 def _follow_store(store: AISStore, config: Config) -> None:
     """Use what may change of how the cluster is used and of the log."""
     store.pace.change(config.store.max_rate, config.store.max_requests)
     logs.set_level(config.log.level)
-
-
-def _follow(resolver: Resolver, workshop: Workshop, quota: int, config: Config) -> None:
-    """Use what may change of the parts of the filesystem; `quota` is that of who names none."""
-    resolver.believe_for(_lifetimes(config.mount))
-    workshop.quota.change(config.staging.quota or quota)
-    workshop.window = config.readahead.window
-    workshop.drain_s = config.staging.drain_timeout_s
-
-
-def _verbs(commands: str) -> frozenset[str]:
-    """Return the verbs that the setting names.
-
-    Raises:
-        ConfigError: one of them is none.
-    """
-    if commands in {"all", "none"}:
-        return frozenset(VERBS if commands == "all" else ())
-    named = frozenset(commands.split(":"))
-    for unknown in sorted(named - VERBS.keys()):
-        raise ConfigError(f"commands: there is no verb {unknown!r}{nearest(unknown, VERBS)}")
-    return named
-
-
-async def _workshop(
-    config: Config,
-    room: CacheRoom,
-    state: StateDirectory,
-    shown: Callable[[str], None],
-    events: Events,
-) -> Workshop:
-    """Make what open files are made with, after what earlier mounts owe was sent (C11)."""
-    staging = config.staging
-    owed = await state.sweep()
-    waiting = sum(state.size_of(each) for each in owed)
-    quota = Quota(staging.quota or default_quota(state.staging), waiting)
-    outbox, uploader = Outbox(), Uploader(room.store, state, events.upload)
-    replay = Replay(room.store, state, quota.release)
-    if config.mount.read_only and owed:
-        log.warning("%d files of earlier mounts wait to be stored by one that may write", len(owed))
-    elif not config.mount.read_only:
-        for each in await replay.run(owed, shown):
-            lock = uploader.earlier.setdefault((each.bucket, each.name), trio.Lock())
-            send = partial(_send_earlier, replay, each, lock, events.upload)
-            outbox.add(each.data, each.size, send, replay.failure_of(each))
-        for deletion in await state.journal.deletions():
-            uploader.doomed[deletion.bucket, deletion.name] = deletion.number
-    window = config.readahead.window
-    fetch_ahead = FetchAhead(room)
-    streams = Streams(room.store, room.nursery, staging.stream_after)
-    cluster = Cluster(room.store, state.journal)
-    if not config.mount.read_only:
-        room.nursery.start_soon(cluster.tidy_up, await state.journal.parts())
-    parts = Parts(cluster, room.nursery, quota)
-    # The state directory is there whatever is set, and is this mount's alone, unlike cache-dir.
-    unpacked = Room(state.path, config.views.spool or default_quota(state.path), LONGEST_INDEX)
-    return Workshop(
-        room, fetch_ahead, uploader, outbox, state, quota, window, streams, parts, unpacked,
-        staging.write_back, staging.drain_timeout_s,
-    )  # fmt: skip
-
-
-async def _send_earlier(replay: Replay, owed: Owed, lock: trio.Lock, told: Told) -> None:
-    url = owed.bucket.url_of(owed.name)
-    try:
-        async with lock:
-            await replay.send(owed)
-    except FsError as error:
-        told(url, error)
-        raise
-    told(url, None)
-
-
-def _presentation(mount: MountConfig) -> Presentation:
-    return Presentation(
-        uid=os.getuid() if mount.uid < 0 else mount.uid,
-        gid=os.getgid() if mount.gid < 0 else mount.gid,
-        file_mode=mount.file_mode if mount.file_mode >= 0 else 0o666 & ~mount.umask,
-        dir_mode=mount.dir_mode if mount.dir_mode >= 0 else 0o777 & ~mount.umask,
-        persist_owner=mount.persist_owner,
-    )
 
 
 def _place(config: Config, cluster_uuid: str) -> str:

@@ -1,7 +1,8 @@
 """The configuration that a mount uses now, and how a part of it changes without a remount.
 
-Serves `daemon`, which says what is to be done with new values, and `control`, which shows them.
-Only the TOML file is read again: the environment and the command line of a process do not change.
+Serves `daemon` and `assembly`, which say what is to be done with new values, and `control`, which
+shows them. Only the TOML file is read again: the environment and the command line of a process do
+not change.
 """
 
 from __future__ import annotations

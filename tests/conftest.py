@@ -2,7 +2,8 @@
 
 Tests marked `fuse` mount for real. Where this process cannot mount they are NOT RUN, counted, and
 reported in the last lines; with AISFS_REQUIRE_FUSE=1 they fail instead. Tests marked `long` run a
-small sample unless `--long` is given.
+small sample unless `--long` is given. What the last lines tell comes by the tests' reports, for it
+may have been in other processes that they ran (`pytest -n`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,23 +24,21 @@ if TYPE_CHECKING:
 
     from tests.support.store import StoreProcess
 
-SEED = int(os.environ.get("AISFS_SEED") or random.SystemRandom().randrange(1 << 32))
+pytest_plugins = ["tests.conformance.ends", "tests.sdk.ledger"]
 
-TALLY = pytest.StashKey[dict[str, dict[str, int]]]()
+SEED = int(os.environ.get("AISFS_SEED") or random.SystemRandom().randrange(1 << 32))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long", action="store_true", help="repeat tests marked long in full, without time limit"
     )
-    parser.addoption("--evidence", metavar="FILE", help="write what tests/sdk showed of the SDK")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # In the background a shell makes its children ignore Ctrl-C, which tests send on purpose.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    config.stash[not_run.COUNT] = []
-    config.stash[TALLY] = {}
+    os.environ["AISFS_SEED"] = str(SEED)  # of all processes
 
 
 def pytest_report_header() -> str:
@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_setup(item: pytest.Item) -> None:
     problem = item.get_closest_marker("fuse") and mounts.fuse_problem()
     if problem:
-        not_run.give_up(item, str(problem))
+        not_run.give_up(str(problem))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # the last words before pytest's closing line
@@ -63,10 +63,16 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> Iterator[None]:
     yield
-    for test, counts in config.stash[TALLY].items():
-        text = ", ".join(f"{count} {what}" for what, count in counts.items())
-        terminalreporter.write_line(f"{test}: {text} (AISFS_SEED={SEED})")
-    if missed := config.stash[not_run.COUNT]:
+    ends = terminalreporter.stats
+    for report in (*ends.get("passed", []), *ends.get("failed", [])):
+        counts: Counter[str] = Counter()
+        for what, count in report.user_properties:
+            counts[what] += count
+        if counts:
+            text = ", ".join(f"{count} {what}" for what, count in counts.items())
+            terminalreporter.write_line(f"{report.nodeid}: {text} (AISFS_SEED={SEED})")
+    missed = [report for report in ends.get("skipped", []) if not_run.MARK in str(report.longrepr)]
+    if missed:
         reason = mounts.fuse_problem() or "this machine lacks what they need"
         terminalreporter.write_line(f"{len(missed)} tests NOT RUN: {reason}", yellow=True)
 
@@ -87,12 +93,8 @@ def rounds(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
 @pytest.fixture
 def tally(request: pytest.FixtureRequest) -> Callable[[str, int], None]:
     """Return `tally(what, count)`: adds to a count that the end of the run prints."""
-    counts = request.config.stash[TALLY].setdefault(request.node.nodeid, {})
-
-    def add(what: str, count: int = 1) -> None:
-        counts[what] = counts.get(what, 0) + count
-
-    return add
+    properties = request.node.user_properties
+    return lambda what, count: properties.append((what, count))
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """Small objects fetched before they are read, by requests in flight beside each other.
 
-Serves `vfs/scans`, which guesses or is told what is read next. What a guess brings goes into the
-page cache, where a reader finds it; a reader that comes while an object is under way waits for it.
-Limits: `MAX_WORKERS` groups of requests, and half of the cache for what was brought and not read
-yet.
+Serves `vfs/scans`, `vfs/orders` and `vfs/warming`, which guess or are told what is read next. What
+a guess brings goes into the page cache, where a reader finds it; a reader that comes while an
+object is under way waits for it. Limits: `MAX_WORKERS` groups of requests, and half of the cache
+for what was brought and not read yet.
 
     want ─▶ queue ─▶ worker ─▶ page ─▶ read        (used)
               │                  └──▶ guess given up, or reclaimed   (dropped)

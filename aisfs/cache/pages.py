@@ -4,9 +4,9 @@ Scans do not push out what is read again and again: a page that is used once mor
 it was used last, is protected. Unprotected pages go first; protected ones have at most `PROTECTED`
 of the memory, the least recently used of them becoming unprotected.
 
-Serves `reader`. Invariants: the bytes held never exceed the capacity, those of free slots that the
-system was not given back included; a page that is being filled, awaited or held is never reclaimed;
-a complete page never changes.
+Serves all of `cache`. Invariants: the bytes held never exceed the capacity, those of free slots
+that the system was not given back included; a page that is being filled, awaited or held is never
+reclaimed; a complete page never changes.
 
 Large pages are slots of one page-aligned anonymous mapping: a `bytearray` starts 16 bytes after a
 page boundary, where the kernel's copy from a socket runs at a quarter of its speed on some CPUs.
@@ -113,11 +113,6 @@ class PageCache:
         """Bytes of all pages; a large one counts as a whole slot."""
         free = len(self._free) + len(self._touched)
         return (self._slots - free) * PAGE_SIZE + self._small_bytes
-
-    @property
-    def slots(self) -> int:
-        """How many full pages fit."""
-        return self._slots
 
     @property
     def room(self) -> int:
@@ -243,12 +238,6 @@ class PageCache:
         """Return a free slot's memory to the system, so that small pages can have it."""
         self._region.madvise(mmap.MADV_DONTNEED, slot * PAGE_SIZE, PAGE_SIZE)
         self._free.append(slot)
-
-    def close(self) -> None:
-        """Forget everything. The region itself goes with the process."""
-        self._passing.clear()
-        self._protected.clear()
-        self._protected_bytes = 0
 
 
 def _memory_of(size: int) -> int:

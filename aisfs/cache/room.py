@@ -1,6 +1,6 @@
 """What all contents of a mount share: pages, the store, where streams run and how readers wait.
 
-Serves `reader` and `stream`.
+Serves `reader`, `stream` and `fetch_ahead`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A cluster for commands that need no mount: its settings, and what operands name on it.
 
-Serves `verb` and `job`. An operand is `ais://BUCKET/NAME`, or a path below a mount, which knows
-what it is on the cluster (attribute `user.ais.object`).
+Serves `verb`, `job` and `etl`. An operand is `ais://BUCKET/NAME`, or a path below a mount, which
+knows what it is on the cluster (attribute `user.ais.object`).
 """
 
 from __future__ import annotations

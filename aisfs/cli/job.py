@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 import trio
 
 from aisfs.cli.cluster import connection_options, run
+from aisfs.cli.progress import progress
 from aisfs.cli.sizes import in_words
 from aisfs.cli.tables import print_rows
 from aisfs.errors import NotFound
 from aisfs.store.cluster_facts import JobEnd, listed_state
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.progress import ProgressColumn
+
     from aisfs.store.aistore import AISStore
     from aisfs.store.cluster_facts import ClusterFacts, JobFacts, Json
 
@@ -98,7 +103,7 @@ async def follow(facts: ClusterFacts, job_id: str, *, quiet: bool) -> JobFacts:
         NotFound: the cluster does not know it.
     """
     pause_s, begins, end = _ASK_S, trio.current_time() + _BEGINS_S, JobEnd()
-    with _Display(shown=not quiet and sys.stderr.isatty()) as display:
+    with progress(_columns, "the job begins", quiet=quiet) as show_progress:
         while True:
             try:
                 told = await facts.job(job_id)
@@ -106,7 +111,7 @@ async def follow(facts: ClusterFacts, job_id: str, *, quiet: bool) -> JobFacts:
                 if trio.current_time() > begins:
                     raise
             else:
-                display.show(told)
+                show_progress(description=_in_a_line(told))
                 if end.is_reached(told.state):
                     return told
             await trio.sleep(pause_s)
@@ -129,49 +134,19 @@ def report(told: JobFacts, *, as_json: bool) -> int:
             )
         )
     else:
-        print(f"{told.kind}[{told.id}] {told.state}: {_amount(told)}")
+        print(_in_a_line(told))
         if told.error:
             print("aisfs:", " ".join(told.error.split()), file=sys.stderr)
     return 0 if told.state in {"running", "idle", "finished"} and not told.error else 1
 
 
-def _amount(told: JobFacts) -> str:
-    return f"{told.objects} objects, {in_words(told.bytes)}"
+def _in_a_line(told: JobFacts) -> str:
+    amount = f"{told.objects} objects, {in_words(told.bytes)}"
+    return f"{told.kind}[{told.id}] {told.state}: {amount}"
 
 
-class _Display:
-    """A line on a terminal that says how far a job is; nothing elsewhere."""
+def _columns() -> Sequence[ProgressColumn]:
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown
-
-    def __enter__(self) -> Self:
-        if self._shown:
-            from rich.console import Console  # noqa: PLC0415 - for terminals only
-            from rich.progress import (  # noqa: PLC0415
-                Progress,
-                SpinnerColumn,
-                TextColumn,
-                TimeElapsedColumn,
-            )
-
-            self._bar = Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                TimeElapsedColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._task = self._bar.add_task("the job begins", total=None)
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            self._bar.stop()
-
-    def show(self, told: JobFacts) -> None:
-        """Show how far it is."""
-        if self._shown:
-            text = f"{told.kind}[{told.id}] {told.state}: {_amount(told)}"
-            self._bar.update(self._task, description=text)
+    # An id in brackets is no markup.
+    return SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()

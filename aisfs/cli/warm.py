@@ -13,17 +13,19 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from aisfs.cli import Failure
 from aisfs.cli.control_handle import ControlHandle, by_mount, refusal
+from aisfs.cli.progress import progress
 from aisfs.cli.sizes import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from types import TracebackType
+
+    from rich.progress import ProgressColumn
 
 CONTROL = Path(".aisfs") / "warm"
 
@@ -159,13 +161,13 @@ def _begin(root: Path, paths: list[str]) -> Job:
 
 def _wait(jobs: Sequence[Job], *, quiet: bool) -> Report:
     """Return the report of all jobs once they are done."""
-    with _Display(shown=not quiet and sys.stderr.isatty()) as display:
+    with progress(_columns, "listing", quiet=quiet, files="") as show_progress:
         while True:
             try:
                 report = _together([job.report() for job in jobs])
             except OSError as error:
                 raise Failure(f"the mount does not answer any more: {error.strerror}") from None
-            display.show(report)
+            show_progress(**_line_of(report))
             if report.state == "done":
                 return report
             time.sleep(_ASK_S)
@@ -183,62 +185,37 @@ def _together(reports: Sequence[Report]) -> Report:
     return total
 
 
-class _Display:
-    """A bar on a terminal; nothing elsewhere."""
+def _columns() -> Sequence[ProgressColumn]:
+    from rich.progress import (  # noqa: PLC0415 - for terminals only
+        BarColumn,
+        DownloadColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown
+    return (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        TextColumn("{task.fields[files]}"),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
 
-    def __enter__(self) -> Self:
-        if self._shown:
-            from rich.console import Console  # noqa: PLC0415 - for terminals only
-            from rich.progress import (  # noqa: PLC0415
-                BarColumn,
-                DownloadColumn,
-                Progress,
-                TextColumn,
-                TimeRemainingColumn,
-                TransferSpeedColumn,
-            )
 
-            self._bar = Progress(
-                TextColumn("{task.description:<12}"),
-                BarColumn(),
-                TextColumn("{task.fields[files]}"),
-                DownloadColumn(binary_units=True),
-                TransferSpeedColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._task = self._bar.add_task("listing", total=None, files="")
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._shown:
-            self._bar.stop()
-
-    def show(self, report: Report) -> None:
-        """Show how far it is."""
-        if not self._shown:
-            return
-        figures = report.figures
-        files = f"{figures['files_done']}/{figures['files'] - figures['does_not_fit']} files"
-        if report.state == "prefetching":
-            files = f"{figures['prefetched']}/{figures['cold']} from the remote bucket"
-        self._bar.update(
-            self._task,
-            description=report.state,
-            completed=figures["bytes_done"],
-            total=figures["bytes"] - figures["does_not_fit_bytes"],
-            files=files,
-        )
+def _line_of(report: Report) -> dict[str, object]:
+    """Return what the line of progress shows."""
+    figures = report.figures
+    files = f"{figures['files_done']}/{figures['files'] - figures['does_not_fit']} files"
+    if report.state == "prefetching":
+        files = f"{figures['prefetched']}/{figures['cold']} from the remote bucket"
+    return {
+        "description": report.state,
+        "completed": figures["bytes_done"],
+        "total": figures["bytes"] - figures["does_not_fit_bytes"],
+        "files": files,
+    }
 
 
 def _as_json(report: Report) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """What can be done with a mount's caches: the verbs of the control file `cache/ctl`.
 
-Serves `vfs/filesystem`. They change nothing on the cluster, but that what waits is stored.
+Serves `vfs/control_parts`. They change nothing on the cluster, but that what waits is stored.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What happens in a mount, told as it happens to whoever reads `.aisfs/events`.
 
-Serves `daemon`, which hands one `Events` to the parts that have something to tell, and
+Serves `assembly`, which hands one `Events` to the parts that have something to tell, and
 `vfs/control_tree`. An event is a line of fields between tabs: when, of what kind, and facts as
 `key=value`, in which control characters, backslashes and what is not ASCII are written as Python
 and C do. Nothing is made or kept while nobody listens.

@@ -1,7 +1,7 @@
 """Control files that tell of the mount's settings and of its cluster.
 
-Serves `daemon`, which hands them to the filesystem. Only the files `ctl` change something; they are
-of `commands`. Listing a directory asks the cluster for names at most; the content of a file is
+Serves `assembly`, which hands them to the filesystem. Only the files `ctl` change something; they
+are of `commands`. Listing a directory asks the cluster for names at most; the content of a file is
 asked for when it is opened.
 """
 

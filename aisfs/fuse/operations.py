@@ -139,7 +139,7 @@ class Operations(pyfuse3.Operations):
         self._ready = ready
         self.initialised = trio.Event()
         self._bare = {kind: entry for kind in Kind if (entry := bare_entry(kind)) is not None}
-        filesystem.leaves_out = len(self._bare) == len(Kind)
+        filesystem.directories.leaves_out = len(self._bare) == len(Kind)
 
     def init(self) -> None:
         """Tell the starter that the kernel has initialised the mount. Never raises."""

@@ -1,6 +1,6 @@
 """What a mount owes the cluster, written down so that it survives the process (C11, C19, C32).
 
-Serves `uploader`, `vfs/storing` and `vfs/moves`; `daemon` and `aisfs recover` read it. One sqlite
+Serves `uploader`, `vfs/storing` and `vfs/moves`; `assembly` and `aisfs recover` read it. One sqlite
 database in the state directory, in WAL mode with `synchronous=FULL`: what a call wrote is on the
 disk when it returns. All calls run in one worker thread, one after the other.
 
@@ -34,15 +34,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORMAT = 1
-"""Version of the tables; a later aisfs may read an earlier one, never the other way."""
+FORMAT = 2
+"""Version of the tables; a later aisfs may read an earlier one, never the other way.
+
+In format 1 a rename was "copying" before all its members were written down, too, and an upload did
+not tell what had been tried before.
+"""
 
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE uploads (
     data TEXT PRIMARY KEY, bucket TEXT NOT NULL, name TEXT NOT NULL, expected TEXT NOT NULL,
     attributes TEXT NOT NULL, size INTEGER NOT NULL, checksum TEXT NOT NULL,
-    reason TEXT NOT NULL, since TEXT NOT NULL
+    reason TEXT NOT NULL, since TEXT NOT NULL, tried TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 CREATE TABLE deletions (
     id INTEGER PRIMARY KEY, bucket TEXT NOT NULL, name TEXT NOT NULL, identity TEXT NOT NULL
@@ -55,6 +59,12 @@ CREATE TABLE members (
     move INTEGER NOT NULL REFERENCES moves ON DELETE CASCADE, name TEXT NOT NULL,
     identity TEXT NOT NULL, PRIMARY KEY (move, name)
 ) STRICT, WITHOUT ROWID;
+"""
+
+
+_FROM_1 = """
+UPDATE moves SET phase = 'undoing' WHERE phase = 'copying';
+ALTER TABLE uploads ADD COLUMN tried TEXT NOT NULL DEFAULT '[]';
 """
 
 
@@ -77,6 +87,8 @@ class Owed:
         size, checksum: of the bytes, XXH64 in hex; "" if they were not complete.
         reason: why they are not stored; "" if nothing went wrong, they only wait.
         since: UTC, ISO 8601.
+        tried: contents that the cluster may hold instead of `expected`, for we asked for each in
+            vain, or its answer did not come.
     """
 
     data: str
@@ -88,6 +100,7 @@ class Owed:
     checksum: str
     reason: str
     since: str
+    tried: tuple[Identity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +114,12 @@ class Deletion:
 
 
 class Phase(StrEnum):
-    """How far a directory's rename is: the order of its members, see `vfs/moves`."""
+    """How far a directory's rename is; what each means for the next mount, see `vfs/moves`."""
 
+    LISTING = "listing"
     COPYING = "copying"
     DELETING = "deleting"
+    UNDOING = "undoing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +163,8 @@ class Journal:
             )
         if found == 0:
             self._db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={FORMAT}; COMMIT;")
+        elif found < FORMAT:
+            self._db.executescript(f"BEGIN; {_FROM_1} PRAGMA user_version={FORMAT}; COMMIT;")
         self._db.executescript(_PARTS_TABLE)
 
     def close(self) -> None:
@@ -196,12 +213,12 @@ class Journal:
         """
         row = (
             owed.data, _text(owed.bucket), owed.name, _text(owed.expected), owed.attributes,
-            owed.size, owed.checksum, owed.reason, owed.since,
+            owed.size, owed.checksum, owed.reason, owed.since, _text(owed.tried),
         )  # fmt: skip
 
         def work() -> None:
             self._db.execute("DELETE FROM uploads WHERE data = ?", (instead_of,))
-            self._db.execute("INSERT OR REPLACE INTO uploads VALUES (?,?,?,?,?,?,?,?,?)", row)
+            self._db.execute("INSERT OR REPLACE INTO uploads VALUES (?,?,?,?,?,?,?,?,?,?)", row)
 
         await self._transaction(work)
 
@@ -212,10 +229,7 @@ class Journal:
     async def owed(self) -> list[Owed]:
         """Return what is to be stored, oldest first."""
         rows = await self._read("SELECT * FROM uploads ORDER BY since, data")
-        return [
-            Owed(data, _bucket(bucket), name, _identity(expected), *rest)
-            for data, bucket, name, expected, *rest in rows
-        ]
+        return [_owed(row) for row in rows]
 
     # -- uploads in parts, which nobody is owed: what is left of them is to be dropped
 
@@ -254,9 +268,9 @@ class Journal:
 
     async def begin_move(self, bucket: BucketName, old: str, new: str) -> Move:
         """Write down a directory's rename before anything is copied; its members are to follow."""
-        row = (_text(bucket), old, new, Phase.COPYING)
+        row = (_text(bucket), old, new, Phase.LISTING)
         sql = "INSERT INTO moves (bucket, old, new, phase) VALUES (?,?,?,?)"
-        return Move(await self._write(sql, row), bucket, old, new, Phase.COPYING)
+        return Move(await self._write(sql, row), bucket, old, new, Phase.LISTING)
 
     async def add_members(self, number: int, members: Iterable[tuple[str, Identity]]) -> None:
         """Write down members of a rename, each before it is copied."""
@@ -264,11 +278,21 @@ class Journal:
         sql = "INSERT OR REPLACE INTO members VALUES (?,?,?)"
         await self._transaction(lambda: self._db.executemany(sql, rows))
 
+    async def all_listed(self, move: Move) -> Move:
+        """Take note that every member is written down: from now on it may be copied."""
+        return await self._enter(move, Phase.COPYING)
+
     async def all_copied(self, move: Move) -> Move:
-        """Take note that every member has its verified copy: from now on the rename is finished."""
-        sql = "UPDATE moves SET phase = ? WHERE id = ?"
-        await self._write(sql, (Phase.DELETING, move.number))
-        return replace(move, phase=Phase.DELETING)
+        """Take note that every member has its verified copy: from now on old names may go."""
+        return await self._enter(move, Phase.DELETING)
+
+    async def give_up(self, move: Move) -> Move:
+        """Take note that the rename is undone: from now on copies may go."""
+        return await self._enter(move, Phase.UNDOING)
+
+    async def _enter(self, move: Move, phase: Phase) -> Move:
+        await self._write("UPDATE moves SET phase = ? WHERE id = ?", (phase, move.number))
+        return replace(move, phase=phase)
 
     async def end_move(self, number: int) -> None:
         """Forget a rename: it is complete, or undone."""
@@ -362,7 +386,13 @@ def unsent(path: Path) -> Unsent:
     return Unsent(*row)
 
 
-def _text(value: BucketName | Identity | None) -> str:
+def _owed(row: tuple[Any, ...]) -> Owed:
+    data, bucket, name, expected, *rest, tried = row
+    known = Owed(data, _bucket(bucket), name, _identity(expected), *rest)
+    return replace(known, tried=_identities(tried))
+
+
+def _text(value: BucketName | Identity | tuple[Identity, ...] | None) -> str:
     return msgspec.json.encode(value).decode()
 
 
@@ -372,6 +402,10 @@ def _bucket(text: str) -> BucketName:
 
 def _identity(text: str) -> Identity | None:
     return msgspec.json.decode(text, type=Identity | None)
+
+
+def _identities(text: str) -> tuple[Identity, ...]:
+    return msgspec.json.decode(text, type=tuple[Identity, ...])
 
 
 def _known(text: str) -> Identity:

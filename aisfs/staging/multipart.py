@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from aisfs.staging.journal import Journal
     from aisfs.staging.quota import Quota
     from aisfs.staging.staged_file import StagedFile
-    from aisfs.store.interface import BucketName, ObjectStore, PartsUpload
+    from aisfs.store.interface import BucketName, PartsStore, PartsUpload
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +79,9 @@ class PartSender:
     """
 
     def __init__(
-        self, cluster: Cluster, staged: StagedFile, bucket: BucketName, name: str, part: int
+        self, uploads: Uploads, staged: StagedFile, bucket: BucketName, name: str, part: int
     ) -> None:
-        self._cluster = cluster
+        self._uploads = uploads
         self._staged = staged
         self._bucket = bucket
         self._name = name
@@ -123,7 +123,7 @@ class PartSender:
     async def _try(self, *, last: bool) -> bool:
         """Send until the file is completed; False if it failed, and may be tried again."""
         try:
-            self._upload = await self._cluster.begin(self._bucket, self._name)
+            self._upload = await self._uploads.begin(self._bucket, self._name)
             await self._send()
         except FsError as error:
             if self.freed or last:
@@ -148,7 +148,7 @@ class PartSender:
         assert self._upload is not None
         self._parts += 1
         start = self._sent
-        await self._cluster.store.send_part(self._upload, self._parts, Tail(self._fd, start, end))
+        await self._uploads.store.send(self._upload, self._parts, Tail(self._fd, start, end))
         await trio.lowlevel.checkpoint_if_cancelled()  # who gave it up counts on all being here
         self._sent = end
         self.freed = end  # first: nobody must read what is on its way out
@@ -237,7 +237,7 @@ class PartSender:
         """Ask the cluster to make the object; whether it did, even a failure does not tell."""
         assert self._upload is not None
         self.closing = True
-        await self._cluster.store.complete_parts(self._upload, self._parts, self._sent)
+        await self._uploads.store.complete(self._upload, self._parts, self._sent)
         self._put_together = True
 
     def completed(self) -> None:
@@ -283,23 +283,23 @@ class PartSender:
         """Have the cluster keep nothing of the upload but the object, even when the mount ends."""
         if self._upload is not None:
             with trio.move_on_after(ABORT_LIMIT_S, shield=True):
-                await self._cluster.end(self._upload, over=self._put_together)
+                await self._uploads.end(self._upload, over=self._put_together)
 
 
-class Cluster:
+class Uploads:
     """Where uploads in parts are, and the journal that remembers them: they may outlive a mount.
 
     Attributes:
         store: the former.
     """
 
-    def __init__(self, store: ObjectStore, journal: Journal) -> None:
+    def __init__(self, store: PartsStore, journal: Journal) -> None:
         self.store = store
         self._journal = journal
 
     async def begin(self, bucket: BucketName, name: str) -> PartsUpload:
         """Begin an upload."""
-        upload = await self.store.begin_parts(bucket, name)
+        upload = await self.store.begin(bucket, name)
         try:
             await self._journal.begin_parts(upload)
         except FsError:
@@ -312,7 +312,7 @@ class Cluster:
         try:
             if not over:
                 with suppress(NotFound):
-                    await self.store.abort_parts(upload)
+                    await self.store.abort(upload)
             await self._journal.end_parts(upload)
         except FsError as error:
             log.warning("parts of %s stay on the cluster for now: %s", upload.name, error)
@@ -328,13 +328,13 @@ class Parts:
     """Begins to send files in parts when staging has no room for more of them.
 
     Args:
-        cluster: where to.
+        uploads: where to.
         nursery: in which they are sent.
         quota: the room that there is.
     """
 
-    def __init__(self, cluster: Cluster, nursery: trio.Nursery, quota: Quota) -> None:
-        self._cluster = cluster
+    def __init__(self, uploads: Uploads, nursery: trio.Nursery, quota: Quota) -> None:
+        self._uploads = uploads
         self._nursery = nursery
         self._quota = quota
         self._part = max(1, min(LARGEST_PART, quota.limit // PART_SHARE))
@@ -353,10 +353,10 @@ class Parts:
         bucket, name = place
         if self._quota.admits(staged.lacks(offset + size)) or bucket is None:
             return
-        if staged.parts is not None or not self._cluster.store.takes_parts(bucket):
+        if staged.parts is not None or not self._uploads.store.takes(bucket):
             return
         if not offset == staged.in_order == staged.size >= self._part:
             return
         staged.end_stream()
-        staged.parts = PartSender(self._cluster, staged, bucket, name, self._part)
+        staged.parts = PartSender(self._uploads, staged, bucket, name, self._part)
         self._nursery.start_soon(staged.parts.run)

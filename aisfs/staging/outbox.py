@@ -1,8 +1,9 @@
 """What the cluster lacks and is sent in the background: what failed, and what was promised.
 
-Serves `vfs/storing` and `daemon`. Most are staged files; deletions and renames of directories that
-the cluster did not let us end are parcels, too. Oldest first, by a few workers. A parcel that was
-refused waits for a pause of its own, which doubles; while the cluster does not answer, all wait.
+Serves `vfs/storing` and `assembly`. Most are staged files; deletions and renames of directories
+that the cluster did not let us end are parcels, too. Oldest first, by a few workers. A parcel that
+was refused waits for a pause of its own, which doubles; while the cluster does not answer, all
+wait.
 
     add ─▶ waiting ─ its turn ─▶ being sent ─ stored ─▶ gone
               ▲                      │ refused: after its pause

@@ -1,13 +1,13 @@
 """What earlier mounts owe the cluster, done by this one (C11, C19).
 
-Serves `daemon` and `aisfs recover`. A row of the journal is worth what its staged file is: bytes
+Serves `assembly` and `aisfs recover`. A row of the journal is worth what its staged file is: bytes
 that are not those that were written down are never sent. Everything here may be killed at any
 moment and done again: the cluster is asked first, and a conflict copy has the same name each time.
 
     upload     bytes as recorded? ─ no ─▶ kept, and told
                    │ yes
                HEAD ─ our bytes ─▶ settled
-                   ├─ as expected ─▶ PUT ─▶ settled
+                   ├─ as expected, or what was tried before ─▶ PUT ─▶ settled
                    └─ another content ─▶ PUT beside it ─▶ settled
     deletion   HEAD ─ still that content ─▶ DELETE ─▶ forgotten
                    └─ another, or none ─▶ forgotten
@@ -34,7 +34,7 @@ from aisfs.errors import (
     Unsendable,
 )
 from aisfs.staging.outbox import WORKERS
-from aisfs.store.interface import Identity, Upload, new_digest
+from aisfs.store.interface import Identity, Upload, is_xxh64, new_digest
 from aisfs.workers import for_each
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class _Bytes:
 
     def identity(self, checksum_type: str) -> Identity:
         """Return what an object of these bytes is on a bucket with such checksums."""
-        if checksum_type in {"xxhash", "xxhash2"}:
+        if is_xxh64(checksum_type):
             return Identity(self.owed.size, self.owed.checksum, checksum_type)
         return Identity(self.owed.size, _hashed(self.fd, checksum_type), checksum_type)
 
@@ -251,6 +251,7 @@ class Replay:
                     await self._store.set_attributes(owed.bucket, owed.name, owed.attributes)
                 return "was stored already"
             free = owed.expected is not None and owed.expected.admits(now.identity)
+            free = free or any(now.identity.same_content(each) for each in owed.tried)
         name = owed.name if free else _conflict_name(owed)
         await self._put(staged, name)
         if free:
@@ -270,7 +271,7 @@ class Replay:
         upload = Upload(staged.fd, owed.size, owed.checksum, owed.attributes)
         info = await self._store.put(owed.bucket, name, upload)
         kind = info.identity.checksum_type
-        if kind in {"xxhash", "xxhash2"} and not info.identity.same_content(staged.identity(kind)):
+        if is_xxh64(kind) and not info.identity.same_content(staged.identity(kind)):
             raise Corrupt(f"storing {name}: the cluster holds other bytes than were sent")
         if info.attributes != owed.attributes:
             await self._store.set_attributes(owed.bucket, name, owed.attributes)

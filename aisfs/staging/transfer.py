@@ -38,7 +38,15 @@ from aisfs.errors import (
     Unsupported,
 )
 from aisfs.metrics import UPLOADS
-from aisfs.store.interface import BucketName, Identity, ObjectInfo, ObjectStore, Tail, Upload
+from aisfs.store.interface import (
+    BucketName,
+    Identity,
+    ObjectInfo,
+    ObjectStore,
+    Tail,
+    Upload,
+    is_xxh64,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -74,6 +82,7 @@ async def transfer(
     staged: StagedFile,
     target: Target,
     release: Callable[[], Awaitable[None]] | None = None,
+    tried: set[Identity] | None = None,
 ) -> ObjectInfo:
     """Store the present content and return the object as stored.
 
@@ -83,13 +92,15 @@ async def transfer(
         target: where.
         release: ends our own reads of the object, which would block its writer on AIS; called
             when nothing more has to be read.
+        tried: what we asked the cluster to hold under the name since it held what is expected, and
+            it may have done so, or do it yet: no other client's. Learns of this content, too.
 
     Raises:
         Stale: the object changed since it was opened. Our bytes are in a conflict copy, and the
             staged file is clean; if it is still dirty, they could not even be completed.
         FsError: the content is not stored.
     """
-    work = _Transfer(store, staged, target, release)
+    work = _Transfer(store, staged, target, release, set() if tried is None else tried)
     try:
         stored = await work.run()
     except BaseException as error:
@@ -112,12 +123,14 @@ class _Transfer:
         staged: StagedFile,
         target: Target,
         release: Callable[[], Awaitable[None]] | None,
+        tried: set[Identity],
     ) -> None:
         self._store = store
         self._staged = staged
         self._target = target
         self._place = target.bucket, target.name
         self._release = release
+        self._tried = tried
         # What the cluster must hold still: what an earlier commit brought there, if it did not end.
         self._expected = staged.landed[1] if staged.landed is not None else target.expected
 
@@ -274,6 +287,7 @@ class _Transfer:
         )
         ours = Identity(staged.size, checksum, "xxhash")
         stored = await self._check_unchanged(ours)
+        self._tried.add(ours)
         if stored is None and streamed and stream is not None:
             stored = await self._finish(stream, ours) or await self._check_unchanged(ours)
         if stored is None:
@@ -329,6 +343,8 @@ class _Transfer:
             return None
         if now is not None and now.same_content(ours):
             return now
+        if now is not None and any(now.same_content(each) for each in self._tried):
+            return None
         return await self._conflict(now)
 
     async def _conflict(self, now: Identity | None) -> NoReturn:
@@ -357,4 +373,4 @@ class _Transfer:
 
 def _comparable(identity: Identity) -> bool:
     """Tell whether a checksum is of the kind that we compute."""
-    return bool(identity.checksum) and identity.checksum_type in {"xxhash", "xxhash2"}
+    return bool(identity.checksum) and is_xxh64(identity.checksum_type)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aisfs.staging.staged_file import StagedFile
     from aisfs.staging.state import StateDirectory
     from aisfs.staging.transfer import Target
-    from aisfs.store.interface import ObjectInfo, ObjectStore
+    from aisfs.store.interface import Identity, ObjectInfo, ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class Uploader:
         self._told = told
         self._failed: set[str] = set()
         self._rows: dict[str, _Row] = {}
+        self._tried: dict[tuple[BucketName, str], set[Identity]] = {}
         self.earlier: dict[tuple[BucketName, str], trio.Lock] = {}
         self.doomed: dict[tuple[BucketName, str], int] = {}
 
@@ -99,24 +100,35 @@ class Uploader:
             FsError: the content is not stored; it stays in staging, with a row in the journal.
         """
         url = target.bucket.url_of(target.name)
-        if (number := self.doomed.pop((target.bucket, target.name), 0)) != 0:
-            await self._state.journal.bury(number)
+        place = target.bucket, target.name
+        await self.spare(*place)
+        tried = self._tried.setdefault(place, set())
         try:
-            async with self.earlier.get((target.bucket, target.name), nullcontext()):
-                info = await transfer(self._store, staged, target, release)
+            async with self.earlier.get(place, nullcontext()):
+                info = await transfer(self._store, staged, target, release, tried)
         except FsError as error:
             self._failed.add(staged.path.name)
             self._told(url, error)
             if staged.dirty:
                 await self.keep(staged, target, str(error), instead_of)
             else:  # stored, though under another name
+                self._tried.pop(place, None)
                 await self.settle(staged)
             raise
+        self._tried.pop(place, None)
         staged.reset()
         if staged.path.name in self._failed:
             self._told(url, None)
         await self.settle(staged)
         return info
+
+    async def spare(self, bucket: BucketName, name: str) -> None:
+        """Have nothing deleted of what is stored from now on under a name, or a prefix ("…/")."""
+        for place, number in list(self.doomed.items()):
+            meant = place[1].startswith(name) if name.endswith("/") else place[1] == name
+            if meant and place[0] == bucket:
+                del self.doomed[place]
+                await self._state.journal.bury(number)
 
     async def keep(
         self,
@@ -181,7 +193,7 @@ class Uploader:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         owed = Owed(
             name, target.bucket, target.name, target.expected, target.attributes, staged.size,
-            checksum, reason, now,
+            checksum, reason, now, tuple(self._tried.get((target.bucket, target.name), ())),
         )  # fmt: skip
         await self._state.journal.owe(owed, instead_of.path.name if instead_of else "")
         self._rows[name] = _Row(generation, target, promised)

@@ -47,7 +47,7 @@ _JOB_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 class AISFacts:
     """`ClusterFacts` of the cluster behind a client."""
 
-    def __init__(self, client: Client, buckets: Buckets, pace: Pace | None = None) -> None:
+    def __init__(self, client: Client, buckets: Buckets, pace: Pace) -> None:
         self._client = client
         self._cluster = client.cluster()
         self._buckets = buckets

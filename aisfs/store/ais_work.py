@@ -59,7 +59,7 @@ _OF_TEMPLATES = "{}@%*"
 class AISWork:
     """`ClusterWork` of the cluster behind a client."""
 
-    def __init__(self, client: Client, buckets: Buckets, pace: Pace | None = None) -> None:
+    def __init__(self, client: Client, buckets: Buckets, pace: Pace) -> None:
         self._client = client
         self._buckets = buckets
         self._threads = Threads(THREADS, pace)

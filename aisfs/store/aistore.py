@@ -1,18 +1,16 @@
-"""The object store on an AIS cluster: SDK calls in worker threads, SDK errors → `FsError`.
+"""The object store on an AIS cluster: on sockets of the loop what goes there, by the SDK all else.
 
-Serves everything above through `ObjectStore`. Threads: each call runs in one of trio's worker
-threads, bounded by a `CapacityLimiter` of the size of the SDK's connection pool; streams, and PUTs
-of files that are being written, have limiters of their own, so that readers who wait for room and
-writers who take their time never keep metadata waiting. A stream that is cancelled has its socket
-shut down; of calls see `threads`.
+Serves everything above through `ObjectStore`; SDK errors become `FsError`s. What the loop's sockets
+decline is done by the SDK, whose calls run in trio's worker threads, bounded by a `CapacityLimiter`
+of the size of the SDK's connection pool; streams, and PUTs of files that are being written, have
+limiters of their own, so that readers who wait for room and writers who take their time never keep
+metadata waiting. A stream that is cancelled has its socket shut down; of calls see `threads`.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 import tempfile
-import threading
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -21,16 +19,16 @@ import trio
 
 from aisfs.errors import (
     Forbidden,
-    FsError,
-    Invalid,
+    IoFailure,
     NotFound,
-    TimedOut,
     TooLarge,
 )
 from aisfs.kernel_request import Wait, waiting
 from aisfs.store.ais_facts import AISFacts
+from aisfs.store.ais_parts import AISParts
 from aisfs.store.ais_work import AISWork
 from aisfs.store.buckets import Buckets
+from aisfs.store.client import client_of
 from aisfs.store.cluster_facts import Members
 from aisfs.store.direct import DirectSource
 from aisfs.store.direct_writes import DirectWrites
@@ -43,19 +41,26 @@ from aisfs.store.interface import (
     Listing,
     NameRules,
     ObjectInfo,
-    PartsUpload,
     Upload,
+    is_xxh64,
     reader_of,
 )
 from aisfs.store.loop_client import Declined, LoopClient
 from aisfs.store.pace import Pace
+from aisfs.store.prefetches import Prefetches
 from aisfs.store.reader_source import ReaderSource
-from aisfs.store.replies import described, name_of, object_info, own_value, props_of, stored_info
-from aisfs.store.threads import CALL_DEADLINE_S, Threads
+from aisfs.store.replies import (
+    described,
+    listing_of,
+    name_of,
+    object_info,
+    props_of,
+    stored_info,
+)
+from aisfs.store.threads import CALL_DEADLINE_S, Threads, copying_limit_s
 from aisfs_sdk import Client, ListObjectFlag, errors
 from aisfs_sdk.eras import Feature
 from aisfs_sdk.etl_config import ETLConfig
-from aisfs_sdk.job_types import AggregatedJobSnap
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -64,10 +69,7 @@ if TYPE_CHECKING:
     from aisfs.config import StoreConfig
     from aisfs.store.cluster_facts import ClusterFacts
     from aisfs.store.cluster_work import ClusterWork
-    from aisfs.store.interface import BodySink, EtlUse, Piece, Tail
-    from aisfs_sdk import RetryConfig
-    from aisfs_sdk.job import Job
-    from aisfs_sdk.multipart_upload import MultipartUpload
+    from aisfs.store.interface import BodySink, EtlUse, PartsStore, Piece, Tail
     from aisfs_sdk.object import Object
     from aisfs_sdk.smap import Smap
 
@@ -75,21 +77,11 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_STOP_LIMIT_S = 5.0
-
-PREFETCH_PATIENCE = 1.5
-"""Idle timeouts (20 s each by default) without a newly fetched object, after which a prefetch is
-not waited for: a remote bucket may be slower than the cluster."""
-
 TRANSFORMED_AT_A_TIME = 8
 """Objects that are transformed beside each other; each occupies a thread."""
 
 TRANSFORMED_PIECE = 1 << 20
 """Bytes of a transformer's output that are taken at once."""
-
-COPIED_IN_A_SECOND = 16 << 20
-"""Bytes that a cluster at least copies of an object that is appended to, silently: one of three
-targets on two cores, which other work shared, took 6 s for 1 GiB."""
 
 LIST_PROPS = "name,size,version,checksum,custom"
 DESCRIBED = "atime,checksum,chunked,copies,etag,last-modified,location"
@@ -123,17 +115,18 @@ class AISStore:
         self._growing = trio.CapacityLimiter(connections)
         # Transformers take their time, too.
         self._transforming = trio.CapacityLimiter(TRANSFORMED_AT_A_TIME)
-        self._patience_s = PREFETCH_PATIENCE * idle_timeout_s
         self._buckets = Buckets(client)
         self.facts: ClusterFacts = AISFacts(client, self._buckets, pace)
         self.work: ClusterWork = AISWork(client, self._buckets, pace)
+        self.parts: PartsStore = AISParts(client, self._buckets, self._threads)
+        self._prefetches = Prefetches(client, self._buckets, self._threads, idle_timeout_s)
         self._reader = ReaderSource(self._buckets, connections, idle_timeout_s, pace)
         self._nodes = LoopClient(client, connections, pace)
-        self._direct: DirectSource | None = None
-        self._writes: DirectWrites | None = None
+        self._direct_reads: DirectSource | None = None
+        self._direct_writes: DirectWrites | None = None
         if direct:
-            self._direct = DirectSource(self._nodes, self._buckets, idle_timeout_s)
-            self._writes = DirectWrites(self._nodes, client.request_client, self._buckets)
+            self._direct_reads = DirectSource(self._nodes, self._buckets, idle_timeout_s)
+            self._direct_writes = DirectWrites(self._nodes, client.request_client, self._buckets)
 
     async def _either(
         self,
@@ -143,13 +136,19 @@ class AISStore:
     ) -> T:
         """Do something on sockets of the loop, and by the SDK what does not come about there."""
         if direct is not None:
-            try:
-                with waiting(Wait.CLUSTER):
-                    return await direct()
-            except Declined as error:
-                self._declined += 1
-                log.debug("%s goes by the SDK: %s", doing, error)
+            with suppress(Declined):
+                return await self._directly(doing, direct)
         return await by_sdk()
+
+    async def _directly(self, doing: str, direct: Callable[[], Awaitable[T]]) -> T:
+        """Do something on sockets of the loop; `Declined` where it does not come about there."""
+        try:
+            with waiting(Wait.CLUSTER):
+                return await direct()
+        except Declined as error:
+            self._declined += 1
+            log.debug("%s goes by the SDK: %s", doing, error)
+            raise
 
     # -- the cluster
 
@@ -172,7 +171,7 @@ class AISStore:
 
     async def prepare(self) -> None:
         """Connect to targets; sends nothing."""
-        if self._direct is not None:
+        if self._direct_reads is not None:
             await self._nodes.prepare()
 
     async def cluster_uuid(self) -> str:
@@ -234,8 +233,7 @@ class AISStore:
 
     def _bucket_info(self, name: BucketName, props: dict[str, object]) -> BucketInfo:
         self._buckets.learn(name, props)
-        kind = self._buckets.checksum_types.get(name, "")
-        return BucketInfo(name, int(str(props.get("created") or 0)), kind)
+        return BucketInfo(name, int(str(props.get("created") or 0)))
 
     # -- objects
 
@@ -249,13 +247,14 @@ class AISStore:
             except ValueError as error:
                 raise NotFound(f"AIS keeps no object of that name: {error}") from error
 
-        direct = partial(self._direct.head, bucket, name) if self._direct else None
+        direct = partial(self._direct_reads.head, bucket, name) if self._direct_reads else None
         return await self._either(doing, direct, partial(self._call, doing, work, CALL_DEADLINE_S))
 
     async def list(
         self, bucket: BucketName, prefix: str, token: str, size: int, *, recursive: bool
     ) -> Listing:
         """Return one batch of a listing. AIS: GET /v1/buckets/B, list."""
+        doing = f"listing {bucket.name}/{prefix}"
         flags = [] if recursive else [ListObjectFlag.NO_RECURSION]
 
         def work() -> Listing:
@@ -266,67 +265,21 @@ class AISStore:
                 continuation_token=token,
                 flags=flags,
             )
-            objects = []
-            directories = []
-            cold = []
-            for entry in page.entries:
-                if not entry.name.startswith(prefix):
-                    continue
-                if entry.is_dir():
-                    directories.append(entry.name.rstrip("/") + "/")
-                    continue
-                # Versions are mostly alike, and there is one for each name that is remembered.
-                version = sys.intern(entry.version)
-                identity = Identity(entry.size, entry.checksum, "", version)
-                own = own_value(entry.custom) if entry.custom else ""
-                objects.append(ObjectInfo(entry.name, identity, own))
-                if bucket.remote and not entry.is_cached():
-                    cold.append(entry.name)
-            told = recursive or not page.continuation_token
+            following = page.continuation_token
+            if following and following <= token:
+                text = f"the cluster's continuation token {following!r} does not advance"
+                raise IoFailure(f"{doing}: {text}")
+            told = recursive or not following
             lacking = told and self._client.request_client.misses_targets()
-            return Listing(objects, directories, page.continuation_token, cold, lacking)
+            return listing_of(page, bucket, prefix, lacking=lacking)
 
-        return await self._call(f"listing {bucket.name}/{prefix}", work, CALL_DEADLINE_S)
+        return await self._call(doing, work, CALL_DEADLINE_S)
 
     async def prefetch(
         self, bucket: BucketName, names: Sequence[str], progress: Callable[[int, int], None]
     ) -> str:
-        """Have the cluster fetch objects from a remote bucket. AIS: prefetch-listrange.
-
-        The job is ours alone: AIS joins no prefetch to another one that is still alive.
-        """
-        doing = f"prefetching {len(names)} objects of {bucket.name}"
-        group = self._buckets.of(bucket).objects(obj_names=list(names))
-        job_id = await self._call(doing, group.prefetch, CALL_DEADLINE_S)
-        job = self._client.job(job_id)
-        try:
-            return await self._wait_for_job(doing, job, progress)
-        except trio.Cancelled:
-            with trio.move_on_after(_STOP_LIMIT_S, shield=True), suppress(FsError):
-                await self._call(f"stopping {doing}", job.abort, CALL_DEADLINE_S)
-            raise
-
-    async def _wait_for_job(
-        self, doing: str, job: Job, progress: Callable[[int, int], None]
-    ) -> str:
-        """Ask after a job until it has ended; as `prefetch`."""
-        fetched, since, pause_s = 0, trio.current_time(), 0.05
-        while True:
-            ended, said, objects, size = await self._call(
-                doing, partial(_look, job), CALL_DEADLINE_S
-            )
-            progress(objects, size)
-            if ended:
-                return said
-            if objects > fetched:
-                fetched, since = objects, trio.current_time()
-            elif trio.current_time() - since > self._patience_s:
-                raise TimedOut(
-                    f"{doing}: job {job.job_id} is at {fetched} objects, fetched nothing more for "
-                    f"{self._patience_s:g} s and is not waited for"
-                )
-            await trio.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, 1.0)
+        """Have the cluster fetch objects from a remote bucket. AIS: prefetch-listrange."""
+        return await self._prefetches.run(bucket, names, progress)
 
     async def fill(
         self,
@@ -340,14 +293,14 @@ class AISStore:
         """Fill `buffer` with an object's bytes. AIS: GET /v1/objects/B/O."""
         doing = f"reading {bucket.name}/{name}"
         piece = bucket, name, start, identity, buffer
-        direct = partial(self._direct.fill, *piece, progress) if self._direct else None
+        direct = partial(self._direct_reads.fill, *piece, progress) if self._direct_reads else None
         return await self._either(doing, direct, partial(self._reader.fill, *piece))
 
     async def fill_many(
         self, pieces: Sequence[Piece], filled: Callable[[Piece, ObjectInfo], None]
     ) -> None:
         """Fill the buffers of many small objects. AIS: GET /v1/objects/B/O."""
-        await (self._direct or self._reader).fill_many(pieces, filled)
+        await (self._direct_reads or self._reader).fill_many(pieces, filled)
 
     async def stream(
         self,
@@ -399,12 +352,14 @@ class AISStore:
                 stored = writer.put(source, upload.size, upload.checksum, custom)
             return stored_info(name, stored, upload.size, upload.checksum)
 
-        direct = partial(self._writes.put, bucket, name, upload) if self._writes else None
+        direct = (
+            partial(self._direct_writes.put, bucket, name, upload) if self._direct_writes else None
+        )
         return await self._either(doing, direct, partial(self._call, doing, work))
 
     def compares(self, bucket: BucketName) -> bool:
         """Tell whether the checksums that a bucket keeps are known to be XXH64, as ours."""
-        return self._buckets.checksum_types.get(bucket) in {"xxhash", "xxhash2"}
+        return self._buckets.keeps_xxh64(bucket)
 
     async def put_growing(
         self,
@@ -424,7 +379,7 @@ class AISStore:
 
     def appends(self, bucket: BucketName) -> bool:
         """Tell whether objects of a bucket can be appended to, as far as its kind decides."""
-        return self._is_own(bucket)
+        return self._buckets.is_own(bucket)
 
     async def append(self, bucket: BucketName, name: str, tail: Tail) -> str:
         """Send bytes to go behind an object. AIS: PUT /v1/objects/B/O?append_type=append."""
@@ -437,7 +392,7 @@ class AISStore:
                 return writer.append_file(source, tail.end - tail.start)
 
         doing = f"appending to {bucket.name}/{name}"
-        return await self._call(doing, work, _copying_limit_s(tail.end))
+        return await self._call(doing, work, copying_limit_s(tail.end))
 
     async def flush_append(self, bucket: BucketName, name: str, handle: str, size: int) -> None:
         """Make appended bytes visible. AIS: PUT /v1/objects/B/O?append_type=flush."""
@@ -445,75 +400,7 @@ class AISStore:
         def work() -> None:
             self._buckets.object(bucket, name).get_writer().append_content(b"", handle, flush=True)
 
-        await self._call(f"appending to {bucket.name}/{name}", work, _copying_limit_s(size))
-
-    def takes_parts(self, bucket: BucketName) -> bool:
-        """Tell whether objects of a bucket can be stored in parts and compared afterwards.
-
-        What the release can do is known since `name_rules`. Behind a remote bucket the parts would
-        be those of its provider, with rules of their own.
-        """
-        era = self._client.request_client.known_era
-        can = era is not None and era.has(Feature.MULTIPART)
-        return can and self._is_own(bucket) and self.compares(bucket)
-
-    def _is_own(self, bucket: BucketName) -> bool:
-        """Tell whether a bucket is the cluster's own, with no remote one behind it."""
-        return not bucket.remote and bucket not in self._buckets.backed
-
-    async def begin_parts(self, bucket: BucketName, name: str) -> PartsUpload:
-        """Begin to store an object in parts. AIS: POST /v1/objects/B/O, mpt-upload."""
-
-        def work() -> PartsUpload:
-            upload = self._buckets.object(bucket, name).multipart_upload().create()
-            return PartsUpload(bucket, name, upload.upload_id)
-
-        return await self._call(f"storing {bucket.name}/{name} in parts", work, CALL_DEADLINE_S)
-
-    def _parts(self, upload: PartsUpload, sent: int = 0) -> MultipartUpload:
-        return self._buckets.object(upload.bucket, upload.name).multipart_upload(upload.id, sent)
-
-    async def send_part(self, upload: PartsUpload, number: int, part: Tail) -> None:
-        """Send a part. AIS: PUT /v1/objects/B/O?uploadId=…&partNumber=….
-
-        A part that is under way when the upload is aborted may be left on the cluster, so whoever
-        is cancelled waits until its connection is closed.
-        """
-        token, ended, begun = trio.lowlevel.current_trio_token(), trio.Event(), threading.Event()
-
-        def work() -> None:
-            begun.set()
-            try:
-                with reader_of(part.fd) as source:
-                    source.seek(part.start)
-                    self._parts(upload).add_part(number).put_range(source, part.end - part.start)
-            finally:
-                with suppress(trio.RunFinishedError):
-                    token.run_sync_soon(ended.set)
-
-        try:
-            await self._call(f"sending part {number} of {upload.bucket.name}/{upload.name}", work)
-        except trio.Cancelled:
-            with trio.move_on_after(_STOP_LIMIT_S, shield=True):
-                if begun.is_set():
-                    await ended.wait()
-            raise
-
-    async def complete_parts(self, upload: PartsUpload, parts: int, size: int) -> None:
-        """Make an object of its parts. AIS: POST /v1/objects/B/O?uploadId=…, mpt-complete."""
-        await self._call(
-            f"putting together the {parts} parts of {upload.bucket.name}/{upload.name}",
-            self._parts(upload, parts).complete,
-            _copying_limit_s(size),
-        )
-
-    async def abort_parts(self, upload: PartsUpload) -> None:
-        """Drop an upload. AIS: DELETE /v1/objects/B/O?uploadId=…, mpt-abort."""
-        await self._call(
-            f"giving up the upload of {upload.bucket.name}/{upload.name}",
-            self._parts(upload).abort,
-            CALL_DEADLINE_S,
-        )
+        await self._call(f"appending to {bucket.name}/{name}", work, copying_limit_s(size))
 
     async def head_now(self, bucket: BucketName, name: str) -> ObjectInfo:
         """Return one object's facts by a gateway. AIS: HEAD /v1/objects/B/O."""
@@ -548,7 +435,7 @@ class AISStore:
             return info
 
         what = bucket, name, body, attributes
-        direct = partial(self._writes.put_bytes, *what) if self._writes else None
+        direct = partial(self._direct_writes.put_bytes, *what) if self._direct_writes else None
         return await self._either(doing, direct, partial(self._call, doing, work, CALL_DEADLINE_S))
 
     async def copy(self, bucket: BucketName, source: str, target: str) -> None:
@@ -566,20 +453,22 @@ class AISStore:
             except errors.UnsupportedError:  # before anything was sent
                 _copy_through_here(old, new)
 
-        direct = partial(self._writes.copy, bucket, source, target) if self._writes else None
+        direct = (
+            partial(self._direct_writes.copy, bucket, source, target)
+            if self._direct_writes
+            else None
+        )
         await self._either(doing, direct, partial(self._call, doing, work))
 
     async def delete(self, bucket: BucketName, name: str) -> None:
         """Delete one object. AIS: DELETE /v1/objects/B/O without a body."""
         doing, sent = f"deleting {bucket.name}/{name}", False
-        try:
-            if self._writes is not None:
-                with waiting(Wait.CLUSTER):
-                    return await self._writes.delete(bucket, name)
-        except Declined as error:
-            self._declined += 1
-            log.debug("%s goes by the SDK: %s", doing, error)
-            sent = error.sent
+        if self._direct_writes is not None:
+            direct = partial(self._direct_writes.delete, bucket, name)
+            try:
+                return await self._directly(doing, direct)
+            except Declined as error:
+                sent = error.sent  # it may be gone by now
         try:
             await self._call(doing, self._buckets.object(bucket, name).delete, CALL_DEADLINE_S)
         except NotFound:
@@ -594,7 +483,9 @@ class AISStore:
             self._buckets.object(bucket, name).set_custom_props({ATTRIBUTES_KEY: attributes})
 
         direct = (
-            partial(self._writes.set_attributes, bucket, name, attributes) if self._writes else None
+            partial(self._direct_writes.set_attributes, bucket, name, attributes)
+            if self._direct_writes
+            else None
         )
         await self._either(doing, direct, partial(self._call, doing, work, CALL_DEADLINE_S))
 
@@ -625,35 +516,6 @@ class AISStore:
         self._client.close()
 
 
-def client_of(config: StoreConfig, retries: RetryConfig | None = None) -> Client:
-    """Make a client of a store's cluster; sends nothing.
-
-    Args:
-        config: how the cluster is reached.
-        retries: how requests are repeated; None for the SDK's own way.
-
-    Raises:
-        Invalid: the endpoint or a certificate file cannot be used.
-    """
-    cert: str | tuple[str, str] | None = config.client_cert or None
-    if config.client_cert and config.client_key:
-        cert = (config.client_cert, config.client_key)
-    try:
-        return Client(
-            config.endpoint,
-            skip_verify=config.skip_verify,
-            ca_cert=config.ca_file or None,
-            client_cert=cert,
-            timeout=(config.connect_timeout_s, config.first_byte_timeout_s),
-            retry_config=retries,
-            token=config.token or None,
-            max_pool_size=config.connections,
-            token_file=config.token_file or None,
-        )
-    except (ValueError, OSError) as error:
-        raise Invalid(f"{config.endpoint}: {error}") from error
-
-
 def connect(config: StoreConfig) -> AISStore:
     """Make a store from its configuration; sends nothing.
 
@@ -669,29 +531,6 @@ def connect(config: StoreConfig) -> AISStore:
     )
 
 
-def _copying_limit_s(size: int) -> float:
-    """Return how long a cluster may work silently on an object of `size` bytes."""
-    return CALL_DEADLINE_S + size / COPIED_IN_A_SECOND
-
-
-def _look(job: Job) -> tuple[bool, str, int, int]:
-    """Return whether a job has ended, what went wrong, and the objects and bytes it brought."""
-    status = None
-    with suppress(errors.JobInfoNotFound):
-        status = job.status()
-    try:
-        found = job.get_details()  # after the status, so that those of an ended job are the last
-    except errors.JobInfoNotFound:  # it has only just begun
-        found = AggregatedJobSnap({})
-    if status is not None:
-        ended, error, aborted = status.finished, status.err, status.aborted
-    else:
-        ended, error, aborted = found.all_finished, found.error, found.any_aborted
-    stats = [snapshot.stats for snapshot in found.list_snapshots() if snapshot.stats is not None]
-    said = error or ("it was stopped" if aborted else "")
-    return ended, said, sum(each.objects for each in stats), sum(each.bytes for each in stats)
-
-
 def _copy_through_here(source: Object, target: Object) -> None:
     """Copy by GET and PUT, attributes included; the bytes pass through an unnamed local file."""
     with tempfile.TemporaryFile() as spool:
@@ -702,7 +541,7 @@ def _copy_through_here(source: Object, target: Object) -> None:
         size = spool.tell()
         spool.seek(0)
         checksum = None
-        if attributes.checksum_type in {"xxhash", "xxhash2"}:
+        if is_xxh64(attributes.checksum_type):
             checksum = attributes.checksum_value
         custom = attributes.custom_metadata
         stored = target.get_writer().put(spool, size, checksum=checksum, custom=custom)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aisfs.store.interface import is_xxh64
 from aisfs_sdk import Namespace
 
 if TYPE_CHECKING:
@@ -56,6 +57,14 @@ class Buckets:
             _note(self.range_checksums, name, holds=bool(checksum.get("enable_read_range")))
         if isinstance(backend, dict):
             _note(self.backed, name, holds=bool(backend.get("name")))
+
+    def is_own(self, name: BucketName) -> bool:
+        """Tell whether a bucket is the cluster's own, with no remote one behind it."""
+        return not name.remote and name not in self.backed
+
+    def keeps_xxh64(self, name: BucketName) -> bool:
+        """Tell whether the checksums that a bucket keeps are known to be XXH64."""
+        return is_xxh64(self.checksum_types.get(name, ""))
 
     def object(self, bucket: BucketName, name: str) -> Object:
         """Return an object; sends nothing."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """What a command is about.
+    """A bucket, or what is in it at a name: what a command is about, or a view or walk shows.
 
     Attributes:
         name: of an object; of all objects with a prefix, if it ends in "/"; "" for the bucket.
@@ -27,6 +27,12 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         return self.bucket.url_of(self.name)
+
+    def holds(self, bucket: BucketName | None, name: str) -> bool:
+        """Tell whether an object or directory is at the place."""
+        if self.name and not self.name.endswith("/"):
+            return (bucket, name) == self
+        return bucket == self.bucket and name.startswith(self.name)
 
 
 class EtlSource(NamedTuple):

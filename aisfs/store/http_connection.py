@@ -1,7 +1,7 @@
 """The least of HTTP/1.1 that small requests need, on non-blocking sockets of the event loop.
 
-Serves `direct`. Bodies have a known length and are received straight into their buffer; whatever
-else a server may do is `Malformed`, or not asked for.
+Serves `loop_client` and what goes by it. Bodies have a known length and are received straight into
+their buffer; whatever else a server may do is `Malformed`, or not asked for.
 """
 
 from __future__ import annotations

@@ -35,10 +35,12 @@ __all__ = [
     "NameRules",
     "ObjectInfo",
     "ObjectStore",
+    "PartsStore",
     "PartsUpload",
     "Piece",
     "Tail",
     "Upload",
+    "is_xxh64",
     "new_digest",
 ]
 
@@ -101,9 +103,16 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
         return bool(self.checksum)
 
 
+def is_xxh64(checksum_type: str) -> bool:
+    """Tell whether checksums of a type are XXH64, as ours.
+
+    AIS: `xxhash` (3.17) and `xxhash2` (5.0) are the same function.
+    """
+    return checksum_type in {"xxhash", "xxhash2"}
+
+
 def _hash_family(checksum_type: str) -> str:
-    """AIS: `xxhash` (3.17) and `xxhash2` (5.0) are the same function."""
-    return "xxhash" if checksum_type == "xxhash2" else checksum_type
+    return "xxhash" if is_xxh64(checksum_type) else checksum_type
 
 
 class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
@@ -141,7 +150,6 @@ class BucketInfo:
 
     name: BucketName
     created_ns: int
-    checksum_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +286,34 @@ class ChunkSource(Protocol):
         """
 
 
+class PartsStore(Protocol):
+    """Stores objects in parts, of files that are not here whole; may raise `FsError` children."""
+
+    def takes(self, bucket: BucketName) -> bool:
+        """Tell whether objects of a bucket can be stored in parts and compared afterwards."""
+
+    async def begin(self, bucket: BucketName, name: str) -> PartsUpload:
+        """Begin to store an object in parts; nothing is visible before `complete`."""
+
+    async def send(self, upload: PartsUpload, number: int, part: Tail) -> None:
+        """Send a part, once: the first is number 1, the last at most `MAX_PARTS`.
+
+        Nobody knows whether a part that failed is there, so the upload cannot be completed then.
+        """
+
+    async def complete(self, upload: PartsUpload, parts: int, size: int) -> None:
+        """Make an object of `size` bytes of all parts; after a failure it may be there.
+
+        The object has no attributes, and bytes can never be appended to it.
+
+        Raises:
+            NotFound: the cluster does not know the upload, maybe because it was completed.
+        """
+
+    async def abort(self, upload: PartsUpload) -> None:
+        """Drop an upload and its parts; `NotFound` if the cluster does not know it."""
+
+
 class ObjectStore(ChunkSource, Protocol):
     """An object store. All methods may raise `FsError` children."""
 
@@ -288,6 +324,10 @@ class ObjectStore(ChunkSource, Protocol):
     @property
     def work(self) -> ClusterWork:
         """What the cluster can be told to do."""
+
+    @property
+    def parts(self) -> PartsStore:
+        """How objects are stored in parts."""
 
     def figures(self) -> dict[str, int]:
         """Return what is counted of the connections, for statistics."""
@@ -319,7 +359,11 @@ class ObjectStore(ChunkSource, Protocol):
     async def list(
         self, bucket: BucketName, prefix: str, token: str, size: int, *, recursive: bool
     ) -> Listing:
-        """Return one batch of the objects below `prefix` ("" or ending in "/"); `size` >= 1000."""
+        """Return one batch of the objects below `prefix` ("" or ending in "/"); `size` >= 1000.
+
+        Raises:
+            IoFailure: the next batch would not start behind this one, and the listing never end.
+        """
 
     async def prefetch(
         self, bucket: BucketName, names: Sequence[str], progress: Callable[[int, int], None]
@@ -416,30 +460,6 @@ class ObjectStore(ChunkSource, Protocol):
 
     async def flush_append(self, bucket: BucketName, name: str, handle: str, size: int) -> None:
         """Make an appended object visible, of `size` bytes then; after a failure it may be so."""
-
-    def takes_parts(self, bucket: BucketName) -> bool:
-        """Tell whether objects of a bucket can be stored in parts and compared afterwards."""
-
-    async def begin_parts(self, bucket: BucketName, name: str) -> PartsUpload:
-        """Begin to store an object in parts; nothing is visible before `complete_parts`."""
-
-    async def send_part(self, upload: PartsUpload, number: int, part: Tail) -> None:
-        """Send a part, once: the first is number 1, the last at most `MAX_PARTS`.
-
-        Nobody knows whether a part that failed is there, so the upload cannot be completed then.
-        """
-
-    async def complete_parts(self, upload: PartsUpload, parts: int, size: int) -> None:
-        """Make an object of `size` bytes of all parts; after a failure it may be there.
-
-        The object has no attributes, and bytes can never be appended to it.
-
-        Raises:
-            NotFound: the cluster does not know the upload, maybe because it was completed.
-        """
-
-    async def abort_parts(self, upload: PartsUpload) -> None:
-        """Drop an upload and its parts; `NotFound` if the cluster does not know it."""
 
     async def head_now(self, bucket: BucketName, name: str) -> ObjectInfo:
         """Return one object's facts from where the cluster looks for it now, as `head`.

@@ -18,7 +18,6 @@ import trio
 from aisfs.errors import Corrupt, FsError, IoFailure, Stale, Torn
 from aisfs.kernel_request import Wait, waiting
 from aisfs.store.failures import told_as_fs_error
-from aisfs.store.pace import Pace
 from aisfs.store.replies import identity_of_whole, object_info, verify
 from aisfs_sdk import deadline, errors
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from aisfs.config import BucketName
     from aisfs.store.buckets import Buckets
     from aisfs.store.interface import BodySink, Identity, ObjectInfo, Piece
+    from aisfs.store.pace import Pace
     from aisfs_sdk.object_reader import ObjectReader
 
 MAX_TRIES = 3
@@ -52,12 +52,12 @@ class ReaderSource:
     """
 
     def __init__(
-        self, buckets: Buckets, connections: int, idle_timeout_s: float, pace: Pace | None = None
+        self, buckets: Buckets, connections: int, idle_timeout_s: float, pace: Pace
     ) -> None:
         self._buckets = buckets
         self._idle_timeout_s = idle_timeout_s
         self.limiter = trio.CapacityLimiter(connections)
-        self._pace = pace or Pace()
+        self._pace = pace
 
     async def fill(
         self,

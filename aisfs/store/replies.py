@@ -5,16 +5,24 @@ Serves the modules of `store`.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from aisfs.errors import Corrupt
-from aisfs.store.interface import ATTRIBUTES_KEY, BucketName, Identity, ObjectInfo, new_digest
+from aisfs.store.interface import (
+    ATTRIBUTES_KEY,
+    BucketName,
+    Identity,
+    Listing,
+    ObjectInfo,
+    new_digest,
+)
 
 if TYPE_CHECKING:
     from aisfs_sdk.object_attributes import ObjectAttributes
-    from aisfs_sdk.types import BucketModel
+    from aisfs_sdk.types import BucketList, BucketModel
 
 
 def name_of(model: BucketModel) -> BucketName:
@@ -44,6 +52,27 @@ def own_value(display: str) -> str:
         return ""
     start += len(ATTRIBUTES_KEY) + 1
     return display[start:].split(" ", 1)[0].rstrip("]")
+
+
+def listing_of(page: BucketList, bucket: BucketName, prefix: str, *, lacking: bool) -> Listing:
+    """Return one batch of a listing; `lacking` as in `Listing`."""
+    objects: list[ObjectInfo] = []
+    directories: list[str] = []
+    cold: list[str] = []
+    for entry in page.entries:
+        if not entry.name.startswith(prefix):
+            continue
+        if entry.is_dir():
+            directories.append(entry.name.rstrip("/") + "/")
+            continue
+        # Versions are mostly alike, and there is one for each name that is remembered.
+        version = sys.intern(entry.version)
+        identity = Identity(entry.size, entry.checksum, "", version)
+        own = own_value(entry.custom) if entry.custom else ""
+        objects.append(ObjectInfo(entry.name, identity, own))
+        if bucket.remote and not entry.is_cached():
+            cold.append(entry.name)
+    return Listing(objects, directories, page.continuation_token, cold, lacking)
 
 
 def identity_of(attributes: ObjectAttributes) -> Identity:

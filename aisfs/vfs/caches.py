@@ -1,6 +1,6 @@
 """What is cached of a mount, as its users command: forgotten, doubted, or stored.
 
-Serves `filesystem`: it is the `CacheWork` of the control file `cache/ctl`.
+Serves `control_parts`: it is the `CacheWork` of the control file `cache/ctl`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aisfs.staging.outbox import WORKERS
+from aisfs.store.cluster_work import Place
 from aisfs.vfs.inodes import DirectoryNode, FileNode
-from aisfs.vfs.paths import split
 from aisfs.workers import for_each
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aisfs.cache.room import CacheRoom
     from aisfs.config import BucketName
-    from aisfs.store.cluster_work import Place
     from aisfs.vfs.inodes import Node
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.syncing import Job, Syncing
@@ -40,19 +41,18 @@ class Caches:
             self._views.drop()
             await self._room.drop(None)
         else:
-            await self._room.drop(lambda bucket, name: _is_within(what, bucket, name))
+            await self._room.drop(_within(what))
 
     async def invalidate(self, what: Place | None) -> None:
         """Have names and attributes asked for again, by the kernel, too."""
         if what is None:
-            self._resolver.forget_buckets()
+            self._resolver.buckets.forget()
         for node in self._nodes(what):
             node.checked_at = float("-inf")
             if isinstance(node, DirectoryNode):
                 node.note_all_doubtful()
-            prefix, basename = split(node.name)
-            parent = self._resolver.table.find(node.bucket, prefix)
-            if basename and isinstance(parent, DirectoryNode):
+            parent, basename = self._resolver.table.parent_of(node.bucket, node.name)
+            if parent is not None:
                 self._resolver.doubt(parent, basename)
 
     async def flush(self, what: Place | None) -> None:
@@ -61,12 +61,9 @@ class Caches:
         Raises:
             FsError: the first that could not be stored; the others may be.
         """
-        if what is None:
-            jobs = await self._syncing.unsent(None, "")
-        else:
-            jobs = await self._syncing.unsent(*what)
-            if what.name and not what.name.endswith("/"):
-                jobs += await self._syncing.unsent(what.bucket, what.name + "/")
+        jobs: list[Job] = []
+        for place in [None] if what is None else _at_and_below(what):
+            jobs += await self._syncing.unsent(place)
 
         async def store(job: Job) -> None:
             await job[1]()
@@ -75,14 +72,20 @@ class Caches:
 
     def _nodes(self, what: Place | None) -> list[Node]:
         """Return the nodes at and below a place."""
-        return [
-            node
-            for node in self._resolver.table
-            if what is None or _is_within(what, node.bucket, node.name)
-        ]
+        if what is None:
+            return list(self._resolver.table)
+        within = _within(what)
+        return [node for node in self._resolver.table if within(node.bucket, node.name)]
 
 
-def _is_within(what: Place, bucket: BucketName | None, name: str) -> bool:
-    """Tell whether a name is a place, or below it."""
-    below = what.name if not what.name or what.name.endswith("/") else f"{what.name}/"
-    return bucket == what.bucket and (name == what.name or name.startswith(below))
+def _at_and_below(what: Place) -> list[Place]:
+    """Return a place and, if it may be an object's, the directory of that name."""
+    if not what.name or what.name.endswith("/"):
+        return [what]
+    return [what, Place(what.bucket, f"{what.name}/")]
+
+
+def _within(what: Place) -> Callable[[BucketName | None, str], bool]:
+    """Return what tells whether an object or directory is at a place or below it."""
+    places = _at_and_below(what)
+    return lambda bucket, name: any(place.holds(bucket, name) for place in places)

@@ -1,8 +1,8 @@
 """What changes objects below a directory, and directories that stand still while they are renamed.
 
-Serves `filesystem`, `open_files` and `rename`. A rename of a directory takes many requests: what is
-stored or removed below it in between would be left behind, or come back. So it waits until changes
-below it have ended, and those that follow wait until it has (C32).
+Serves `filesystem`, `names`, `storing` and `rename`. A rename of a directory takes many requests:
+what is stored or removed below it in between would be left behind, or come back. So it waits until
+changes below it have ended, and those that follow wait until it has (C32).
 
 A change is a task's, and holds no `FileNode.lock` while it waits: changes come before locks. A
 change within a change does not wait, so a rename may store files.

@@ -17,7 +17,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
@@ -26,6 +26,8 @@ from aisfs.control.events import Events
 from aisfs.control.files import (
     ControlDirectory,
     ControlFile,
+    OpenStream,
+    OpenView,
     PersonalFile,
     StreamFile,
     ViewFile,
@@ -48,8 +50,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from aisfs.control.commands import Commands
-    from aisfs.control.files import Caller, ControlEntry, OpenStream, OpenView, Sink
+    from aisfs.control.files import Caller, ControlEntry, Sink
     from aisfs.vfs.attributes import Presentation
+    from aisfs.vfs.directory import Shown
 
 NAME = RESERVED
 
@@ -146,44 +149,41 @@ class ControlHandle:
             self.sink.close()
 
 
+T = TypeVar("T", OpenView, OpenStream)
+
+
 @dataclass(slots=True, eq=False)
-class ViewHandle:
-    """One open file of a view."""
+class _ReadOnlyHandle(Generic[T]):
+    """One open file that is never written."""
 
     node: ControlNode
-    opened: OpenView
+    opened: T
+
+    async def write(self, data: bytes) -> int:  # noqa: ARG002 - as of `ControlHandle`
+        """Refuse to write."""
+        raise BadHandle(f"{self.node.name} is not open for writing")
+
+    def close(self) -> None:
+        """Let go of the handle."""
+        self.opened.close()
+
+
+@dataclass(slots=True, eq=False)
+class ViewHandle(_ReadOnlyHandle[OpenView]):
+    """One open file of a view."""
 
     async def read(self, offset: int, size: int) -> bytes | memoryview:
         """Return up to `size` bytes from `offset` on; valid until the next await."""
         return await self.opened.read(offset, size)
 
-    async def write(self, data: bytes) -> int:  # noqa: ARG002 - as of other handles
-        """Refuse to write."""
-        raise BadHandle(f"{self.node.name} is not open for writing")
-
-    def close(self) -> None:
-        """Let go of the handle."""
-        self.opened.close()
-
 
 @dataclass(slots=True, eq=False)
-class StreamHandle:
+class StreamHandle(_ReadOnlyHandle[OpenStream]):
     """One open file of what comes about."""
-
-    node: ControlNode
-    opened: OpenStream
 
     async def read(self, offset: int, size: int) -> bytes:  # noqa: ARG002 - there is no going back
         """Return what comes next, up to `size` bytes; may wait for it."""
         return await self.opened.read(size)
-
-    async def write(self, data: bytes) -> int:  # noqa: ARG002 - as of other handles
-        """Refuse to write."""
-        raise BadHandle(f"{self.node.name} is not open for writing")
-
-    def close(self) -> None:
-        """Let go of the handle."""
-        self.opened.close()
 
 
 @dataclass(slots=True, eq=False)
@@ -278,8 +278,8 @@ class ControlTree:
         """Whether the listing of the root shows the control directory."""
         return self._place is Control.VISIBLE
 
-    def is_directory(self, parent: int, basename: str) -> bool:
-        """Tell whether a name is that of the control directory."""
+    def is_at(self, parent: int, basename: str) -> bool:
+        """Tell whether the control directory is at a name."""
         return parent == ROOT and basename == NAME and self.exists
 
     async def find(self, parent: int, basename: str) -> ControlNode | None:
@@ -288,7 +288,7 @@ class ControlTree:
         Raises:
             NotFound: the control directory has nothing of that name.
         """
-        if self.is_directory(parent, basename):
+        if self.is_at(parent, basename):
             return self.directory
         directory = self.get(Ino(parent))
         if directory is None:
@@ -341,8 +341,8 @@ class ControlTree:
 
     def read_directory(
         self, listing: ControlListing, start: int, *, leaves_out: bool = False
-    ) -> Iterator[tuple[bytes, Node | Kind, int]]:
-        """Return entries from index `start` on; as `Filesystem.readdir`.
+    ) -> Iterator[Shown]:
+        """Return entries from index `start` on; as `OpenDirectories.read`.
 
         A million names must not become as many nodes, which the kernel never gives back by itself:
         of those behind the first `TOLD` only the types are told, if the caller takes that.

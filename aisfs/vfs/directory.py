@@ -1,8 +1,8 @@
 """From a cluster's listing to entries: batches, cursors, and which directories are real.
 
-Serves `filesystem`. A cursor holds one batch of entries and, for seeking back, the stream's state
-at the start of each batch before it, so that memory stays constant in directories of any length
-(C29).
+Serves `resolver`, `listings`, `walks` and `open_directories`. A cursor holds one batch of entries
+and, for seeking back, the stream's state at the start of each batch before it, so that memory stays
+constant in directories of any length (C29).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import trio
 
-from aisfs.errors import FsError, Incomplete, IoFailure
+from aisfs.errors import FsError, Incomplete
 from aisfs.store.interface import LONG_PAGE, MAX_PAGE, BucketName, Listing, ObjectInfo, ObjectStore
 from aisfs.vfs.attributes import Kind, decode
 from aisfs.vfs.paths import MARKER, SHADOWED, is_presentable
@@ -23,12 +23,15 @@ from aisfs.vfs.paths import MARKER, SHADOWED, is_presentable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aisfs.vfs.inodes import FileNode
+    from aisfs.vfs.inodes import FileNode, Node
+
+Shown = tuple[bytes, "Node | Kind", int]
+"""An entry as the kernel is told it: name, node, index of the next. Instead of a node stands the
+kind of a name that is told without attributes, for which the kernel makes no inode."""
 
 FIRST_BATCH = 1000
 """Entries of a listing's first request: the smallest that real clusters answer completely
 (protocol: names are lost at the borders of smaller pages), so that the first name comes soon."""
-
 
 TOLD = 20_000
 """Names that are told with attributes before somebody looks: the C library's tree walk reads 10,000
@@ -155,7 +158,6 @@ class DirectoryStream:
         """Return the next batch; check `done` for the end.
 
         Raises:
-            IoFailure: the cluster's continuation token does not advance.
             Incomplete: that was all of a listing that lacks names, so it is not `done`.
         """
         if self._ended:
@@ -184,11 +186,6 @@ class DirectoryStream:
     def take(self, listing: Listing) -> list[Entry]:
         """Turn one answer of the cluster into entries."""
         previous, self._token = self._token, listing.token
-        if listing.token and listing.token <= previous:
-            raise IoFailure(
-                f"listing {self._bucket.name}/{self._prefix}: the cluster's continuation token "
-                f"{listing.token!r} does not advance"
-            )
         self.batches += 1
         self.lacking = self.lacking or listing.lacking
         self._ended = not listing.token
@@ -333,9 +330,16 @@ class Proof:
 
 
 async def prove_directories(
-    store: ObjectStore, bucket: BucketName, prefix: str, names: list[str]
+    store: ObjectStore,
+    bucket: BucketName,
+    prefix: str,
+    names: list[str],
+    gone: Callable[[ObjectInfo], bool],
 ) -> Proof:
-    """Look with one request which of the directories `names` below `prefix` hold objects."""
+    """Look with one request which of the directories `names` below `prefix` hold objects.
+
+    An object that is `gone` for this mount is none: it was unlinked here, and somebody has it open.
+    """
     listing = await store.list(bucket, prefix, "", FIRST_BATCH, recursive=True)
     reach: str | None = None
     if listing.token:
@@ -347,6 +351,8 @@ async def prove_directories(
     stored: dict[str, str | None] = {}
     for info in listing.objects:
         child, slash, rest = info.name[len(prefix) :].partition("/")
+        if gone(info):
+            continue
         if slash and rest == MARKER:
             stored[child] = info.attributes
         elif slash:

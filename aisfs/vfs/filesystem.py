@@ -6,21 +6,17 @@ that a method returns with "(+1)" had its lookup count raised, as the FUSE proto
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
 from aisfs import metrics
-from aisfs.config import BucketName
 from aisfs.control import xattrs
 from aisfs.control.files import ViewFile
 from aisfs.errors import (
-    Exists,
     Invalid,
     IsADirectory,
     NoAttribute,
@@ -30,9 +26,8 @@ from aisfs.errors import (
     ReadOnly,
     Stale,
 )
-from aisfs.vfs.attributes import Attributes, Kind, encode
+from aisfs.vfs.attributes import Kind
 from aisfs.vfs.control_parts import ControlParts, Counted
-from aisfs.vfs.control_tree import NAME as CONTROL
 from aisfs.vfs.control_tree import (
     ControlHandle,
     ControlListing,
@@ -42,11 +37,13 @@ from aisfs.vfs.control_tree import (
     ViewHandle,
 )
 from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable, StreamLike
-from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, Ino, Node
+from aisfs.vfs.inodes import DirectoryNode, FileNode, Ino, Node
 from aisfs.vfs.markers import Markers
 from aisfs.vfs.metadata import Metadata
+from aisfs.vfs.names import MAX_TARGET, Names
+from aisfs.vfs.open_directories import OpenDirectories
 from aisfs.vfs.open_files import OpenFiles
-from aisfs.vfs.paths import MARKER, bucket_directory, check_length, check_new, to_bytes, to_text
+from aisfs.vfs.paths import check_length, to_bytes, to_text
 from aisfs.vfs.rename import Renamer
 
 if TYPE_CHECKING:
@@ -54,15 +51,10 @@ if TYPE_CHECKING:
 
     from aisfs.control.files import Caller
     from aisfs.store.interface import Capacity, NameRules
-    from aisfs.vfs.directory import Entry
+    from aisfs.vfs.directory import Shown
     from aisfs.vfs.guards import Guards
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.workshop import Workshop
-
-log = logging.getLogger(__name__)
-
-MAX_TARGET = 4095
-"""Bytes of a symbolic link's target (POSIX: PATH_MAX without its end)."""
 
 CAPACITY_LIFETIME_S = 10.0
 """The cluster refreshes its own figures about as often."""
@@ -98,11 +90,11 @@ class Filesystem:
     """One mount's namespace and files.
 
     Attributes:
-        leaves_out: whether the caller of `readdir` takes names without attributes.
+        handles: what the kernel has open.
+        files: reads and writes files.
+        directories: lists directories.
         events: where is told what happens.
     """
-
-    leaves_out = False
 
     def __init__(
         self,
@@ -121,8 +113,11 @@ class Filesystem:
         self._guards = guards
         self.handles = HandleTable()
         self.files = OpenFiles(resolver, workshop)
-        self._renamer = Renamer(resolver, self.files, rules, guards, workshop.state.journal)
         self._markers = Markers(resolver)
+        self._names = Names(resolver, self.files, self._markers, rules, guards)
+        self._renamer = Renamer(
+            resolver, self.files, self._markers, rules, guards, workshop.state.journal
+        )
         self._metadata = Metadata(resolver, self.files.storing, self._markers)
         self._workshop = workshop
         self._parts = ControlParts(
@@ -134,6 +129,7 @@ class Filesystem:
             Counted(self.figures, self.metrics),
         )
         self._control = self._parts.tree
+        self.directories = OpenDirectories(resolver, self._control)
         self._capacity: Capacity | None = None
         self._capacity_at = float("-inf")
 
@@ -201,7 +197,7 @@ class Filesystem:
             NotPermitted: the name belongs to the control files.
         """
         directory, basename = self._directory(parent), to_text(name)
-        if self._control.is_directory(parent, basename):
+        if self._control.is_at(parent, basename):
             raise NotPermitted(f"{basename} holds the mount's control files")
         return directory, basename
 
@@ -215,8 +211,8 @@ class Filesystem:
     def _let_go(self, node: Node) -> None:
         if isinstance(node, ControlNode):
             self._control.let_go(node)
-        elif self._table.forget_if_unused(node) and isinstance(node, FileNode) and node.reader:
-            node.reader.rest()  # its pages stay: the next look finds them
+        else:
+            self._table.forget_if_unused(node)
 
     async def getattr(self, ino: int) -> Node:
         """Return a node with attributes younger than their TTL. Kernel: FUSE_GETATTR.
@@ -237,87 +233,15 @@ class Filesystem:
     async def opendir(self, ino: int) -> Fh:
         """Open a directory. Kernel: FUSE_OPENDIR."""
         control = await self._control.open_directory(ino)
-        if control is not None:
-            return self.handles.add(control)
-        directory = self._directory(ino)
-        if directory.bucket is None:
-            buckets: list[tuple[str, Node]] = [
-                (bucket_directory(node.bucket), node)
-                for node in await self._resolver.open_buckets()
-                if node.bucket is not None
-            ]
-            handle = DirectoryHandle(directory, None, buckets)
-        else:
-            cursor = self._resolver.open_directory(directory)
-            directory.readers.append(cursor)
-            handle = DirectoryHandle(directory, cursor, [])
-        return self.handles.add(handle)
+        return self.handles.add(control or await self.directories.open(self._directory(ino)))
 
-    async def readdir(self, fh: int, start: int) -> Iterator[tuple[bytes, Node | Kind, int]]:
-        """Return entries from index `start` on: name, node, index of the next; none at the end.
+    async def readdir(self, fh: int, start: int) -> Iterator[Shown]:
+        """Return entries from index `start` on; none at the end. Kernel: FUSE_READDIRPLUS.
 
-        Instead of a node stands the kind of a name that is told without attributes, for which the
-        kernel makes no inode. The caller raises the lookup count of each node that it passes on,
-        with `accept`, and gives the one that it does not back with `reject`. Kernel:
-        FUSE_READDIRPLUS.
+        The caller raises the lookup count of each node that it passes on, with `accept`, and gives
+        the one that it does not back with `reject`.
         """
-        handle = self.handles.directory(Fh(fh))
-        if isinstance(handle, ControlListing):
-            return self._control.read_directory(handle, start, leaves_out=self.leaves_out)
-        if handle.node.ino == ROOT and self._control.exists:
-            return await self._root_entries(handle, start)
-        if handle.cursor is None:
-            return self._fixed_entries(handle, start)
-        entries = await handle.cursor.at(start)
-        return self._object_entries(handle, start, entries)
-
-    async def _root_entries(
-        self, handle: DirectoryHandle, start: int
-    ) -> Iterator[tuple[bytes, Node | Kind, int]]:
-        """Return entries of the root, in which the control directory has a name.
-
-        If it is listed, it is the first entry. What the bucket has of that name is in no listing,
-        as no look-up finds it.
-        """
-        shown = int(self._control.listed)
-        if start < shown:
-            return iter([(to_bytes(CONTROL), self._control.directory, shown)])
-        index = start - shown
-        if handle.cursor is None:
-            found = self._fixed_entries(handle, index)
-        else:
-            entries = await handle.cursor.at(index)
-            if len(entries) == 1 and entries[0].name == CONTROL:  # no entries would be the end
-                index += 1
-                entries = await handle.cursor.at(index)
-            found = self._object_entries(handle, index, entries, CONTROL)
-        if not shown:
-            return found
-        return ((name, node, following + shown) for name, node, following in found)
-
-    def _object_entries(
-        self, handle: DirectoryHandle, start: int, entries: list[Entry], left_out: str = ""
-    ) -> Iterator[tuple[bytes, Node | Kind, int]]:
-        cursor, parent, resolver = handle.cursor, handle.node, self._resolver
-        assert cursor is not None
-        assert isinstance(parent, DirectoryNode)
-        source = cursor.source
-        told = resolver.told_at(source)
-        for index, entry in enumerate(entries, start):
-            if entry.name == left_out or parent.is_removed_since(entry.name, source.started_at):
-                continue
-            name = to_bytes(entry.name)
-            if entry.info is None or not self.leaves_out or cursor.tells(index):
-                yield name, resolver.materialise(parent, entry, source, told), index + 1
-            else:
-                yield name, entry.kind, index + 1
-
-    @staticmethod
-    def _fixed_entries(
-        handle: DirectoryHandle, start: int
-    ) -> Iterator[tuple[bytes, Node | Kind, int]]:
-        for index, (name, node) in enumerate(handle.fixed[start:], start + 1):
-            yield to_bytes(name), node, index
+        return await self.directories.read(self.handles.directory(Fh(fh)), start)
 
     @staticmethod
     def accept(node: Node) -> None:
@@ -331,129 +255,32 @@ class Filesystem:
     def releasedir(self, fh: int) -> None:
         """Close a directory. Kernel: FUSE_RELEASEDIR."""
         handle = self.handles.remove(Fh(fh))
-        if not isinstance(handle, DirectoryHandle | ControlListing):
-            return
-        if isinstance(handle.node, DirectoryNode) and handle.cursor is not None:
-            handle.node.readers.remove(handle.cursor)
-        self._let_go(handle.node)
+        if isinstance(handle, DirectoryHandle | ControlListing):
+            self.directories.close(handle)
+            self._let_go(handle.node)
+
+    # -- making and removing names
 
     async def mkdir(self, parent: int, name: bytes, mode: int, caller: Caller) -> Node:
         """Make a directory and return its node (+1). Kernel: FUSE_MKDIR. C26."""
         directory, basename = self._changeable(parent, name)
-        if directory.bucket is None:
-            return await self._make_bucket(basename)
-        async with self._resolver.changes.of(directory):
-            node = await self._make_directory(directory, basename, mode, caller)
+        node = await self._names.make_directory(directory, basename, mode, caller)
         node.lookups += 1
         return node
-
-    async def _make_directory(
-        self, directory: DirectoryNode, basename: str, mode: int, caller: Caller
-    ) -> Node:
-        bucket = directory.bucket
-        assert bucket is not None
-        check_new(directory.name, basename, self._rules)
-        await self._require_absent(directory, basename)
-        path = f"{directory.name}{basename}/"
-        await self.files.free_name(bucket, directory.name + basename)
-        attributes = self._new_attributes(directory, Kind.DIRECTORY, mode, caller)
-        node = self._table.find(bucket, path)
-        if node is not None:
-            self._table.detach_location(node)
-        await self._markers.make(bucket, path + MARKER, attributes)
-        node = self._table.add(bucket, path, attributes)
-        assert isinstance(node, DirectoryNode)
-        node.marked = True
-        now = node.checked_at = node.changed_at = trio.current_time()
-        self._table.remember(node, Contents({}, now, now, 1))
-        self._resolver.emptied.pop((bucket, path), None)
-        directory.note_present(basename, None)
-        return node
-
-    async def _require_absent(self, directory: DirectoryNode, basename: str) -> None:
-        if await self._resolver.child_or_none(directory, basename) is not None:
-            raise Exists(f"{directory.name}{basename} exists")
 
     async def rmdir(self, parent: int, name: bytes) -> None:
         """Remove an empty directory. Kernel: FUSE_RMDIR. C27."""
-        directory, basename = self._changeable(parent, name)
-        self._guards.check_removal(directory.name + basename)
-        node = await self._resolver.child(directory, basename)
-        if not isinstance(node, DirectoryNode):
-            raise NotADirectory(f"{node.name} is a file")
-        if directory.bucket is None:
-            await self._destroy_bucket(node)
-            return
-        async with self._resolver.changes.of(directory):
-            await self._renamer.require_empty(node)
-            await self._markers.delete(node)
-            self._resolver.emptied[directory.bucket, node.name] = True
-            self._table.detach_location(node)
-            directory.note_absent(basename)
-            await self._markers.keep(directory)
-
-    # -- buckets as directories
-
-    async def _make_bucket(self, name: str) -> Node:
-        if not self._guards.bucket_ops:
-            raise NotPermitted(
-                "buckets are made with the cluster's tools, or mount with bucket-ops"
-            )
-        if any(c in name for c in ":@#"):
-            raise Invalid(f"{name!r}: only global ais buckets can be made here")
-        await self._store.work.create_bucket(BucketName(name))
-        self._resolver.forget_buckets()
-        node = await self._resolver.child(self._directory(ROOT), name)
-        node.lookups += 1
-        return node
-
-    async def _destroy_bucket(self, node: DirectoryNode) -> None:
-        bucket = node.bucket
-        if not self._guards.bucket_ops or bucket is None or bucket.provider != "ais" or bucket.uuid:
-            raise NotPermitted("buckets are not removed through the mount")
-        await self._renamer.require_empty(node)
-        await self._store.work.destroy_bucket(bucket)
-        self._resolver.forget_buckets()
-        self._table.detach_location(node)
-
-    # -- making and removing names
-
-    def _new_attributes(
-        self, directory: DirectoryNode, kind: Kind, mode: int, caller: Caller
-    ) -> Attributes:
-        """Return what something new begins with; a set-group-ID directory hands on its group."""
-        shown, above = self._resolver.presentation, directory.attributes
-        uid, gid = (caller.uid, caller.gid) if shown.persist_owner else (shown.uid, shown.gid)
-        mode = stat.S_IMODE(mode)
-        if above.mode & stat.S_ISGID:
-            gid = above.gid
-            mode |= stat.S_ISGID * (kind is Kind.DIRECTORY)
-        return Attributes(kind, mode, uid, gid, time.time_ns())
-
-    async def _new_place(self, parent: int, name: bytes) -> tuple[DirectoryNode, str]:
-        """Check that a new name may be made and return where."""
-        directory, basename = self._changeable(parent, name)
-        if directory.bucket is None:
-            raise NotPermitted("only buckets lie at the root of all buckets")
-        check_new(directory.name, basename, self._rules)
-        await self.files.free_name(directory.bucket, directory.name + basename)
-        return directory, basename
+        await self._names.remove_directory(*self._changeable(parent, name))
 
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, caller: Caller
     ) -> tuple[Fh, FileNode]:
         """Make and open a file (+1). Kernel: FUSE_CREATE. C20, C21."""
-        directory, basename = await self._new_place(parent, name)
-        node = await self._resolver.child_or_none(directory, basename)
-        made = node is None
-        if node is None:
-            attributes = self._new_attributes(directory, Kind.FILE, mode, caller)
-            node = self._new_file(directory, basename, attributes)
-        elif flags & os.O_EXCL:
-            raise Exists(f"{node.name} exists")
-        elif not isinstance(node, FileNode):
-            raise IsADirectory(f"{node.name} is a directory")
-        assert isinstance(node, FileNode)
+        directory, basename = self._changeable(parent, name)
+        exclusive = bool(flags & os.O_EXCL)
+        node, made = await self._names.make_file(
+            directory, basename, mode, caller, exclusive=exclusive
+        )
         node.lookups += 1  # first: what is stored meanwhile must not be forgotten
         try:
             if made and flags & os.O_ACCMODE == os.O_RDONLY:
@@ -464,19 +291,6 @@ class Filesystem:
             self._let_go(node)
             raise
         return fh, node
-
-    def _new_file(
-        self, directory: DirectoryNode, basename: str, attributes: Attributes
-    ) -> FileNode:
-        path = directory.name + basename
-        old = self._table.find(directory.bucket, path)
-        if old is not None:
-            self._table.detach_location(old)
-        node = self._table.add(directory.bucket, path, attributes)
-        assert isinstance(node, FileNode)
-        self.files.stage_new(node)
-        directory.note_pending(basename, node)
-        return node
 
     async def mknod(self, parent: int, name: bytes, mode: int, caller: Caller) -> Node:
         """Make an empty regular file (+1); special files are EPERM (C33). Kernel: FUSE_MKNOD."""
@@ -490,25 +304,9 @@ class Filesystem:
         return node
 
     async def symlink(self, parent: int, name: bytes, target: bytes, caller: Caller) -> Node:
-        """Make a symbolic link (+1): target in the body, kind in the attributes. FUSE_SYMLINK."""
-        if len(target) > MAX_TARGET:
-            raise Invalid(f"a link target has at most {MAX_TARGET} bytes")
-        directory, basename = await self._new_place(parent, name)
-        async with self._resolver.changes.of(directory):
-            await self._require_absent(directory, basename)
-            attributes = self._new_attributes(directory, Kind.SYMLINK, 0o777, caller)
-            attributes = attributes.but(size=len(target))
-            path = directory.name + basename
-            assert directory.bucket is not None
-            info = await self._store.put_bytes(directory.bucket, path, target, encode(attributes))
-            old = self._table.find(directory.bucket, path)
-            if old is not None:
-                self._table.detach_location(old)
-            node = self._table.add(directory.bucket, path, attributes)
-            assert isinstance(node, FileNode)
-            node.identity, node.target = info.identity, target
-            node.changed_at = node.checked_at = trio.current_time()
-            directory.note_present(basename, info)
+        """Make a symbolic link (+1). Kernel: FUSE_SYMLINK."""
+        directory, basename = self._changeable(parent, name)
+        node = await self._names.make_link(directory, basename, target, caller)
         node.lookups += 1
         return node
 
@@ -527,30 +325,7 @@ class Filesystem:
 
     async def unlink(self, parent: int, name: bytes) -> None:
         """Remove a file's name; open descriptors go on (C19). Kernel: FUSE_UNLINK."""
-        directory, basename = self._changeable(parent, name)
-        self._guards.check_removal(directory.name + basename)
-        async with self._resolver.changes.of(directory):
-            node = await self._resolver.child(directory, basename)
-            if not isinstance(node, FileNode):
-                raise IsADirectory(f"{node.name} is a directory")
-            await self._remove(node)
-            directory.note_absent(basename)
-            await self.files.storing.discard(node)
-            await self._markers.keep(directory)
-
-    async def _remove(self, node: FileNode) -> None:
-        """Take a file's name away, and its object unless somebody has it open."""
-        async with node.lock:
-            if node.identity is not None and node.bucket is not None:
-                if node.opened:
-                    await self.files.storing.doom(node)
-                else:
-                    await self.files.release_streams(node)
-                    await self._store.delete(node.bucket, node.name)
-            node.detached = True
-            self._table.detach_location(node)
-        if node.doomed and not node.opened:  # the last one has closed it meanwhile
-            await self.files.storing.bury(node)
+        await self._names.remove_file(*self._changeable(parent, name))
 
     async def rename(
         self, old_parent: int, old: bytes, new_parent: int, new: bytes, flags: int
@@ -710,6 +485,8 @@ class Filesystem:
         """Remove an attribute; `NoAttribute` if there is none. Kernel: FUSE_REMOVEXATTR."""
         await self._metadata.remove(self.node(ino), to_text(name))
 
+    # -- the mount as a whole
+
     async def statfs(self) -> Capacity:
         """Return the cluster's capacity. Kernel: FUSE_STATFS. C25."""
         now = trio.current_time()
@@ -738,8 +515,6 @@ class Filesystem:
                 *metrics.of_requests(self._store.requests()),
             ]
         )
-
-    # -- the end
 
     def dirty_files(self) -> list[FileNode]:
         """Return the files that the cluster lacks something of."""

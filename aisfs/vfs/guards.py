@@ -1,6 +1,6 @@
 """What a mount does not let applications do, whoever asks (C36).
 
-Serves `filesystem` and `rename`. A read-only mount is the kernel's affair.
+Serves `filesystem`, `names`, `rename` and commands. A read-only mount is the kernel's affair.
 """
 
 from __future__ import annotations

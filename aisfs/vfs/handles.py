@@ -1,12 +1,12 @@
 """The handles that the kernel holds: open files, open directories, open control files.
 
-Serves `filesystem`; `open_files` fills them.
+Serves `filesystem`; `open_files`, `open_directories` and `control_tree` fill them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NewType, TypeVar
+from typing import TYPE_CHECKING, NewType
 
 from aisfs.errors import BadHandle
 from aisfs.vfs.control_tree import ControlHandle, ControlListing, StreamHandle, ViewHandle
@@ -58,7 +58,6 @@ StreamLike = ControlHandle | StreamHandle | ViewHandle
 """Open files that are none of a bucket."""
 
 Handle = FileHandle | DirectoryHandle | ControlListing | StreamLike
-H = TypeVar("H", FileHandle, DirectoryHandle)
 
 
 class HandleTable:

@@ -1,6 +1,6 @@
 """The inode table: which number stands for which object or directory, and what is known of it.
 
-Serves `filesystem`. Invariants: an inode number is never reused; one location (bucket, name) has at
+Serves all of `vfs`. Invariants: an inode number is never reused; one location (bucket, name) has at
 most one node; a node stays while the kernel knows it (`lookups`), a handle is open, or it holds
 bytes that the cluster lacks.
 
@@ -18,7 +18,7 @@ import trio
 
 from aisfs.vfs.attributes import Attributes, Kind
 from aisfs.vfs.locks import EagerLock
-from aisfs.vfs.paths import MARKER, SHADOWED
+from aisfs.vfs.paths import MARKER, SHADOWED, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from aisfs.vfs.directory import Cursor, DirectoryStream, Entry
 
 Ino = NewType("Ino", int)
+
+Location = tuple["BucketName | None", str]
+"""Where a node is: bucket, and a directory's prefix or an object's name."""
 
 ROOT = Ino(1)
 
@@ -373,6 +376,12 @@ class FileNode(Node):
         """Whether the cluster lacks something of the file."""
         return self.attributes_dirty or (self.staged is not None and self.staged.dirty)
 
+    def retire_reader(self) -> None:
+        """Let go of the reader of a content that new handles must not see."""
+        reader, self.reader = self.reader, None
+        if reader is not None and reader.users == 0:
+            reader.drop()
+
     @property
     def removable(self) -> bool:
         """Whether nothing refers to the node and nothing of it would be lost."""
@@ -383,13 +392,15 @@ class InodeTable:
     """All nodes by number and by location.
 
     Attributes:
+        root: what is mounted.
         forgotten_change_at: when this mount last changed something in a directory whose node is
             gone: an older answer must not be believed of any directory that is not known.
     """
 
     def __init__(self, root: DirectoryNode) -> None:
+        self.root = root
         self._nodes: dict[Ino, Node] = {root.ino: root}
-        self._places: dict[tuple[BucketName | None, str], Node] = {(root.bucket, root.name): root}
+        self._locations: dict[Location, Node] = {(root.bucket, root.name): root}
         self._next = ROOT + 1
         self.forgotten_change_at = float("-inf")
         self._changed_lately: dict[Ino, DirectoryNode] = {}
@@ -408,7 +419,13 @@ class InodeTable:
 
     def find(self, bucket: BucketName | None, name: str) -> Node | None:
         """Return the node at a location."""
-        return self._places.get((bucket, name))
+        return self._locations.get((bucket, name))
+
+    def parent_of(self, bucket: BucketName | None, name: str) -> tuple[DirectoryNode | None, str]:
+        """Return the directory that a name is in, if it has one that is known, and the basename."""
+        prefix, basename = split(name)
+        parent = self.find(bucket, prefix) if basename else None
+        return (parent if isinstance(parent, DirectoryNode) else None), basename
 
     def add(self, bucket: BucketName | None, name: str, attributes: Attributes) -> Node:
         """Make a node for a location that has none."""
@@ -417,7 +434,7 @@ class InodeTable:
         node = kind(Ino(self._next), bucket, name, attributes)
         self._next += 1
         self._nodes[node.ino] = node
-        self._places[bucket, name] = node
+        self._locations[bucket, name] = node
         return node
 
     def remember(self, directory: DirectoryNode, contents: Contents) -> None:
@@ -452,12 +469,12 @@ class InodeTable:
         if isinstance(node, FileNode) and node.reader is not None:
             node.reader.name = name
         node.name = name
-        self._places[node.bucket, name] = node
+        self._locations[node.bucket, name] = node
 
     def detach_location(self, node: Node) -> None:
         """Take a node's name away; its number lives on for those who hold it."""
-        if self._places.get((node.bucket, node.name)) is node:
-            del self._places[node.bucket, node.name]
+        if self._locations.get((node.bucket, node.name)) is node:
+            del self._locations[node.bucket, node.name]
 
     def below(self, directory: DirectoryNode) -> list[Node]:
         """Return the known nodes under a directory's prefix, itself excluded."""
@@ -467,7 +484,7 @@ class InodeTable:
             if node.bucket == directory.bucket
             and node is not directory
             and node.name.startswith(directory.name)
-            and self._places.get((node.bucket, node.name)) is node
+            and self._locations.get((node.bucket, node.name)) is node
         ]
 
     def forget_if_unused(self, node: Node) -> bool:
@@ -481,6 +498,8 @@ class InodeTable:
         if isinstance(node, DirectoryNode):
             self.forgotten_change_at = max(self.forgotten_change_at, node.touched_at)
             self._listed.pop(node.ino, None)
+        elif isinstance(node, FileNode) and node.reader is not None:
+            node.reader.rest()  # its pages stay: the next look finds them
         self._nodes.pop(node.ino, None)
         return True
 

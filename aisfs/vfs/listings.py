@@ -1,10 +1,13 @@
 """Where an open directory's entries come from, and how a name is found to be a directory.
 
-Serves `resolver`, which says what is believed and for how long.
+Serves `resolver`, which says what is believed and for how long. Real clusters go on listing a
+directory after its last object is gone, and a listing may be older than what this mount did since:
+what comes from the cluster is corrected before anybody sees it.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -17,6 +20,9 @@ from aisfs.vfs.paths import MARKER
 if TYPE_CHECKING:
     from aisfs.store.interface import BucketName, ObjectInfo
     from aisfs.vfs.resolver import Resolver
+
+SINGLE_PROOFS = 64
+"""Directories of one batch that are looked into one by one, when one request did not tell."""
 
 
 class Remembered:
@@ -95,7 +101,7 @@ class CorrectedStream:
             entries = await stream.next()
         self.arrived_at = stream.arrived_at
         self.started_at = stream.started_at
-        entries = await resolver.correct(directory, entries, self.started_at)
+        entries = await self._correct(entries)
         if directory.pending:
             self._arrived.update(e.name for e in entries if e.name in directory.pending)
         if self._all is not None:
@@ -119,6 +125,55 @@ class CorrectedStream:
             stored = {n: Entry(n, info) for n, (when, info) in made if when > self.started_at}
             own, told = stored | own, told | self._all.keys()
         return [entry for name, entry in own.items() if name not in told]
+
+    async def _correct(self, entries: list[Entry]) -> list[Entry]:
+        """Take out what this mount knows to be gone, and directories that hold nothing."""
+        resolver, directory = self._resolver, self._directory
+        bucket, prefix = directory.bucket, directory.name
+        assert bucket is not None
+        entries = [
+            entry
+            for entry in entries
+            if not directory.is_removed_since(entry.name, self.started_at)
+            and (entry.info is None or not resolver.is_doomed(bucket, entry.info))
+        ]
+        unsure = [
+            entry.name
+            for entry in entries
+            if entry.is_directory
+            and entry.stored is None
+            and not self._surely_there(bucket, f"{prefix}{entry.name}/")
+        ]
+        if not unsure:
+            return entries
+        gone = partial(resolver.is_doomed, bucket)
+        proof = await prove_directories(resolver.store, bucket, prefix, unsure, gone)
+        open_questions = [n for n in unsure if n not in proof.stored and n not in proof.refuted]
+        refuted = proof.refuted | await self._refute_singly(bucket, prefix, open_questions)
+        kept = []
+        for entry in entries:
+            if entry.is_directory and entry.name in proof.stored:
+                resolver.emptied.pop((bucket, f"{prefix}{entry.name}/"), None)
+                kept.append(Entry(entry.name, None, proof.stored[entry.name]))
+            elif not entry.is_directory or entry.name not in refuted:
+                kept.append(entry)
+        return kept
+
+    async def _refute_singly(self, bucket: BucketName, prefix: str, names: list[str]) -> set[str]:
+        """Return which of a few directories hold nothing; of many, those that we emptied.
+
+        What is asked here is what the stat(2) that usually follows would ask.
+        """
+        if len(names) > SINGLE_PROOFS:
+            return {n for n in names if (bucket, f"{prefix}{n}/") in self._resolver.emptied}
+        looks = {name: self._resolver.look(bucket, f"{prefix}{name}/") for name in names}
+        for look in looks.values():
+            await look.ended()
+        return {name for name, look in looks.items() if look.refuted}
+
+    def _surely_there(self, bucket: BucketName, name: str) -> bool:
+        node = self._resolver.table.find(bucket, name)
+        return node is not None and self._resolver.fresh(node)
 
 
 def _pending(directory: DirectoryNode) -> dict[str, Entry]:
@@ -178,26 +233,24 @@ class DirectoryLook:
         stream = DirectoryStream(resolver.store, bucket, prefix)
         entries = await stream.next()
         arrived = trio.current_time()
-        if stream.marker is None and not any(entry.info is not None for entry in entries):
+        gone = partial(resolver.is_doomed, bucket)
+        left = [entry for entry in entries if entry.info is None or not gone(entry.info)]
+        if stream.marker is None and all(entry.info is None for entry in left):
             # Only directories, which real clusters list even when they are empty.
-            names = [entry.name for entry in entries]
+            names = [entry.name for entry in left]
             if not names and stream.lacking and resolver.table.find(bucket, prefix) is not None:
                 raise Incomplete(f"perhaps lost targets hold all that is in {prefix}")
             if not names:
                 return None
-            if not (await prove_directories(resolver.store, bucket, prefix, names)).stored:
+            if not (await prove_directories(resolver.store, bucket, prefix, names, gone)).stored:
                 return None
         stored = await self._stored_attributes(stream)
-        node = resolver.directory_node(bucket, prefix, stored, stream.started_at, arrived)
+        node = resolver.answers.directory(bucket, prefix, stored, stream.started_at, arrived)
         resolver.emptied.pop((bucket, prefix), None)
         if node.touched_at <= stream.started_at:
             node.first = (stream, entries)
-        if stream.done and all(entry.info is not None for entry in entries):
-            found = {
-                entry.name: entry.info
-                for entry in entries
-                if entry.info is None or not resolver.is_doomed(bucket, entry.info)
-            }
+        if stream.done and all(entry.info is not None for entry in left):
+            found = {entry.name: entry.info for entry in left}
             resolver.table.remember(node, Contents(found, stream.started_at, arrived, 1))
         return node
 

@@ -1,6 +1,6 @@
 """Markers: the hidden objects that keep directories, and what they carry, on the cluster (C26).
 
-Serves `filesystem` and `metadata`.
+Serves `filesystem`, `names`, `rename` and `metadata`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.errors import NotFound
+from aisfs.errors import Incomplete, NotEmpty, NotFound
 from aisfs.vfs.attributes import encode
 
 if TYPE_CHECKING:
@@ -64,3 +64,21 @@ class Markers:
             await self._store.delete(node.bucket, node.marker)
         except NotFound:
             return  # an implicit directory: listed, but nothing is in it
+
+    async def require_empty(self, directory: DirectoryNode) -> None:
+        """Check on the cluster that a directory holds nothing but its marker (C27).
+
+        Raises:
+            NotEmpty: it holds something, if only on this mount.
+        """
+        bucket = directory.bucket
+        assert bucket is not None
+        listing = await self._store.list(bucket, directory.name, "", 1000, recursive=True)
+        for info in listing.objects:
+            ours = info.name == directory.marker
+            if not ours and not self._resolver.is_doomed(bucket, info):
+                raise NotEmpty(f"{directory.name} holds {info.name}")
+        if listing.lacking:
+            raise Incomplete(f"{directory.name} may hold objects of targets that left the cluster")
+        if directory.pending:
+            raise NotEmpty(f"{directory.name} holds files that are being written")

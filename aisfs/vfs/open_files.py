@@ -1,8 +1,8 @@
 """Open files: what an application reads and writes through its descriptors.
 
-Serves `filesystem` and `rename`. One `FileNode` is shared by all handles of a file; its staged file
-exists while somebody writes or the cluster lacks bytes (`storing`). Content is changed by who holds
-`FileNode.lock` (C7, C18).
+Serves `filesystem`, `names` and `rename`. One `FileNode` is shared by all handles of a file; its
+staged file exists while somebody writes or the cluster lacks bytes (`storing`). Content is changed
+by who holds `FileNode.lock` (C7, C18).
 
     open for reading ── pins the content (C4) ─▶ cache
     open for writing ── staged file over the pinned content ─▶ write, truncate ─▶ dirty
@@ -314,6 +314,13 @@ class OpenFiles:
                 async with node.lock:
                     await self.preserve(node)
                 await self.storing.bury(node, last=True)
+
+    async def free_names(self, bucket: BucketName, prefix: str) -> None:
+        """Make all names below a prefix usable, as `free_name`, for objects that are put there."""
+        for place, name in list(self._resolver.doomed):
+            if place == bucket and name.startswith(prefix):
+                await self.free_name(place, name)
+        await self.storing.spare(bucket, prefix)
 
     async def release_streams(self, node: FileNode) -> None:
         """End our own reads of an object: on AIS they block its writers."""

@@ -30,7 +30,8 @@ from aisfs.vfs.paths import split
 
 if TYPE_CHECKING:
     from aisfs.config import BucketName
-    from aisfs.vfs.resolver import Place, Resolver
+    from aisfs.vfs.inodes import Location
+    from aisfs.vfs.resolver import Resolver
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Order:
         self.last = trio.current_time()
         self.feeding = False
         self.alive = True
-        self._expected: dict[Place, int] = {}
+        self._expected: dict[Location, int] = {}
         self._parts: deque[tuple[int, Guess]] = deque()
 
     async def write(self, data: bytes) -> int:
@@ -135,12 +136,12 @@ class Order:
         """Return the first path that was not looked for yet."""
         return self._paths.first
 
-    def pass_over(self, place: Place | None) -> None:
-        """Go on to the next path; the present one was wanted under `place`, or is missing."""
-        if place is None:
+    def pass_over(self, location: Location | None) -> None:
+        """Go on to the next path; the present one was wanted at `location`, or is missing."""
+        if location is None:
             self.missing += 1
         else:
-            self._expected[place] = self.ahead
+            self._expected[location] = self.ahead
         self.ahead += 1
         self._paths.drop_first()
 
@@ -151,9 +152,9 @@ class Order:
             self._parts.append((self.ahead + PART, Guess()))
         return self._parts[-1][1]
 
-    def reads(self, place: Place) -> bool:
+    def reads(self, location: Location) -> bool:
         """Take note of a reader; whether the order expected it."""
-        ordinal = self._expected.get(place)
+        ordinal = self._expected.get(location)
         if ordinal is None:
             return False
         self.last = trio.current_time()

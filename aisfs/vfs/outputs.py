@@ -8,7 +8,6 @@ so that it is fetched whole when it is opened.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,11 +20,10 @@ from aisfs.vfs.making import Kept
 from aisfs.vfs.view_objects import DIRECTORY_S
 
 if TYPE_CHECKING:
+    from aisfs.store.cluster_work import Place
     from aisfs.store.interface import EtlUse, Identity, ObjectStore
     from aisfs.vfs.making import Making
-    from aisfs.vfs.view_objects import Place, ViewObjects
-
-log = logging.getLogger(__name__)
+    from aisfs.vfs.view_objects import ViewObjects
 
 MOST_OUTPUTS = 256
 """Outputs that are kept, each with a descriptor."""
@@ -137,15 +135,14 @@ class Outputs:
         if await self.job_of(recipe.use.name) != recipe.job or not info.identity.same_content(
             recipe.identity
         ):
-            raise Stale(f"{recipe.place[1]}, or the ETL {recipe.use.name}, is another one by now")
+            raise Stale(f"{recipe.place.name}, or the ETL {recipe.use.name}, is another one by now")
         output = self._kept.get(recipe)
         if output is None:
-            bucket, name = recipe.place
-            doing = f"transforming {bucket.url_of(name)} by {recipe.use}"
+            doing = f"transforming {recipe.place} by {recipe.use}"
             await self._making.once(recipe, doing, lambda: self._make(recipe))
             output = self._kept.get(recipe)
         if output is None:
-            raise Stale(f"others took the room of what {recipe.use} made of {recipe.place[1]}")
+            raise Stale(f"others took the room of what {recipe.use} made of {recipe.place.name}")
         output.users += 1
         return output
 

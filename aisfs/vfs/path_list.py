@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aisfs.errors import NotFound
-from aisfs.vfs.inodes import ROOT, DirectoryNode, Node
+from aisfs.vfs.inodes import DirectoryNode, Node
 from aisfs.vfs.paths import split, to_text
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Finder:
         known = self._directories.get(prefix)
         if known is not None and table.get(known.ino) is known:
             return known
-        node = table.get(ROOT)
+        node: Node = table.root
         for component in filter(None, prefix.split("/")):
             if not isinstance(node, DirectoryNode):
                 break

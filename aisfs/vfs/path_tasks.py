@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import trio
 
 from aisfs.errors import Busy, FsError, IoFailure, NoSpace
-from aisfs.vfs.inodes import ROOT
 from aisfs.vfs.path_list import Finder, PathList
 from aisfs.vfs.paths import bucket_directory
 
@@ -74,8 +73,7 @@ class PathTasks(ABC, Generic[T]):
 
     def path_of(self, bucket: BucketName | None, name: str) -> str:
         """Return an object's path below the mount's root."""
-        root = self.resolver.table.get(ROOT)
-        assert root is not None
+        root = self.resolver.table.root
         if root.bucket is None and bucket is not None:
             return f"{bucket_directory(bucket)}/{name}"
         return name[len(root.name) :]

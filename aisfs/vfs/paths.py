@@ -1,6 +1,6 @@
 """File names ⇄ bucket and object names. Pure functions; every rule about names is here.
 
-Serves `filesystem` and `directory`. Invariant (C28): every object is reachable by exactly one path.
+Serves all of `vfs`. Invariant (C28): every object is reachable by exactly one path.
 An object `a/b` is the file `b` in the directory `a`; where an object `a` stands beside objects
 `a/…`, the directory takes the name and the object shows as `a.aisfs-object`.
 """

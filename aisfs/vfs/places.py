@@ -11,7 +11,7 @@ from aisfs.config import ConfigError, Source
 from aisfs.errors import Invalid
 from aisfs.store.cluster_work import Place
 from aisfs.vfs.inodes import ROOT, DirectoryNode
-from aisfs.vfs.paths import SHADOWED, bucket_directory, bucket_of_directory, split
+from aisfs.vfs.paths import SHADOWED, bucket_directory, bucket_of_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,13 +68,12 @@ class Places:
             FsError: what was written there could not be stored.
         """
         place = place_of_url(operand) if "://" in operand else self._below_root(operand)
-        for _, store in await self._syncing.unsent(*place):
+        for _, store in await self._syncing.unsent(place):
             await store()
         return place
 
     def _below_root(self, operand: str) -> Place:
-        root = self._resolver.table.get(ROOT)
-        assert root is not None
+        root = self._resolver.table.root
         path = operand.removeprefix("./").lstrip("/")
         if root.bucket is not None:
             bucket, prefix, within = root.bucket, root.name, path
@@ -107,17 +106,15 @@ class Places:
         if not place.name:
             await self._bucket_changed(place.bucket)
             return
-        prefix, basename = split(place.name)
-        parent = table.find(place.bucket, prefix)
-        if basename and isinstance(parent, DirectoryNode):
+        parent, basename = table.parent_of(*place)
+        if parent is not None:
             self._resolver.doubt(parent, basename)
             await self._resolver.forgotten(parent.ino, basename)
 
     async def _bucket_changed(self, bucket: BucketName) -> None:
         """Have all buckets asked for again, if the mount shows them."""
-        root = self._resolver.table.get(ROOT)
-        if root is not None and root.bucket is None:
-            self._resolver.forget_buckets()
+        if self._resolver.table.root.bucket is None:
+            self._resolver.buckets.forget()
             await self._resolver.forgotten(ROOT, bucket_directory(bucket))
 
 

@@ -9,6 +9,7 @@ the new names from the moment when all copies are there, before the old ones are
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,17 +19,16 @@ from aisfs.errors import (
     CrossDevice,
     Exists,
     FsError,
-    Incomplete,
     Invalid,
     IsADirectory,
     NotADirectory,
-    NotEmpty,
     NotFound,
     NotPermitted,
 )
+from aisfs.staging.journal import Phase
 from aisfs.store.interface import ObjectInfo
 from aisfs.vfs import moves
-from aisfs.vfs.attributes import decode, encode
+from aisfs.vfs.attributes import encode
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import check_new
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from aisfs.store.interface import BucketName, Identity, NameRules
     from aisfs.vfs.guards import Guards
     from aisfs.vfs.inodes import Node
+    from aisfs.vfs.markers import Markers
     from aisfs.vfs.open_files import OpenFiles
     from aisfs.vfs.resolver import Resolver
 
@@ -53,6 +54,7 @@ class Renamer:
         self,
         resolver: Resolver,
         files: OpenFiles,
+        markers: Markers,
         rules: NameRules,
         guards: Guards,
         journal: Journal,
@@ -60,6 +62,7 @@ class Renamer:
         self._resolver = resolver
         self._store = resolver.store
         self._files = files
+        self._markers = markers
         self._rules = rules
         self._guards = guards
         self._journal = journal
@@ -87,6 +90,7 @@ class Renamer:
         self._guards.check_replacement(target, new_parent.name + new)
         await self._files.free_name(new_parent.bucket, new_parent.name + new)
         if isinstance(node, FileNode):
+            await self._files.storing.spare(new_parent.bucket, new_parent.name + new)
             try:
                 await self._rename_file(node, target, new_parent.name + new)
             except FsError:
@@ -99,6 +103,7 @@ class Renamer:
         await self._check_directories(node, target, prefix)
         async with self._resolver.changes.halted(old_parent.bucket, node.name, prefix):
             await self._commit_below(node)
+            await self._files.free_names(old_parent.bucket, prefix)
             move = await self._copy_directory(node, target, prefix)
             self._switch(node, target, prefix)
             self._note(node, old_parent, old, new_parent, new)
@@ -184,15 +189,9 @@ class Renamer:
     async def _keep_time(
         self, bucket: BucketName, source: Identity, copy: ObjectInfo
     ) -> ObjectInfo:
-        """Give the copy of what others wrote the time of its source, which follows from a version.
-
-        AIS: a copy has a version of its own.
-        """
-        if decode(copy.attributes) is not None:
-            return copy
-        stored = encode(self._resolver.shown(bucket, ObjectInfo(copy.name, source)))
-        await self._store.set_attributes(bucket, copy.name, stored)
-        return ObjectInfo(copy.name, copy.identity, stored)
+        """Give the copy of what others wrote the time of its source."""
+        shown = self._resolver.answers.shown(bucket, ObjectInfo(copy.name, source))
+        return await moves.keep_time(self._store, bucket, copy, shown)
 
     async def _delete(self, bucket: BucketName, name: str) -> None:
         try:
@@ -220,7 +219,7 @@ class Renamer:
         if isinstance(target, FileNode):
             raise NotADirectory(f"{prefix} is a file")
         if isinstance(target, DirectoryNode):
-            await self.require_empty(target)
+            await self._markers.require_empty(target)
 
     async def _commit_below(self, node: DirectoryNode) -> None:
         """Store what is being written below a directory, or waits to be sent."""
@@ -233,7 +232,7 @@ class Renamer:
         bucket = node.bucket
         assert bucket is not None
         if isinstance(target, DirectoryNode):
-            await self.require_empty(target)
+            await self._markers.require_empty(target)
         move = await moves.begin(
             self._store,
             self._journal,
@@ -253,7 +252,7 @@ class Renamer:
                 await moves.undo(self._store, self._journal, move)
             except FsError as error:
                 log.error("the copies in %s cannot be removed yet: %s", prefix, error)  # noqa: TRY400
-                self._settle_later(move, error)
+                self._settle_later(replace(move, phase=Phase.UNDOING), error)
             raise
 
     async def _remove_old_names(self, node: DirectoryNode, move: Move) -> None:
@@ -289,21 +288,3 @@ class Renamer:
         self._resolver.table.relocate(node, prefix)
         node.changed_at = trio.current_time()
         node.forget_listings()
-
-    async def require_empty(self, directory: DirectoryNode) -> None:
-        """Check on the cluster that a directory holds nothing but its marker (C27).
-
-        Raises:
-            NotEmpty: it holds something, if only on this mount.
-        """
-        bucket = directory.bucket
-        assert bucket is not None
-        listing = await self._store.list(bucket, directory.name, "", 1000, recursive=True)
-        for info in listing.objects:
-            ours = info.name == directory.marker
-            if not ours and not self._resolver.is_doomed(bucket, info):
-                raise NotEmpty(f"{directory.name} holds {info.name}")
-        if listing.lacking:
-            raise Incomplete(f"{directory.name} may hold objects of targets that left the cluster")
-        if directory.pending:
-            raise NotEmpty(f"{directory.name} holds files that are being written")

@@ -1,66 +1,43 @@
 """From a name to its node: what the mount remembers, asks the cluster, and believes.
 
-Serves `filesystem`, `open_files` and `rename`. A look-up is answered by the first of
+Serves `filesystem` and what it is made of. A look-up is answered by the first of
 
     a file being written here ─▶ a node younger than the TTL ─▶ a complete listing younger than it
     ─▶ a walk's window ─▶ a relist, when an expired listing is used name by name (C3)
     ─▶ one HEAD and one LIST (C30)
 
-Answers carry the time when they were asked for: one that is older than this mount's own change of
-the name is ignored, so that a slow listing never undoes a write (C1).
+What is asked is told to `answers`, with the time when it was asked for: one that is older than this
+mount's own change of the name is ignored, so that a slow listing never undoes a write (C1).
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cachetools
 import trio
-from msgspec.structs import replace
 
 from aisfs.errors import FsError, IoFailure, NotFound, Unreachable
-from aisfs.vfs.attributes import foreign_mtime_ns
+from aisfs.vfs.answers import READING_S, Answers, told_at
+from aisfs.vfs.bucket_list import BucketList
 from aisfs.vfs.changes import Changes
-from aisfs.vfs.directory import FIRST_BATCH, Cursor, DirectoryStream, Entry, prove_directories
+from aisfs.vfs.directory import Cursor, DirectoryStream
 from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, InodeTable, Node
 from aisfs.vfs.listings import CorrectedStream, DirectoryLook, Remembered
-from aisfs.vfs.paths import MARKER, bucket_directory, shadowed_name, split
+from aisfs.vfs.paths import MARKER, bucket_directory, shadowed_name
+from aisfs.vfs.relisting import Relisting
 from aisfs.vfs.walks import Walks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aisfs.store.interface import BucketInfo, BucketName, ObjectInfo, ObjectStore
-    from aisfs.vfs.attributes import Attributes, Presentation
-    from aisfs.vfs.directory import EntrySource
+    from aisfs.vfs.attributes import Presentation
+    from aisfs.vfs.inodes import Location
     from aisfs.vfs.walks import Part
 
-log = logging.getLogger(__name__)
-
-SCAN = 16
-"""Names that are asked for singly before a directory is listed for them, for each batch of its
-listing beyond the first: a batch costs the cluster about as much."""
-
-SCAN_PAUSE_S = 2.0
-"""Seconds without a look-up after which counting starts again."""
-
-READING_S = 10.0
-"""Seconds for which a batch of a listing is handed out as fresh while a directory is read."""
-
-RENEWED_AT = 0.6
-"""Share of its time to live after which a short listing that is in use is asked for again."""
-
-RENEWED_BATCHES = 2
-"""Batches of a listing that is short enough for that: up to 11,000 names."""
-
-SINGLE_PROOFS = 64
-"""Directories of one batch that are looked into one by one, when one request did not tell."""
-
 NEVER = float("-inf")
-
-Place = tuple["BucketName | None", str]
 
 
 async def _no_kernel(parent: int, name: str) -> None:
@@ -100,15 +77,16 @@ class Resolver:
         self.presentation = presentation
         self.lifetimes = lifetimes
         self.nursery = nursery
-        self._buckets: dict[BucketName, BucketInfo] = {}
-        self._buckets_at = NEVER
+        self.buckets = BucketList(store)
+        self.answers = Answers(table, presentation, self.buckets)
         self.walks = Walks(store, nursery, lifetimes.listing)
-        self._looks: dict[Place, DirectoryLook] = {}
-        self.doomed: dict[Place, FileNode] = {}
+        self._looks: dict[Location, DirectoryLook] = {}
+        self._relisting = Relisting(self)
+        self.doomed: dict[Location, FileNode] = {}
         self.changes = Changes()
         self.invalidate: Callable[[int, str], None] = lambda parent, name: None  # noqa: ARG005
         self.forgotten = _no_kernel
-        self.emptied: cachetools.LRUCache[Place, bool] = cachetools.LRUCache(10_000)
+        self.emptied: cachetools.LRUCache[Location, bool] = cachetools.LRUCache(10_000)
 
     # -- freshness
 
@@ -159,7 +137,7 @@ class Resolver:
         if parent.bucket is None:
             return await self._bucket_child(basename)
         node = self._remembered(parent, basename) or await self._walked_child(parent, basename)
-        if node is None and await self._relist_if_scanned(parent):
+        if node is None and await self._relisting.if_scanned(parent):
             node = self._remembered(parent, basename)
         if node is not None:
             return node
@@ -193,35 +171,13 @@ class Resolver:
         contents = self.fresh_contents(parent)
         if contents is None:
             return None
-        self._renew_ahead(parent, contents)
+        self._relisting.renew_ahead(parent, contents)
         if basename not in contents.entries:
             raise NotFound(path)
         info = contents.entries[basename]
         if info is None:
             return None  # a directory's attributes are not in its parent's listing
-        return self._file_node(parent.bucket, info, contents.started_at, contents.arrived_at)
-
-    def _renew_ahead(self, directory: DirectoryNode, contents: Contents) -> None:
-        """Ask for a short listing again before it expires, while it is used name by name.
-
-        Else whoever comes first afterwards waits for it: 1 % of stat(2) took 45 ms instead of 3.
-        """
-        age = trio.current_time() - contents.arrived_at
-        if contents.batches > RENEWED_BATCHES or age <= RENEWED_AT * self.lifetimes.listing:
-            return
-        if len(contents.entries) < FIRST_BATCH and directory.name:
-            assert directory.bucket is not None
-            self._look(directory.bucket, directory.name)
-        elif directory.relisting is None:
-            self.nursery.start_soon(self._relist_ahead, directory)
-
-    async def _relist_ahead(self, directory: DirectoryNode) -> None:
-        if directory.relisting is not None:
-            return  # it has been begun meanwhile
-        try:
-            await self._relist(directory, self._new_cursor(directory))
-        except FsError as error:  # whoever comes first afterwards is told
-            log.debug("listing %s ahead: %s", directory.name, error)
+        return self.answers.file(parent.bucket, info, contents.started_at, contents.arrived_at)
 
     def _just_listed(self, parent: DirectoryNode, reader: Cursor, basename: str) -> Node | None:
         """Return a file that a reader of the directory was told without its attributes."""
@@ -233,7 +189,7 @@ class Resolver:
             return None
         if parent.is_removed_since(basename, source.started_at):
             return None
-        return self.materialise(parent, entry, source, self.told_at(source))
+        return self.answers.entry(parent, entry, source, told_at(source))
 
     async def walked(self, bucket: BucketName, name: str) -> Part | None:
         """Return what a walk tells of a directory that is opened or looked up again."""
@@ -257,84 +213,33 @@ class Resolver:
 
     def _walked_node(self, bucket: BucketName, name: str, part: Part) -> DirectoryNode:
         started, arrived = part.stream.started_at, part.stream.arrived_at
-        return self.directory_node(bucket, name, part.stored, started, arrived)
+        return self.answers.directory(bucket, name, part.stored, started, arrived)
 
-    async def _relist_if_scanned(self, parent: DirectoryNode) -> bool:
-        """List a directory that is being used name by name; True if that was done, by anybody.
-
-        An expired listing of one batch costs no more to renew than one name. Of a longer one, or of
-        a directory that was never listed, a few names are asked for first.
-        """
-        contents = parent.contents
-        if parent.endless or self.fresh_contents(parent) is not None:
-            return False
-        if self.lifetimes.listing <= 0:
-            return False  # it would be out of date at once
-        if parent.relisting is not None:
-            await parent.relisting.wait()
-            return True
-        now = trio.current_time()
-        if now - parent.looked_at > SCAN_PAUSE_S:
-            parent.revalidations = 0
-        parent.looked_at = now
-        parent.revalidations += 1
-        batches = 2 if contents is None else contents.batches
-        if parent.revalidations <= SCAN * (batches - 1):
-            return False
-        try:
-            await self._relist(parent, self.open_directory(parent))
-        except (IoFailure, Unreachable) as error:
-            log.debug("%s cannot be listed, its names are asked for singly: %s", parent.name, error)
-            return False
-        return True
-
-    async def _relist(self, directory: DirectoryNode, cursor: Cursor) -> None:
-        """Do `_list_all`; those who come meanwhile wait for it."""
-        over = directory.relisting = trio.Event()
-        try:
-            await self._list_all(directory, cursor)
-        finally:
-            directory.relisting = None
-            over.set()
-
-    async def _list_all(self, parent: DirectoryNode, cursor: Cursor) -> None:
-        """Bring all names of a directory up to date, unless they are too many to remember."""
-        index = 0
-        while entries := await cursor.at(index):
-            index += len(entries)
-            if parent.endless:
-                return
-            told = self.told_at(cursor.source)
-            for entry in entries:
-                if entry.info is not None and self.table.find(parent.bucket, entry.info.name):
-                    self.materialise(parent, entry, cursor.source, told)
-            await trio.lowlevel.checkpoint()
-
-    def _look(self, bucket: BucketName, prefix: str) -> DirectoryLook:
+    def look(self, bucket: BucketName, prefix: str) -> DirectoryLook:
         """Return a look at a directory that is under way: one request, however many ask.
 
         With a time to live of 0 nobody believes what was asked for before.
         """
-        place = bucket, prefix
-        look = self._looks.get(place)
+        location = bucket, prefix
+        look = self._looks.get(location)
         if look is None or self.lifetimes.attributes <= 0:
-            look = self._looks[place] = DirectoryLook(self, bucket, prefix)
-            self.nursery.start_soon(self._run_look, place, look)
+            look = self._looks[location] = DirectoryLook(self, bucket, prefix)
+            self.nursery.start_soon(self._run_look, location, look)
         return look
 
-    async def _run_look(self, place: Place, look: DirectoryLook) -> None:
+    async def _run_look(self, location: Location, look: DirectoryLook) -> None:
         try:
             await look.run()
         finally:
-            if self._looks.get(place) is look:
-                del self._looks[place]
+            if self._looks.get(location) is look:
+                del self._looks[location]
 
     async def _probe(self, parent: DirectoryNode, basename: str) -> Node:
         """Ask the cluster for one name: HEAD and LIST together; a HEAD of 200 answers at once."""
         bucket, name = parent.bucket, parent.name + basename
         assert bucket is not None
         started = trio.current_time()
-        look = self._look(bucket, name + "/")
+        look = self.look(bucket, name + "/")
         info: ObjectInfo | None = None
         failure: FsError | None = None
         try:
@@ -350,7 +255,7 @@ class Resolver:
             info = None
         if info is not None and not look.found:
             self.nursery.start_soon(self._correct_if_shadowed, look, parent, basename)
-            return self._file_node(bucket, info, started, trio.current_time())
+            return self.answers.file(bucket, info, started, trio.current_time())
         node = await look.result()
         if node is None and failure is not None:
             raise failure
@@ -367,24 +272,16 @@ class Resolver:
         if look.found:
             self.invalidate(parent.ino, basename)
 
-    def doubt(self, parent: DirectoryNode, basename: str) -> None:
-        """Have a name looked at again that may have become another object."""
-        parent.note_doubtful(basename)
-        node = self.table.find(parent.bucket, parent.name + basename)
-        if node is not None:
-            node.checked_at = float("-inf")
-        self.invalidate(parent.ino, basename)
-
     async def _shadowed_child(self, parent: DirectoryNode, basename: str) -> Node:
         """Return the object whose name is also a directory (C28)."""
         bucket, name = parent.bucket, parent.name + basename
         assert bucket is not None
         started = trio.current_time()
-        look = self._look(bucket, name + "/")
+        look = self.look(bucket, name + "/")
         info = await self.store.head(bucket, name)
         if await look.result() is None or self.is_doomed(bucket, info):
             raise NotFound(f"{name} is no directory, so nothing shadows the object")
-        return self._file_node(bucket, info, started, trio.current_time())
+        return self.answers.file(bucket, info, started, trio.current_time())
 
     async def refresh(self, node: Node) -> None:
         """Make a node's attributes younger than their TTL.
@@ -405,17 +302,15 @@ class Resolver:
             if part is not None:
                 self._walked_node(bucket, node.name, part)
                 return
-            if await self._look(bucket, node.name).result() is None:
+            if await self.look(bucket, node.name).result() is None:
                 raise NotFound(f"{node.name} is gone")
             return
-        assert isinstance(node, FileNode)
         await self._refresh_file(node, bucket)
 
-    async def _refresh_file(self, node: FileNode, bucket: BucketName) -> None:
-        prefix, _ = split(node.name)
-        parent = self.table.find(bucket, prefix)
-        if isinstance(parent, DirectoryNode):
-            await self._relist_if_scanned(parent)
+    async def _refresh_file(self, node: Node, bucket: BucketName) -> None:
+        parent, _ = self.table.parent_of(bucket, node.name)
+        if parent is not None:
+            await self._relisting.if_scanned(parent)
         if self.fresh(node):
             return
         name, started = node.name, trio.current_time()
@@ -426,112 +321,19 @@ class Resolver:
                 raise
             return  # it was renamed meanwhile, and is known from that
         if node.name == name:
-            self._file_node(bucket, info, started, trio.current_time())
+            self.answers.file(bucket, info, started, trio.current_time())
 
-    # -- nodes
-
-    @staticmethod
-    def told_at(source: EntrySource) -> float:
-        """Return when the lifetime of entries begins that are handed out now.
-
-        It begins when they are handed out: otherwise a long directory that is read slowly would be
-        asked for again while it is read (C30: a look-up right after readdir is free).
-        """
-        now = trio.current_time()
-        return now if now - source.arrived_at <= READING_S else source.arrived_at
-
-    def materialise(
-        self, parent: DirectoryNode, entry: Entry, source: EntrySource, told: float
-    ) -> Node:
-        """Return the node of a directory entry, brought up to date with it; `told` as `told_at`."""
-        if entry.node is not None:
-            return entry.node
-        if entry.info is not None:
-            info = entry.info
-            if parent.changed_at > source.started_at:  # it may have been renamed meanwhile
-                info = replace(info, name=parent.name + split(info.name)[1])
-            return self._file_node(parent.bucket, info, source.started_at, told)
-        name = f"{parent.name}{entry.name}/"
-        return self.directory_node(parent.bucket, name, entry.stored, source.started_at, told)
-
-    def directory_node(
-        self,
-        bucket: BucketName | None,
-        name: str,
-        stored: str | None,
-        started: float,
-        arrived: float,
-    ) -> DirectoryNode:
-        """Return a directory's node; `stored` as in `Entry`, times as in `EntrySource`."""
-        shown = self.presentation.of_directory(stored or "", self._created_ns(bucket))
-        node = self.table.find(bucket, name) or self.table.add(bucket, name, shown)
-        assert isinstance(node, DirectoryNode)
-        if stored is not None and max(node.changed_at, node.asked_at) <= started:
-            node.attributes = shown
-            node.asked_at = started
-            node.marked = bool(stored)
-            node.checked_at = max(node.checked_at, arrived)
-        return node
-
-    def renew(self, bucket: BucketName, info: ObjectInfo, asked: float) -> None:
-        """Take what a reply with an object's content told of it (C3: it renews the object)."""
-        node = self.table.find(bucket, info.name)
-        if isinstance(node, FileNode):
-            self._file_node(bucket, info, asked, trio.current_time())
-
-    def _file_node(
-        self, bucket: BucketName | None, info: ObjectInfo, started: float, arrived: float
-    ) -> FileNode:
-        node = self.table.find(bucket, info.name)
-        if isinstance(node, FileNode) and (
-            node.changed_at > started or node.asked_at > started or node.local
-        ):
-            return node
-        if isinstance(node, FileNode) and _is_told_again(node, info):
-            node.asked_at = started
-            node.checked_at = max(node.checked_at, arrived)
-            return node
-        identity = info.identity
-        shown = self.shown(bucket, info)
-        if node is not None and node.attributes.kind is not shown.kind:
-            self.table.detach_location(node)  # an inode number never changes its type
-            node = None
-        node = node or self.table.add(bucket, info.name, shown)
-        assert isinstance(node, FileNode)
-        if node.identity is None or not node.identity.admits(identity):
-            node.lineage += node.identity is not None
-            node.identity = identity
-            node.target = None
-            if node.reader is not None:
-                self.retire_reader(node)
-        elif identity.verifiable and not node.identity.verifiable:
-            node.identity = identity  # the cluster has a copy by now, and its checksum
-            self.retire_reader(node)
-        node.attributes, node.stored = shown, info.attributes
-        node.asked_at = started
-        node.checked_at = max(node.checked_at, arrived)
-        return node
-
-    def shown(self, bucket: BucketName | None, info: ObjectInfo) -> Attributes:
-        """Return what stat(2) shows of an object."""
-        identity = info.identity
-        mtime_ns = foreign_mtime_ns(self._created_ns(bucket), identity.version, identity.checksum)
-        return self.presentation.of_object(info.attributes, identity.size, mtime_ns)
-
-    @staticmethod
-    def retire_reader(node: FileNode) -> None:
-        """Let go of the reader of a content that new handles must not see."""
-        reader, node.reader = node.reader, None
-        if reader is not None and reader.users == 0:
-            reader.drop()
-
-    def _created_ns(self, bucket: BucketName | None) -> int:
-        info = self._buckets.get(bucket) if bucket is not None else None
-        return info.created_ns if info is not None else 0
+    def doubt(self, parent: DirectoryNode, basename: str) -> None:
+        """Have a name looked at again that may have become another object."""
+        parent.note_doubtful(basename)
+        node = self.table.find(parent.bucket, parent.name + basename)
+        if node is not None:
+            node.checked_at = NEVER
+        self.invalidate(parent.ino, basename)
 
     # -- listings
 
-    def open_directory(self, directory: DirectoryNode) -> Cursor:
+    def cursor(self, directory: DirectoryNode) -> Cursor:
         """Return a cursor over a directory's entries, from memory where that is young enough."""
         assert directory.bucket is not None
         self.walks.visits(directory.bucket, directory.name)
@@ -543,117 +345,46 @@ class Resolver:
             age = trio.current_time() - first[0].started_at
             if age < self.lifetimes.listing:
                 return Cursor(CorrectedStream(self, directory, *first))
-        return self._new_cursor(directory)
+        return self.new_cursor(directory)
 
-    def _new_cursor(self, directory: DirectoryNode) -> Cursor:
+    def new_cursor(self, directory: DirectoryNode) -> Cursor:
         """Return a cursor over a directory's entries as the cluster lists them from now on."""
         assert directory.bucket is not None
         stream = DirectoryStream(self.store, directory.bucket, directory.name)
         return Cursor(CorrectedStream(self, directory, stream, None))
 
-    async def open_buckets(self) -> list[Node]:
-        """Return the nodes of all buckets."""
-        return [self._bucket_node(info) for info in await self._load_buckets()]
+    # -- buckets
 
-    async def load_root(self, root: DirectoryNode) -> None:
+    async def bucket_nodes(self) -> list[Node]:
+        """Return the nodes of all buckets."""
+        return [self._bucket_node(info) for info in await self.buckets.load(self.lifetimes.listing)]
+
+    async def _bucket_child(self, basename: str) -> Node:
+        for info in await self.buckets.load(self.lifetimes.listing):
+            if bucket_directory(info.name) == basename:
+                return self._bucket_node(info)
+        raise NotFound(f"no bucket {basename!r} in this cluster")
+
+    def _bucket_node(self, info: BucketInfo) -> Node:
+        asked_at = self.buckets.asked_at
+        return self.answers.directory(info.name, "", "", asked_at, asked_at)
+
+    # -- the root
+
+    async def load_root(self) -> None:
         """Learn what a mount needs at its start; the first batch is kept for the first readdir.
 
         Raises:
             NotFound: there is no such bucket.
         """
+        root = self.table.root
         if root.bucket is None:
-            await self._load_buckets()
+            await self.buckets.load(self.lifetimes.listing)
             return
-        info = await self.store.bucket(root.bucket)
-        self._buckets[root.bucket] = info
+        info = await self.buckets.load_one(root.bucket)
         stream = DirectoryStream(self.store, root.bucket, root.name)
         entries = await stream.next()
         stored = stream.marker.attributes if stream.marker is not None else ""
         root.attributes = self.presentation.of_directory(stored, info.created_ns)
         root.marked = stream.marker is not None
         root.first = (stream, entries)
-
-    async def correct(
-        self, directory: DirectoryNode, entries: list[Entry], started: float
-    ) -> list[Entry]:
-        """Take out what this mount knows to be gone, and directories that hold nothing."""
-        bucket, prefix = directory.bucket, directory.name
-        assert bucket is not None
-        entries = [
-            entry
-            for entry in entries
-            if not directory.is_removed_since(entry.name, started)
-            and (entry.info is None or not self.is_doomed(bucket, entry.info))
-        ]
-        unsure = [
-            entry.name
-            for entry in entries
-            if entry.is_directory
-            and entry.stored is None
-            and not self._surely_there(bucket, f"{prefix}{entry.name}/")
-        ]
-        if not unsure:
-            return entries
-        proof = await prove_directories(self.store, bucket, prefix, unsure)
-        open_questions = [n for n in unsure if n not in proof.stored and n not in proof.refuted]
-        refuted = proof.refuted | await self._refute_singly(bucket, prefix, open_questions)
-        kept = []
-        for entry in entries:
-            if entry.is_directory and entry.name in proof.stored:
-                self.emptied.pop((bucket, f"{prefix}{entry.name}/"), None)
-                kept.append(Entry(entry.name, None, proof.stored[entry.name]))
-            elif not entry.is_directory or entry.name not in refuted:
-                kept.append(entry)
-        return kept
-
-    async def _refute_singly(self, bucket: BucketName, prefix: str, names: list[str]) -> set[str]:
-        """Return which of a few directories hold nothing; of many, those that we emptied.
-
-        What is asked here is what the stat(2) that usually follows would ask.
-        """
-        if len(names) > SINGLE_PROOFS:
-            return {n for n in names if (bucket, f"{prefix}{n}/") in self.emptied}
-        looks = {name: self._look(bucket, f"{prefix}{name}/") for name in names}
-        for look in looks.values():
-            await look.ended()
-        return {name for name, look in looks.items() if look.refuted}
-
-    def _surely_there(self, bucket: BucketName, name: str) -> bool:
-        node = self.table.find(bucket, name)
-        return node is not None and self.fresh(node)
-
-    # -- buckets
-
-    async def _load_buckets(self) -> list[BucketInfo]:
-        """Return all buckets, asked for at most once per TTL."""
-        now = trio.current_time()
-        if now - self._buckets_at >= self.lifetimes.listing:
-            self._buckets = {info.name: info for info in await self.store.buckets()}
-            self._buckets_at = now
-        return list(self._buckets.values())
-
-    def forget_buckets(self) -> None:
-        """Ask again at the next use: this mount changed the list."""
-        self._buckets_at = NEVER
-
-    async def _bucket_child(self, basename: str) -> Node:
-        for info in await self._load_buckets():
-            if bucket_directory(info.name) == basename:
-                return self._bucket_node(info)
-        raise NotFound(f"no bucket {basename!r} in this cluster")
-
-    def _bucket_node(self, info: BucketInfo) -> Node:
-        return self.directory_node(info.name, "", "", self._buckets_at, self._buckets_at)
-
-
-def _is_told_again(node: FileNode, info: ObjectInfo) -> bool:
-    """Tell whether a file shows what an answer tells already: reading attributes is dear."""
-    known = node.identity
-    return (
-        known is not None
-        and node.stored == info.attributes
-        and node.changed_at <= node.asked_at
-        and known.version == info.identity.version
-        and known.same_content(info.identity)
-        and known.verifiable == info.identity.verifiable
-    )

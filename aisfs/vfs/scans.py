@@ -18,14 +18,12 @@ import cachetools
 import trio
 
 from aisfs.cache.fetch_ahead import MAX_OBJECT, FetchAhead, Guess
-from aisfs.vfs.inodes import DirectoryNode
 from aisfs.vfs.orders import Orders
-from aisfs.vfs.paths import split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from aisfs.vfs.inodes import FileNode
+    from aisfs.vfs.inodes import DirectoryNode, FileNode
     from aisfs.vfs.resolver import Resolver
 
 NEAR = 64
@@ -122,9 +120,8 @@ class Scans:
         """Take note that somebody begins to read a file, and fetch what he will read next."""
         if self.orders.reads(node) or not self._guessing():
             return
-        prefix, basename = split(node.name)
-        directory = self._table.find(node.bucket, prefix)
-        if not isinstance(directory, DirectoryNode) or directory.contents is None:
+        directory, basename = self._table.parent_of(node.bucket, node.name)
+        if directory is None or directory.contents is None:
             return
         assert directory.bucket is not None
         scan = self._scan_of(directory, basename)

@@ -26,9 +26,10 @@ from aisfs.errors import Corrupt, FsError, NotFound, Stale, Unsupported
 from aisfs.vfs.making import Kept
 
 if TYPE_CHECKING:
+    from aisfs.store.cluster_work import Place
     from aisfs.store.interface import Identity, ObjectInfo
     from aisfs.vfs.making import Making
-    from aisfs.vfs.view_objects import Place, ViewObjects
+    from aisfs.vfs.view_objects import ViewObjects
     from aisfs.vfs.workshop import Workshop
 
 log = logging.getLogger(__name__)
@@ -172,11 +173,11 @@ class Shards:
         if content is None or not content.info.identity.same_content(info.identity):
             self._raise_if_broken(place, info)
             key = Shards, place, info.identity
-            doing = f"looking into {_url(place)}"
+            doing = f"looking into {place}"
             await self.making.once(key, doing, lambda: self._index(place, info))
             content = self._open.get(place)
         if content is None or not content.info.identity.same_content(info.identity):
-            raise Stale(f"{_url(place)} was replaced, or others took its room, meanwhile")
+            raise Stale(f"{place} was replaced, or others took its room, meanwhile")
         content.info = info  # who may read it may have changed
         return content
 
@@ -196,18 +197,13 @@ class Shards:
         try:
             shard = await self.making.with_room(lambda: open_shard(source, kind, self.making.room))
         except (Corrupt, Unsupported) as error:  # it will not be another time
-            told = type(error)(f"looking into {_url(place)}: {error}")
+            told = type(error)(f"looking into {place}: {error}")
             log.warning("%s", told)
             self._broken[place] = info.identity, told
             raise
         finally:
             reader.rest()
-        log.info("looking into %s: %d members", _url(place), len(shard.members) - 1)
+        log.info("looking into %s: %d members", place, len(shard.members) - 1)
         if shard.left_out:
-            log.warning("%s: %d members have no place in a tree", _url(place), shard.left_out)
+            log.warning("%s: %d members have no place in a tree", place, shard.left_out)
         self._open.put(place, Content(info, shard, reader))
-
-
-def _url(place: Place) -> str:
-    bucket, name = place
-    return bucket.url_of(name)

@@ -1,7 +1,7 @@
 """Storing files: when what was written goes to the cluster, at once or later, and what is kept.
 
-Serves `open_files`, `filesystem`, `rename` and `syncing`. Only who holds `FileNode.lock` stores a
-file, so a commit sees one state of it (C7, C18).
+Serves `open_files`, `names`, `rename`, `metadata` and `syncing`. Only who holds `FileNode.lock`
+stores a file, so a commit sees one state of it (C7, C18).
 
     flush, fsync ── dirty? ─▶ commit ─▶ clean
                               │ failed ─▶ written down, sent later
@@ -22,8 +22,6 @@ from aisfs.staging.outbox import WORKERS
 from aisfs.staging.transfer import Target
 from aisfs.store.interface import ObjectInfo
 from aisfs.vfs.attributes import encode
-from aisfs.vfs.inodes import DirectoryNode, FileNode
-from aisfs.vfs.paths import split
 from aisfs.workers import for_each
 
 if TYPE_CHECKING:
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from aisfs.config import BucketName
     from aisfs.staging.journal import Owed
     from aisfs.staging.staged_file import StagedFile
+    from aisfs.vfs.inodes import FileNode
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.workshop import Workshop
 
@@ -144,16 +143,15 @@ class Storing:
         node.failure = None
         node.epoch += 1
         node.changed_at = node.checked_at = trio.current_time()
-        self._resolver.retire_reader(node)
+        node.retire_reader()
         if node.staged is not None and not node.staged.whole:
             node.staged.rebase(self._workshop.base(node))
         self._tell_parent(node, info)
 
     def _tell_parent(self, node: FileNode, info: ObjectInfo) -> None:
         """Bring what the directory remembers of a file up to date."""
-        prefix, basename = split(node.name)
-        parent = self._resolver.table.find(node.bucket, prefix)
-        if isinstance(parent, DirectoryNode):
+        parent, basename = self._resolver.table.parent_of(node.bucket, node.name)
+        if parent is not None:
             parent.note_present(basename, info)
 
     # -- later
@@ -190,7 +188,7 @@ class Storing:
                 await self._send_locked(node, staged)
         finally:
             self.drop_staged(node)
-            self._let_go(node)
+            self._resolver.table.forget_if_unused(node)  # perhaps only its bytes kept it
 
     async def _send_locked(self, node: FileNode, staged: StagedFile) -> None:
         target = self._workshop.uploader.target_of(staged)
@@ -203,11 +201,6 @@ class Storing:
             dirty = node.attributes_dirty
             self.stored(node, await self._upload(node, staged, target))
             node.attributes_dirty = dirty
-
-    def _let_go(self, node: FileNode) -> None:
-        """Forget a node that only its bytes kept."""
-        if self._resolver.table.forget_if_unused(node) and node.reader is not None:
-            node.reader.rest()
 
     async def _give_up(self, staged: StagedFile) -> None:
         """Forget that a staged file is to be stored."""
@@ -319,6 +312,10 @@ class Storing:
         node.doomed = await journal.doom(node.bucket, node.name, node.identity)
         self._resolver.doomed[node.bucket, node.name] = node
 
+    async def spare(self, bucket: BucketName, name: str) -> None:
+        """Have no earlier mount's unlink delete what is put under a name, or below a prefix."""
+        await self._workshop.uploader.spare(bucket, name)
+
     async def bury(self, node: FileNode, *, last: bool = False) -> None:
         """Delete the object of a file unlinked while open, if it is still the same (C19).
 
@@ -328,7 +325,7 @@ class Storing:
             node: the file.
             last: the name is used again: what cannot be deleted now is given up.
         """
-        self._resolver.retire_reader(node)
+        node.retire_reader()
         async with node.lock:  # who uses the name again must not have a DELETE come behind him
             try:
                 await self._delete_doomed(node)
@@ -369,9 +366,8 @@ class Storing:
 
     def _tell_gone(self, bucket: BucketName, name: str) -> None:
         """Have the directory know, for answers that were made before and are still on their way."""
-        prefix, basename = split(name)
-        parent = self._resolver.table.find(bucket, prefix)
-        if isinstance(parent, DirectoryNode):
+        parent, basename = self._resolver.table.parent_of(bucket, name)
+        if parent is not None:
             parent.note_absent(basename)
 
     def drop_staged(self, node: FileNode) -> None:
@@ -388,11 +384,10 @@ class Storing:
 
     async def forsake(self, node: FileNode) -> None:
         """Let a lost file's name be again what the cluster has; its writers know why."""
-        prefix, basename = split(node.name)
-        parent = self._resolver.table.find(node.bucket, prefix)
+        parent, basename = self._resolver.table.parent_of(node.bucket, node.name)
         node.detached = True
         self._resolver.table.detach_location(node)
-        if isinstance(parent, DirectoryNode):
+        if parent is not None:
             if node.identity is None:
                 parent.note_absent(basename)
             self._resolver.invalidate(parent.ino, basename)
@@ -408,4 +403,4 @@ class Storing:
                     staged.parts.abandon("the file was removed")
         if node.opens == 0:
             self.drop_staged(node)
-            self._resolver.retire_reader(node)
+            node.retire_reader()

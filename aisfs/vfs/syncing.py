@@ -1,7 +1,8 @@
 """The control file `sync`: what is named by a path is brought to the cluster, and waited for.
 
-Serves `filesystem`. Each handle that writes paths makes a task of its own, and reading from it
-tells how far that is. What an earlier mount left below a path belongs to it as well.
+Serves `control_parts`, `caches` and `places`. Each handle that writes paths makes a task of its
+own, and reading from it tells how far that is. What an earlier mount left below a path belongs to
+it as well.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from aisfs.control.files import table
 from aisfs.errors import FsError, NotFound
 from aisfs.staging.outbox import WORKERS
+from aisfs.store.cluster_work import Place
 from aisfs.vfs.inodes import FileNode
 from aisfs.vfs.path_tasks import PathTask, PathTasks
 from aisfs.workers import for_each
@@ -51,18 +53,11 @@ class Syncing(PathTasks["Task"]):
 
     # -- what there is to be stored
 
-    async def unsent(self, bucket: BucketName | None, name: str) -> list[Job]:
-        """Return the path of each file that is to be stored, and how.
+    async def unsent(self, what: Place | None) -> list[Job]:
+        """Return the path of each file at a place, or of all, that is to be stored, and how."""
 
-        Args:
-            bucket: None for all of them.
-            name: of a file, or of a directory, which ends in "/" or is "".
-        """
-
-        def within(of: BucketName | None, other: str) -> bool:
-            if name and not name.endswith("/"):
-                return (of, other) == (bucket, name)
-            return bucket in {None, of} and other.startswith(name)
+        def within(bucket: BucketName | None, name: str) -> bool:
+            return what is None or what.holds(bucket, name)
 
         dirty = [
             each
@@ -119,7 +114,9 @@ class Task(PathTask):
         path = self._next_path()
         try:
             node = await self._syncing.finder.node(path)
-            jobs = await self._syncing.unsent(node.bucket, node.name)
+            bucket = node.bucket
+            place = None if bucket is None else Place(bucket, node.name)
+            jobs = await self._syncing.unsent(place)
         except NotFound:
             self._fail(path, NotFound("no such file or directory"))
             return

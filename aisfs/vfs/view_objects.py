@@ -1,8 +1,9 @@
 """Buckets as directories, whose objects each view shows in its own way.
 
-Serves `views`. What is in a bucket is listed; single names are asked for with a HEAD and a LIST, as
-those of the mount (C30). An object's identity is believed as long as a file's (C3). Whom the mount
-does not let read an object, a view does not let read what it makes of it.
+Serves `views`, `shards` and `outputs`. What is in a bucket is listed; single names are asked for
+with a HEAD and a LIST, as those of the mount (C30). An object's identity is believed as long as a
+file's (C3). Whom the mount does not let read an object, a view does not let read what it makes of
+it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import trio
 
 from aisfs.control.files import ControlDirectory
 from aisfs.control.information import bucket_below_provider
-from aisfs.errors import Invalid, IoFailure, NotFound
+from aisfs.errors import Invalid, NotFound
+from aisfs.store.cluster_work import Place
 from aisfs.store.interface import MAX_PAGE
 from aisfs.vfs.attributes import Kind
-from aisfs.vfs.inodes import ROOT
 from aisfs.vfs.paths import MARKER, SHADOWED, shadowed_name, split
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from aisfs.control.files import ControlEntry
     from aisfs.store.interface import ObjectInfo
     from aisfs.vfs.resolver import Resolver
-
-Place = tuple["BucketName", str]
 
 FEWEST = 1000
 """Names that a look-up asks for to learn whether there is a directory: no cluster lists fewer."""
@@ -109,8 +108,7 @@ class BucketTrees:
         self._objects = objects
         self._resolver = objects.resolver
         self._store = objects.resolver.store
-        root = self._resolver.table.get(ROOT)
-        assert root is not None
+        root = self._resolver.table.root
         self._mounted, self._prefix = root.bucket, root.name
         self._directories: cachetools.TTLCache[Place, bool] = cachetools.TTLCache(
             REMEMBERED, DIRECTORY_S, trio.current_time
@@ -178,19 +176,14 @@ class BucketTrees:
                 found[name] = self._directory(name, view, bucket, directory)
             for info in listing.objects:
                 if self._is_shown(view, bucket, info):
-                    self._objects.learn((bucket, info.name), info, asked_at)
+                    self._objects.learn(Place(bucket, info.name), info, asked_at)
                     objects[info.name[len(prefix) :]] = info
             if not listing.token:
                 break
-            if listing.token <= token:
-                raise IoFailure(
-                    f"listing {bucket.url_of(prefix)}: the cluster's continuation token "
-                    f"{listing.token!r} does not advance"
-                )
             token = listing.token
         for basename, info in objects.items():
             shadowed = basename in found
-            self._directories[bucket, f"{info.name}/"] = shadowed
+            self._directories[Place(bucket, f"{info.name}/")] = shadowed
             name = basename + SHADOWED if shadowed else basename
             found[name] = make(name, bucket, info)
         return found
@@ -199,7 +192,7 @@ class BucketTrees:
         return (
             view.shows(info.name)
             and split(info.name)[1] != MARKER
-            and self._resolver.shown(bucket, info).kind is Kind.FILE
+            and self._resolver.answers.shown(bucket, info).kind is Kind.FILE
         )
 
     async def _find(
@@ -224,18 +217,19 @@ class BucketTrees:
     ) -> ControlEntry | None:
         if not view.shows(path):
             return None
-        info = await self._objects.look((bucket, path))
-        self._directories.setdefault((bucket, f"{path}/"), False)
+        info = await self._objects.look(Place(bucket, path))
+        self._directories.setdefault(Place(bucket, f"{path}/"), False)
         return (
             (await view.maker())(name, bucket, info) if self._is_shown(view, bucket, info) else None
         )
 
     async def _is_directory(self, bucket: BucketName, prefix: str) -> bool:
         """Tell whether there is a directory; that there is none is believed beside an object."""
-        known = self._directories.get((bucket, prefix))
+        place = Place(bucket, prefix)
+        known = self._directories.get(place)
         if known is None:
             listing = await self._store.list(bucket, prefix, "", FEWEST, recursive=False)
             known = bool(listing.objects or listing.directories)
             if known:
-                self._directories[bucket, prefix] = True
+                self._directories[place] = True
         return known

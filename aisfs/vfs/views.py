@@ -1,6 +1,6 @@
 """Views: what can be made of the cluster's objects, as files below the control directory.
 
-Serves `filesystem`, which hands them to the control tree. `archive/PROVIDER/BUCKET/…` shows the
+Serves `control_parts`, which hands them to the tree. `archive/PROVIDER/BUCKET/…` shows the
 directories of a bucket, and each shard in them as a directory of its members. What is in a bucket
 is listed, and no shard looked into; only a look into a shard's directory does that.
 `etl/NAME/PROVIDER/BUCKET/…` shows all objects, each as the transformer NAME makes it; nothing is
@@ -18,6 +18,7 @@ from aisfs.archives.formats import format_of
 from aisfs.archives.members import Kind as MemberKind
 from aisfs.control.files import ControlDirectory, ViewFile
 from aisfs.errors import Invalid, Stale, Unsupported
+from aisfs.store.cluster_work import Place
 from aisfs.store.interface import EtlUse
 from aisfs.vfs.making import Making
 from aisfs.vfs.outputs import Outputs, Recipe
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from aisfs.vfs.outputs import Output
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.shards import Content
-    from aisfs.vfs.view_objects import Place
     from aisfs.vfs.workshop import Workshop
 
 
@@ -103,8 +103,8 @@ class ArchiveView:
         return self._shard
 
     def _shard(self, name: str, bucket: BucketName, info: ObjectInfo) -> ControlDirectory:
-        shown = self._resolver.shown(bucket, info)
-        return self._inside(name, (bucket, info.name), "", shown)
+        shown = self._resolver.answers.shown(bucket, info)
+        return self._inside(name, Place(bucket, info.name), "", shown)
 
     def _inside(self, name: str, place: Place, path: str, shown: Attributes) -> ControlDirectory:
         """Return a directory of a shard; which content it has is looked at each time."""
@@ -128,8 +128,7 @@ class ArchiveView:
         return None if member is None else self._entry(name, place, content, member)
 
     def _entry(self, name: str, place: Place, content: Content, member: Member) -> ControlEntry:
-        bucket, _ = place
-        shown = self._resolver.shown(bucket, content.info)
+        shown = self._resolver.answers.shown(place.bucket, content.info)
         if member.kind is MemberKind.DIRECTORY:
             mtime_ns = member.mtime_ns or shown.mtime_ns
             return self._inside(name, place, member.path, shown.but(mtime_ns=mtime_ns))
@@ -173,7 +172,7 @@ class MemberFile(ViewFile):
         """
         content = await self.shards.at(self.place)
         if content.retired or not content.info.identity.same_content(self.identity):
-            raise Stale(f"{self.member.path} is of an earlier content of {self.place[1]}")
+            raise Stale(f"{self.member.path} is of an earlier content of {self.place.name}")
         return OpenMember(self, content)
 
     async def open(self) -> OpenMember:
@@ -271,8 +270,8 @@ class EtlView:
         return partial(self._file, await self._outputs.job_of(self._use.name))
 
     def _file(self, job: str, name: str, bucket: BucketName, info: ObjectInfo) -> ControlEntry:
-        recipe = Recipe.of(self._use, job, (bucket, info.name), info.identity)
-        shown, size = self._resolver.shown(bucket, info), self._outputs.size_of(recipe)
+        recipe = Recipe.of(self._use, job, Place(bucket, info.name), info.identity)
+        shown, size = self._resolver.answers.shown(bucket, info), self._outputs.size_of(recipe)
         mode = _mode(shown, runs=False)
         return EtlFile(name, size, shown.mtime_ns, mode, False, self._outputs, recipe)
 

@@ -31,6 +31,7 @@ import cachetools
 import trio
 
 from aisfs.errors import FsError
+from aisfs.store.cluster_work import Place
 from aisfs.store.interface import Listing
 from aisfs.vfs.directory import DirectoryStream, Entry, page_size
 from aisfs.vfs.paths import MARKER
@@ -56,8 +57,6 @@ WORTH = 4
 
 _LEAST_PAUSE_S = 0.1
 """Seconds between two looks whether a walk is over; its lifetime may become 0 meanwhile."""
-
-Place = tuple["BucketName", str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +128,13 @@ class Walks:
         """Take note that a directory is opened or looked up again: perhaps by a walker."""
         if not directory or self.lifetime_s <= 0:
             return
-        place = bucket, _parent(directory)
+        place = Place(bucket, _parent(directory))
         now = trio.current_time()
         last, when = self._visited.get(place, (directory, now))
         self._visited[place] = directory, now
         if last != directory and now - when <= SIBLING_S and self._walk_of(*place) is None:
-            log.debug("a walk of %s begins at %s", place[1], directory)
-            walk = self._walks[place] = _Walk(self, bucket, place[1])
+            log.debug("a walk of %s begins at %s", place.name, directory)
+            walk = self._walks[place] = _Walk(self, bucket, place.name)
             self.nursery.start_soon(self._fade, place, walk)
 
     async def part(self, bucket: BucketName, directory: str, changed_at: float) -> Part | None:
@@ -165,7 +164,7 @@ class Walks:
         if not self._walks:
             return None
         while True:
-            walk = self._walks.get((bucket, prefix))
+            walk = self._walks.get(Place(bucket, prefix))
             if walk is not None and not walk.over:
                 return walk
             if not prefix:
@@ -298,7 +297,7 @@ class _Walk:
         if listing.lacking:
             self.over = True  # each directory's own listing says so
             return
-        if any(one >= other for one, other in pairwise(names)) or (upto and upto <= after):
+        if any(one >= other for one, other in pairwise(names)):
             self.over = True  # not in the order in which Python compares: names that are no UTF-8
             return
         self._pages.append(_Page(after, upto, names, objects, started, trio.current_time()))

@@ -28,12 +28,12 @@ from aisfs.cache.pages import PAGE_SIZE
 from aisfs.cache.readahead import AccessPattern
 from aisfs.cache.reader import ContentReader
 from aisfs.control.files import table
-from aisfs.errors import Busy, FsError, Invalid, IoFailure, NotFound, Stale, Unsupported
+from aisfs.errors import Busy, FsError, Invalid, NotFound, Stale, Unsupported
 from aisfs.store.interface import MAX_PAGE, ObjectInfo
 from aisfs.vfs.attributes import Kind
 from aisfs.vfs.inodes import DirectoryNode, FileNode
 from aisfs.vfs.path_tasks import MOST_FAILURES, PathTask, PathTasks, one_line
-from aisfs.vfs.paths import MARKER, is_presentable, split
+from aisfs.vfs.paths import MARKER, is_presentable
 from aisfs.workers import for_each
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Task(PathTask):
         if node.bucket is not None:
             await self._bring_tree(node.bucket, node.name)
             return
-        for bucket in await self._warming.resolver.open_buckets():
+        for bucket in await self._warming.resolver.bucket_nodes():
             if bucket.bucket is not None:
                 await self._bring_tree(bucket.bucket, "")
 
@@ -205,18 +205,9 @@ class Task(PathTask):
             token = listing.token
 
     async def _list(self, bucket: BucketName, prefix: str, token: str) -> Listing:
-        """Return the files of one batch.
-
-        Raises:
-            IoFailure: the cluster's continuation token does not advance.
-        """
+        """Return the files of one batch."""
         store = self._warming.resolver.store
         listing = await store.list(bucket, prefix, token, MAX_PAGE, recursive=True)
-        if listing.token and listing.token <= token:
-            raise IoFailure(
-                f"listing {bucket.name}/{prefix}: the cluster's continuation token "
-                f"{listing.token!r} does not advance"
-            )
         listing.objects[:] = (i for i in listing.objects if self._is_file(i, prefix))
         return listing
 
@@ -295,10 +286,9 @@ class Task(PathTask):
         """Let the mount forget what objects were before the cluster had copies of them."""
         resolver = self._warming.resolver
         for info in infos:
-            resolver.renew(bucket, info, asked)
-            prefix, basename = split(info.name)
-            parent = resolver.table.find(bucket, prefix)
-            if not isinstance(parent, DirectoryNode) or parent.contents is None:
+            resolver.answers.renew(bucket, info, asked)
+            parent, basename = resolver.table.parent_of(bucket, info.name)
+            if parent is None or parent.contents is None:
                 continue
             contents = parent.contents
             known = contents.entries.get(basename)

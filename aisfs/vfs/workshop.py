@@ -13,7 +13,6 @@ from aisfs.cache.readahead import AccessPattern
 from aisfs.cache.reader import ContentReader
 from aisfs.metrics import APPLICATIONS, UPLOADS, operation
 from aisfs.staging.staged_file import StagedFile
-from aisfs.vfs.resolver import Resolver
 
 if TYPE_CHECKING:
     from aisfs.archives.spool import Room
@@ -59,7 +58,7 @@ class Workshop:
         assert node.identity is not None
         assert node.bucket is not None
         if node.reader is not None and node.reader.broken is not None:
-            Resolver.retire_reader(node)
+            node.retire_reader()
         if node.reader is None:
             node.reader = ContentReader(self.room, node.bucket, node.name, node.identity)
         return node.reader

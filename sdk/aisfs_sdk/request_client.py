@@ -303,15 +303,20 @@ class RequestClient:
             log.warning("%s failed, trying again: %s", call, failure)
 
     def _attempt_with_token(self, call: Call, deadline: retry.Deadline) -> Answer:
-        token = self._tokens.get()
-        try:
-            return self._exchange.attempt(call, deadline)
-        except errors.AuthError:
-            # Refused, so not done: every call may be sent again, with another token.
-            if not self._tokens.renewed(token):
-                raise
-        log.info("%s: the token was refused, going on with a newer one", call)
-        return self._exchange.attempt(call, deadline)
+        while True:
+            token = self._tokens.get()
+            try:
+                return self._exchange.attempt(call, deadline)
+            except errors.AuthError as error:
+                # Refused, so not done: every call may be sent again, with another token.
+                if self._tokens.renewed(token):
+                    log.info("%s: the token was refused, going on with a newer one", call)
+                elif (
+                    error.status_code != 401
+                    or not self._tokens.spreads
+                    or not deadline.pause(_SPREADING_PAUSE_S)
+                ):
+                    raise
 
     def _doubt(self, call: Call, error: errors.AISError) -> Doubt | None:
         """Return why an object may exist though a node denied it.
@@ -402,6 +407,8 @@ class RequestClient:
 
 
 _TORN = requests.exceptions.ChunkedEncodingError
+
+_SPREADING_PAUSE_S = 0.1
 
 _MAP_S = 6.0
 """Seconds for asking for the cluster map: two gateways may take 3 s each to not be reached."""

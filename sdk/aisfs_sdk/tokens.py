@@ -11,11 +11,15 @@ import json
 import logging
 import os
 import threading
+import time
 from pathlib import Path
 
 from aisfs_sdk import const
 
 log = logging.getLogger(__name__)
+
+SPREADING_S = 2.0
+"""How long a new token may be unknown to some of a cluster: its file is there before that heard."""
 
 
 class TokenSource:
@@ -35,6 +39,7 @@ class TokenSource:
         self._file = Path(file) if file and not token else None
         self._seen: tuple[int, ...] = ()
         self._token = token
+        self._changed_at = -SPREADING_S
         self._trouble = ""
         if self._file is not None:
             self._seen = _state(self._file)
@@ -71,6 +76,11 @@ class TokenSource:
                 self._keep(error)
             return bool(self._token) and self._token != used
 
+    @property
+    def spreads(self) -> bool:
+        """Whether the token took another one's place so recently that it may be refused yet."""
+        return time.monotonic() - self._changed_at < SPREADING_S
+
     def _read(self, file: Path, state: tuple[int, ...]) -> None:
         try:
             token = read_token(file.read_text(encoding=const.UTF_ENCODING).strip())
@@ -79,6 +89,8 @@ class TokenSource:
             return
         # An empty file is one that is being written.
         if token:
+            if token != self._token:
+                self._changed_at = time.monotonic()
             self._token, self._seen, self._trouble = token, state, ""
 
     def _keep(self, error: Exception) -> None:

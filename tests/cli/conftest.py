@@ -16,11 +16,11 @@ mount --rbind /mnt /dev && exec "$@"
 
 
 @pytest.fixture
-def without_fuse(request: pytest.FixtureRequest) -> list[str]:
+def without_fuse() -> list[str]:
     """Return words that run the command behind them on a machine without /dev/fuse."""
     become = ["--user", "--map-root-user"] if os.geteuid() else []
     prefix = ["unshare", *become, "--mount", "sh", "-c", WITHOUT_FUSE, "sh"]
     tried = subprocess.run([*prefix, "true"], capture_output=True, text=True, check=False)
     if tried.returncode != 0:
-        give_up(request.node, f"/dev/fuse cannot be taken away here: {tried.stderr.strip()}")
+        give_up(f"/dev/fuse cannot be taken away here: {tried.stderr.strip()}")
     return [*prefix, sys.executable, "-m", "aisfs"]

@@ -135,10 +135,8 @@ def test_machine_without_fuse_is_named(without_fuse: list[str]) -> None:
     assert "modprobe fuse" in finding["remedy"]
 
 
-def test_something_else_under_the_name_of_the_device_is_named(
-    request: pytest.FixtureRequest,
-) -> None:
-    prefix = in_namespace(request, "mount --bind /dev/null /dev/fuse")
+def test_something_else_under_the_name_of_the_device_is_named() -> None:
+    prefix = in_namespace("mount --bind /dev/null /dev/fuse")
     found = elsewhere([*prefix, *AISFS], "doctor")
     assert "is not the FUSE device" in names_only(found, "fuse", "no-fuse")["words"]
 
@@ -153,22 +151,20 @@ echo '%s' >/mnt/fuse.conf && mount --bind /mnt/fuse.conf /etc/fuse.conf"""
 OURS = ("-o", "state-dir=/mnt/state")
 
 
-def in_namespace(request: pytest.FixtureRequest, script: str, become: str = "") -> list[str]:
+def in_namespace(script: str, become: str = "") -> list[str]:
     """Return words that run the command behind them after a script, in mounts of its own."""
     words = ["unshare", "--mount", "sh", "-ec", f'{script}\nexec {become} "$@"', "sh"]
     if os.geteuid() != 0:
-        give_up(request.node, "mounts of its own for a process are made by root only")
+        give_up("mounts of its own for a process are made by root only")
     tried = subprocess.run([*words, "true"], capture_output=True, text=True, check=False)
     if tried.returncode != 0:
-        give_up(request.node, f"the set-up cannot be made here: {tried.stderr.strip()}")
+        give_up(f"the set-up cannot be made here: {tried.stderr.strip()}")
     return words
 
 
-def as_user(
-    request: pytest.FixtureRequest, *, device: str = "666", conf: str = "user_allow_other"
-) -> list[str]:
+def as_user(*, device: str = "666", conf: str = "user_allow_other") -> list[str]:
     """Return words that run the command line as an ordinary user on a machine of its own."""
-    return [*in_namespace(request, USERS % (device, conf), NOBODY), *AISFS]
+    return [*in_namespace(USERS % (device, conf), NOBODY), *AISFS]
 
 
 def elsewhere(prefix: list[str], *words: str) -> Diagnosis:
@@ -215,53 +211,53 @@ def http_server(
             thread.join()
 
 
-def test_user_without_fusermount3_is_told(request: pytest.FixtureRequest) -> None:
-    prefix = [*in_namespace(request, USERS % ("666", ""), NOBODY), "env", "PATH=/nonexistent"]
+def test_user_without_fusermount3_is_told() -> None:
+    prefix = [*in_namespace(USERS % ("666", ""), NOBODY), "env", "PATH=/nonexistent"]
     found = elsewhere([*prefix, *AISFS], "doctor", "/mnt/ours", *OURS)
     finding = names_only(found, "fuse", "no-fuse")
     assert "there is no fusermount3" in finding["words"]
     assert "fuse3" in finding["remedy"]
 
 
-def test_ordinary_user_whose_machine_is_well_hears_so(request: pytest.FixtureRequest) -> None:
+def test_ordinary_user_whose_machine_is_well_hears_so() -> None:
     words = ("doctor", "/mnt/ours", "-o", "state-dir=/mnt/state,allow-other")
-    assert elsewhere(as_user(request), *words).broken == {}
+    assert elsewhere(as_user(), *words).broken == {}
 
 
-def test_device_that_is_not_ours_is_named(request: pytest.FixtureRequest) -> None:
-    found = elsewhere(as_user(request, device="600"), "doctor", "/mnt/ours", *OURS)
+def test_device_that_is_not_ours_is_named() -> None:
+    found = elsewhere(as_user(device="600"), "doctor", "/mnt/ours", *OURS)
     finding = names_only(found, "fuse", "fuse-not-permitted")
     assert "Permission denied" in finding["words"]
 
 
-def test_mount_point_that_is_not_ours_is_named(request: pytest.FixtureRequest) -> None:
-    found = elsewhere(as_user(request), "doctor", "/mnt/theirs", *OURS)
+def test_mount_point_that_is_not_ours_is_named() -> None:
+    found = elsewhere(as_user(), "doctor", "/mnt/theirs", *OURS)
     finding = names_only(found, "mount point", "mount-point-not-yours")
     assert "/mnt/theirs is not yours" in finding["words"]
 
 
-def test_directory_that_cannot_be_entered_is_named(request: pytest.FixtureRequest) -> None:
+def test_directory_that_cannot_be_entered_is_named() -> None:
     script = USERS % ("666", "") + " && mkdir -p /mnt/theirs/x && chmod 700 /mnt/theirs"
-    prefix = [*in_namespace(request, script, NOBODY), *AISFS]
+    prefix = [*in_namespace(script, NOBODY), *AISFS]
     found = elsewhere(prefix, "doctor", "/mnt/theirs/x", *OURS)
     assert "Permission denied" in names_only(found, "mount point", "mount-point-not-yours")["words"]
 
 
-def test_others_that_may_not_be_let_in_are_named(request: pytest.FixtureRequest) -> None:
+def test_others_that_may_not_be_let_in_are_named() -> None:
     words = ("doctor", "/mnt/ours", "-o", "state-dir=/mnt/state,allow-other")
-    found = elsewhere(as_user(request, conf="#"), *words)
+    found = elsewhere(as_user(conf="#"), *words)
     finding = names_only(found, "allow-other", "user-allow-other-missing")
     assert "/etc/fuse.conf" in finding["words"]
 
 
-def test_state_directory_that_is_not_ours_is_named(request: pytest.FixtureRequest) -> None:
+def test_state_directory_that_is_not_ours_is_named() -> None:
     words = ("doctor", "/mnt/ours", "-o", "state-dir=/mnt/theirs/state")
-    names_only(elsewhere(as_user(request), *words), "state-dir", "state-dir-not-writable")
+    names_only(elsewhere(as_user(), *words), "state-dir", "state-dir-not-writable")
 
 
-def test_full_disk_is_named(request: pytest.FixtureRequest) -> None:
+def test_full_disk_is_named() -> None:
     script = "mount -t tmpfs -o size=1m none /mnt; head -c 1M /dev/zero >/mnt/full || :"
-    prefix = [*in_namespace(request, script), *AISFS]
+    prefix = [*in_namespace(script), *AISFS]
     found = elsewhere(prefix, "doctor", "-o", "state-dir=/mnt/s,cache-dir=/mnt/c")
     assert found.broken == {"state-dir": "state-dir-full", "cache-dir": "cache-dir-full"}
 
@@ -579,8 +575,8 @@ def test_stale_mount_is_named(store: StoreProcess) -> None:
 
 
 @pytest.mark.fuse
-def test_mount_of_somebody_else_is_named(request: pytest.FixtureRequest) -> None:
-    prefix = [*in_namespace(request, "true", NOBODY), *AISFS]
+def test_mount_of_somebody_else_is_named() -> None:
+    prefix = [*in_namespace("true", NOBODY), *AISFS]
     with StoreProcess(extra=("--any-user",)) as store:
         store.create_bucket("b")
         with Mount(store.endpoint, "ais://b") as mount:

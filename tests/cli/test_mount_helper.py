@@ -36,14 +36,14 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+def machine() -> Iterator[Machine]:
     """Return a machine with an /sbin and an /etc/fstab of its own, in which mount(8) knows us."""
     try:
         with Machine() as machine:
             machine.must(AISFS, "mount", "--install-helper")
             yield machine
     except Impossible as error:
-        leave_out(request.node, str(error))
+        leave_out(str(error))
 
 
 def helped(*words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:

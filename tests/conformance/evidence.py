@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.conformance.semantics import promises
+
 if TYPE_CHECKING:
     from collections import Counter
 
@@ -45,22 +47,6 @@ The figures behind it: [soak.json](evidence/soak.json).
 """
 
 
-def clause_of(test: str) -> str:
-    """Return the clause that a test is of; "" for none.
-
-    >>> clause_of("test_c07_opening_waits[x]")
-    'C7'
-    """
-    found = re.match(r"test_c(\d+)_", test)
-    return f"C{int(found[1])}" if found else ""
-
-
-def clauses() -> list[str]:
-    """Return the clauses of the page that promises them, in its order."""
-    text = (ROOT / "docs" / "semantics.md").read_text("utf-8")
-    return re.findall(r"^\| (C\d+) \|", text, re.MULTILINE)
-
-
 def commit() -> str:
     """Return the commit of the tree, marked where files differ from it."""
     words = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
@@ -88,9 +74,9 @@ def page() -> str:
     runs = [json.loads(path.read_text()) for path in sorted(KEPT.glob("clauses-*.json"))]
     titles = [f"{run['cluster']}<br>{run['date']}, `{run['commit']}`" for run in runs]
     lines = ["| clause | " + " | ".join(titles) + " |", "|---" * (len(runs) + 1) + "|"]
-    for clause in clauses():
-        cells = [_cell(run["clauses"].get(clause, {})) for run in runs]
-        lines.append(f"| {clause} | " + " | ".join(cells) + " |")
+    for number in sorted(promises()):
+        cells = [_cell(run["clauses"].get(f"C{number}", {})) for run in runs]
+        lines.append(f"| C{number} | " + " | ".join(cells) + " |")
     return _HEAD + "\n".join(lines) + "\n" + _FOOT
 
 

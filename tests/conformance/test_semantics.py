@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import json
 import mmap
 import os
 import re
@@ -61,6 +62,9 @@ def raises(number: int) -> re.Pattern[str]:
 
 
 def test_c01_every_reader_sees_what_was_written_before_close(mount: Mount) -> None:
+    """After `write()` returns, every reader on the same mount sees the bytes, before `close`,
+    through any descriptor or mapping.
+    """
     path = mount.path / "f"
     writer = os.open(path, os.O_CREAT | os.O_RDWR)
     os.write(writer, b"hello world")
@@ -74,6 +78,7 @@ def test_c01_every_reader_sees_what_was_written_before_close(mount: Mount) -> No
 
 
 def test_c01_overwriting_a_part_keeps_the_rest(mount: Mount, bucket: Bucket) -> None:
+    """What is written over a part of an object leaves the rest as it was."""
     body = os.urandom(3 << 20)
     bucket.object("f").put_content(body)
     with (mount.path / "f").open("r+b", buffering=0) as file:
@@ -87,6 +92,9 @@ def test_c01_overwriting_a_part_keeps_the_rest(mount: Mount, bucket: Bucket) -> 
 def test_c02_an_open_after_close_sees_the_version_anywhere(
     endpoint: str, mount: Mount, bucket: Bucket
 ) -> None:
+    """Once `close()` or `fsync()` returned 0, an `open()` anywhere sees that version or a newer
+    one; another mount may go by what it knows of the object for as long as C3 says.
+    """
     with Mount(endpoint, f"ais://{bucket.name}") as other:
         (mount.path / "f").write_text("one")
         assert (other.path / "f").read_text() == "one"
@@ -99,7 +107,8 @@ def test_c02_an_open_after_close_sees_the_version_anywhere(
 def test_c02_another_content_of_the_same_size_and_time_is_read(
     endpoint: str, bucket: Bucket
 ) -> None:
-    """All that stat(2) shows is the same, since a PUT keeps the attributes that we stored."""
+    """That holds where size, time and inode number are the same as before, too."""
+    # All that stat(2) shows is the same, since a PUT keeps the attributes that we stored.
     with Mount(endpoint, f"ais://{bucket.name}", options=["attribute-ttl=0s"]) as mount:
         path = mount.path / "f"
         path.write_bytes(b"a" * 5000)
@@ -114,6 +123,9 @@ def test_c02_another_content_of_the_same_size_and_time_is_read(
 
 
 def test_c03_changes_of_others_show_within_the_ttl(mount: Mount, bucket: Bucket) -> None:
+    """What `stat`, absent names and listings say is at most 1 s old (`attribute-ttl`,
+    `negative-ttl`, `listing-ttl`; 0 is allowed), counted from when the kernel was told.
+    """
     bucket.object("d/f").put_content(b"1")
     assert (mount.path / "d/f").stat().st_size == 1
     assert not (mount.path / "d/new").exists()
@@ -129,8 +141,32 @@ def test_c03_changes_of_others_show_within_the_ttl(mount: Mount, bucket: Bucket)
     assert not (mount.path / "d/new").exists()
 
 
+def test_c03_an_expired_listing_is_renewed_by_one_listing(store: StoreProcess) -> None:
+    """An expired listing is renewed by listing again, not name by name. Directories of a tree walk
+    are answered from a listing that is at most that old as well.
+    """
+    bucket = Client(store.endpoint).bucket("b").create()
+    wanted = {f"d/e{number % 5}/f{number}" for number in range(50)}
+    for name in wanted:
+        bucket.object(name).put_content(b"x")
+    with Mount(store.endpoint, "ais://b") as mount:
+        for _ in range(3):
+            after_ttl()
+            store.clear_requests()
+            found = [path for path in (mount.path / "d").rglob("*") if path.stat().st_size == 1]
+            assert {str(path.relative_to(mount.path)) for path in found} == wanted
+            asked = {r["path"] for r in store.requests() if r["path"].startswith("/v1/objects/")}
+            assert asked <= {"/v1/objects/b/d"}  # nothing of what is in it
+        bucket.object("d/e1/new").put_content(b"y")
+        after_ttl()
+        assert (mount.path / "d/e1/new") in set((mount.path / "d").rglob("*"))
+
+
 def test_c04_an_open_file_never_mixes_two_versions(endpoint: str, bucket: Bucket) -> None:
-    """What was cached stays readable, the rest is ESTALE; a new open sees the new version."""
+    """All bytes read from one descriptor are of one version. If the object changed on the cluster,
+    what is cached stays readable and the rest is `ESTALE`; a new `open` sees the new version.
+    Where that is shorter, the kernel ends all descriptors at the size that `stat` shows now.
+    """
     size, step = 24 << 20, 1 << 20
     bucket.object("f").put_content(b"a" * size)
     small = ["cache-memory=8MiB", "readahead=1MiB"]
@@ -149,6 +185,7 @@ def test_c04_an_open_file_never_mixes_two_versions(endpoint: str, bucket: Bucket
 def test_c04_an_open_file_that_others_remove_is_stale_and_not_absent(
     endpoint: str, bucket: Bucket
 ) -> None:
+    """What others removed is `ESTALE` for who has it open, not absent."""
     size, step = 24 << 20, 1 << 20
     bucket.object("f").put_content(b"a" * size)
     options = ["attribute-ttl=0s", "negative-ttl=0s", "listing-ttl=0s", "readahead=0"]
@@ -172,6 +209,7 @@ def read_all_of(fd: int, letter: bytes, size: int, step: int) -> None:
 
 
 def test_c05_others_see_the_old_object_or_the_whole_new_one(mount: Mount, bucket: Bucket) -> None:
+    """Other clients see the old object or the whole new one."""
     (mount.path / "f").write_bytes(b"o" * 1000)
     fd = os.open(mount.path / "f", os.O_WRONLY | os.O_TRUNC)
     for _ in range(10):
@@ -182,6 +220,12 @@ def test_c05_others_see_the_old_object_or_the_whole_new_one(mount: Mount, bucket
 
 
 def test_c06_a_lost_update_is_refused_and_our_bytes_are_kept(mount: Mount, bucket: Bucket) -> None:
+    """If the object changed on the cluster after it was opened here, `close`/`fsync` fail with
+    `ESTALE`, the other client's version stays, and our bytes are stored beside it as
+    `NAME.aisfs-conflict-TIME-ID` (not those of a file larger than staging, C15: they are lost).
+    AIS has no conditional requests: a window of one round-trip between the check and the PUT
+    remains. A name that was new when it was created here is not checked.
+    """
     (mount.path / "f").write_bytes(b"base")
     fd = os.open(mount.path / "f", os.O_RDWR)
     os.write(fd, b"mine")
@@ -196,7 +240,8 @@ def test_c06_a_lost_update_is_refused_and_our_bytes_are_kept(mount: Mount, bucke
 
 
 def test_c07_open_waits_for_a_commit_under_way(store: StoreProcess) -> None:
-    """Who opens a file that is being stored finds it stored, and changes that content."""
+    """Opening a file that is being stored waits until that has ended."""
+    # Who opens it finds it stored, and changes that content.
     bucket = Client(store.endpoint).bucket("b").create()
     with Mount(store.endpoint, "ais://b") as mount, ThreadPoolExecutor(1) as pool:
         path = mount.path / "f"
@@ -217,6 +262,9 @@ def test_c07_open_waits_for_a_commit_under_way(store: StoreProcess) -> None:
 
 
 def test_c08_fsync_means_that_the_cluster_has_it(mount: Mount, bucket: Bucket) -> None:
+    """`fsync` returns 0 only when the cluster acknowledged the present content. What that means is
+    the bucket's affair (by default: in the page cache of one target). Writing may go on after it.
+    """
     fd = os.open(mount.path / "f", os.O_CREAT | os.O_WRONLY)
     os.write(fd, b"first")
     os.fsync(fd)
@@ -228,11 +276,16 @@ def test_c08_fsync_means_that_the_cluster_has_it(mount: Mount, bucket: Bucket) -
 
 
 def test_c09_close_stores(mount: Mount, bucket: Bucket) -> None:
+    """`close` stores the content and returns the error."""
     (mount.path / "f").write_bytes(b"x")
     assert content(bucket, "f") == b"x"
 
 
 def test_c10_what_could_not_be_stored_is_told_kept_and_tried_again(store: StoreProcess) -> None:
+    """A failed upload is not dropped, unless its file is larger than staging (C15): the bytes stay
+    in the state directory with a row in its journal, and are sent again by the next `fsync` or
+    `close`.
+    """
     bucket = Client(store.endpoint).bucket("b").create()
     with Mount(store.endpoint, "ais://b") as mount:
         fd = os.open(mount.path / "f", os.O_CREAT | os.O_RDWR)
@@ -251,6 +304,9 @@ def test_c10_what_could_not_be_stored_is_told_kept_and_tried_again(store: StoreP
 def test_c09_close_under_write_back_promises_and_fsync_still_waits(
     endpoint: str, bucket: Bucket
 ) -> None:
+    """With `write-back` it returns when the content is durable on the local disk, with a row in
+    the journal, and the upload follows; `fsync` still waits for the cluster.
+    """
     with Mount(endpoint, f"ais://{bucket.name}", options=["write-back"]) as mount:
         with (mount.path / "f").open("wb", buffering=0) as file:
             file.write(b"synced")
@@ -267,6 +323,10 @@ def test_c09_close_under_write_back_promises_and_fsync_still_waits(
 def test_c10_each_descriptor_is_told_of_a_failed_upload_and_it_is_stored_later(
     store: StoreProcess,
 ) -> None:
+    """They are sent again in the background, too, with pauses up to a minute; `user.ais.state` and
+    `aisfs status` show it. A failure in the background is returned once by the next `fsync` or
+    `close` of each descriptor that was open, unless the content is stored by then.
+    """
     bucket = Client(store.endpoint).bucket("b").create()
     with Mount(store.endpoint, "ais://b", options=["write-back"]) as mount:
         path = mount.path / "f"
@@ -294,7 +354,10 @@ def wait_for_state(path: Path, wanted: str) -> None:
 
 
 def test_c11_what_close_promised_survives_the_daemon(endpoint: str, bucket: Bucket) -> None:
-    """The daemon is killed at once: some is stored already, the rest by the next mount."""
+    """`kill -9` and power loss lose nothing that `fsync`, or `close` under `write-back`,
+    acknowledged: the next mount sends what is owed before it serves, with the check of C6.
+    """
+    # The daemon is killed at once: some is stored already, the rest by the next mount.
     with Mount(endpoint, f"ais://{bucket.name}", options=["write-back"]) as mount:
         for number in range(30):
             (mount.path / f"f{number}").write_bytes(b"%d" % number * 10_000)
@@ -307,6 +370,7 @@ def test_c11_what_close_promised_survives_the_daemon(endpoint: str, bucket: Buck
 
 
 def test_c11_what_others_wrote_after_the_crash_stays(store: StoreProcess) -> None:
+    """What others wrote meanwhile stays, and ours is beside it."""
     bucket = Client(store.endpoint).bucket("b").create()
     with Mount(store.endpoint, "ais://b", options=["write-back"]) as mount:
         store.faults([{"method": "PUT", "role": "target", "action": "error", "status": 500}])
@@ -323,6 +387,7 @@ def test_c11_what_others_wrote_after_the_crash_stays(store: StoreProcess) -> Non
 def test_c11_what_the_cluster_refuses_is_tried_again_and_the_mount_serves(
     store: StoreProcess,
 ) -> None:
+    """What the cluster refuses stays and is tried again, while the mount serves."""
     bucket = Client(store.endpoint).bucket("b").create()
     with Mount(store.endpoint, "ais://b", options=["write-back"]) as mount:
         store.faults([{"method": "PUT", "role": "target", "action": "error", "status": 500}])
@@ -343,6 +408,7 @@ def test_c11_what_the_cluster_refuses_is_tried_again_and_the_mount_serves(
 def test_c11_bytes_that_changed_in_the_state_directory_are_kept_and_not_sent(
     store: StoreProcess,
 ) -> None:
+    """Staged bytes that are not as they were written down are kept and never sent."""
     bucket = Client(store.endpoint).bucket("b").create()
     with Mount(store.endpoint, "ais://b", options=["write-back"]) as mount:
         store.faults([{"method": "PUT", "role": "target", "action": "error", "status": 500}])
@@ -359,6 +425,9 @@ def test_c11_bytes_that_changed_in_the_state_directory_are_kept_and_not_sent(
 
 
 def test_c11_a_second_process_on_the_state_is_refused(mount: Mount, tmp_path: Path) -> None:
+    """A second process on the same state directory is refused, and so is another cluster while
+    something is owed.
+    """
     other = Mount(mount.endpoint, mount.source)
     other.state = mount.state
     ended = other.try_mount()
@@ -368,6 +437,9 @@ def test_c11_a_second_process_on_the_state_is_refused(mount: Mount, tmp_path: Pa
 
 
 def test_c12_unmounting_stores_what_is_open(mount: Mount, bucket: Bucket) -> None:
+    """Unmounting and SIGTERM store what is still open, queued or failed, within `drain-timeout`;
+    the rest stays in the journal.
+    """
     fd = os.open(mount.path / "f", os.O_CREAT | os.O_WRONLY)
     os.write(fd, b"not yet closed")
     assert "f" not in names(bucket)
@@ -384,6 +456,7 @@ def test_c12_unmounting_stores_what_is_open(mount: Mount, bucket: Bucket) -> Non
 
 
 def test_c12_umount_waits_for_the_queue_and_tells_what_is_unsent(store: StoreProcess) -> None:
+    """`aisfs umount` waits for it and fails if anything is unsent."""
     bucket = Client(store.endpoint).bucket("b").create()
     with Mount(store.endpoint, "ais://b", options=["write-back"]) as mount:
         put = {"method": "PUT", "role": "target", "path": "^/v1/objects"}
@@ -405,6 +478,9 @@ def test_c12_umount_waits_for_the_queue_and_tells_what_is_unsent(store: StorePro
 
 
 def test_c13_a_damaged_body_is_eio_and_never_data(store: StoreProcess) -> None:
+    """An object read from start to end is compared with the checksum that the cluster keeps: a
+    damaged one is `EIO`, never data.
+    """
     bucket = Client(store.endpoint).bucket("b").create()
     for name, size in (("small", 100_000), ("large", 5 << 20)):
         body = os.urandom(size)
@@ -419,6 +495,7 @@ def test_c13_a_damaged_body_is_eio_and_never_data(store: StoreProcess) -> None:
 
 
 def test_c13_a_small_body_damaged_on_its_way_is_fetched_again(store: StoreProcess) -> None:
+    """A small one is fetched once more before."""
     bucket = Client(store.endpoint).bucket("b").create()
     body = os.urandom(100_000)
     bucket.object("small").put_content(body)
@@ -430,6 +507,7 @@ def test_c13_a_small_body_damaged_on_its_way_is_fetched_again(store: StoreProces
 
 
 def test_c13_a_cut_body_is_resumed(store: StoreProcess) -> None:
+    """A torn body is resumed."""
     bucket = Client(store.endpoint).bucket("b").create()
     body = os.urandom(5 << 20)
     bucket.object("f").put_content(body)
@@ -445,7 +523,7 @@ def test_c13_a_cut_body_is_resumed(store: StoreProcess) -> None:
 
 
 def test_c13_a_put_that_arrives_damaged_is_refused(mount: Mount, bucket: Bucket) -> None:
-    """The checksum that goes with each PUT is of the bytes that were written."""
+    """Each PUT carries the checksum of what was written."""
     import xxhash  # noqa: PLC0415
 
     body = os.urandom(100_000)
@@ -456,7 +534,12 @@ def test_c13_a_put_that_arrives_damaged_is_refused(mount: Mount, bucket: Bucket)
 
 @pytest.mark.parametrize("action", ["delay", "stall"])
 def test_c14_a_silent_cluster_is_an_errno(store: StoreProcess, action: str) -> None:
-    """Whether it does not begin to answer or stops in the middle; and the mount recovers."""
+    """Every request has limits (3 s to connect, 20 s without a byte, 25 s for control calls with
+    all retries): a silent cluster gives `ETIMEDOUT` or `EIO`, and the mount goes on when it
+    answers again. An object whose target is gone is `EHOSTUNREACH`, not absent
+    ([operations](operations.md)).
+    """
+    # Whether it does not begin to answer or stops in the middle.
     bucket = Client(store.endpoint).bucket("b").create()
     body = os.urandom(3 << 20)
     bucket.object("f").put_content(body)
@@ -485,6 +568,9 @@ METHODS = ("GET", "HEAD", "PUT", "PATCH", "POST", "DELETE")
 
 
 def test_c15_a_large_file_is_sent_while_it_is_written(store: StoreProcess) -> None:
+    """A new or truncated file that is written in order is sent to the cluster while it is written,
+    once 8 MiB are there (`stream-after`), with bounded memory.
+    """
     bucket = Client(store.endpoint).bucket("b").create()
     body = os.urandom(24 << 20)
     with Mount(store.endpoint, "ais://b") as mount:
@@ -505,6 +591,10 @@ def test_c15_a_large_file_is_sent_while_it_is_written(store: StoreProcess) -> No
 def test_c15_others_see_nothing_of_it_before_it_is_whole(
     mount: Mount, bucket: Bucket, ending: str
 ) -> None:
+    """Others see the old object, or none, until `close` or `fsync`. What was sent is compared by
+    checksum; a writer that changes it again, pauses for 10 s or is cut off costs another PUT of
+    the whole.
+    """
     bucket.object("f").put_content(b"old")
     body = bytearray(os.urandom(20 << 20))
     fd = os.open(mount.path / "f", os.O_WRONLY | os.O_TRUNC)
@@ -530,6 +620,7 @@ def test_c15_others_see_nothing_of_it_before_it_is_whole(
 def test_c15_a_mount_that_dies_meanwhile_leaves_the_old_object(
     mount: Mount, bucket: Bucket
 ) -> None:
+    """A mount that dies meanwhile leaves the old object."""
     bucket.object("f").put_content(b"old")
     fd = os.open(mount.path / "f", os.O_WRONLY | os.O_TRUNC)
     os.write(fd, bytes(20 << 20))
@@ -549,6 +640,13 @@ def little_room(endpoint: str, bucket: Bucket) -> Iterator[Mount]:
 def test_c15_a_file_larger_than_staging_is_sent_in_parts(
     little_room: Mount, bucket: Bucket
 ) -> None:
+    """Such a file may be larger than staging on AIS 4.0 and newer, in its own buckets with XXH64
+    checksums: when the room is used up it goes on as a multipart upload, and what a part
+    acknowledged is freed here. Then its first bytes cannot be read or changed before it is closed
+    (`ESPIPE`), a failure on the way loses what is not stored and every further `write`, `fsync`
+    and `close` says so, and a write after an `fsync` is `EFBIG` ([write path](write-path.md)). On
+    3.17 the writer gets `ENOSPC` when the room is used up.
+    """
     piece, mount = os.urandom(1 << 20), little_room
     fd = os.open(mount.path / "f", os.O_CREAT | os.O_RDWR)
     for _ in range(32):
@@ -578,6 +676,7 @@ def test_c15_a_file_larger_than_staging_is_sent_in_parts(
 def test_c15_what_was_sent_in_parts_replaces_nothing_before_it_is_whole(
     little_room: Mount, bucket: Bucket, ending: str
 ) -> None:
+    """Parts replace nothing before the file is whole, nor what others stored meanwhile."""
     if not bucket.bound_client.era.has(Feature.MULTIPART):
         pytest.skip("this cluster takes no parts")
     bucket.object("f").put_content(b"old")
@@ -599,7 +698,12 @@ def test_c15_what_was_sent_in_parts_replaces_nothing_before_it_is_whole(
 
 
 def test_c16_an_append_brings_nothing_of_the_object_here(mount: Mount, bucket: Bucket) -> None:
-    """What is not fetched cannot be sent again either."""
+    """Bytes written behind the end of an object of at least 64 KiB move alone: the cluster copies
+    the rest on its side. On AIS 5.0, in its own buckets without a remote one behind them, for
+    objects with checksum and version that were not stored in parts; elsewhere the whole object is
+    stored again.
+    """
+    # What is not fetched cannot be sent again either.
     body = os.urandom(12 << 20)
     bucket.object("f").put_content(body)
     fd = os.open(mount.path / "f", os.O_WRONLY | os.O_APPEND)
@@ -624,6 +728,9 @@ def appends(bucket: Bucket) -> bool:
 
 
 def test_c16_a_kilobyte_behind_a_large_object_moves_less_than_64_kib(store: StoreProcess) -> None:
+    """Of such an object size and version are checked afterwards, as nobody here knows the checksum
+    of the whole.
+    """
     bucket = Client(store.endpoint).bucket("b").create()
     with tempfile.TemporaryFile() as file:
         os.truncate(file.fileno(), 1 << 30)
@@ -643,6 +750,9 @@ def test_c16_a_kilobyte_behind_a_large_object_moves_less_than_64_kib(store: Stor
 def test_c16_an_append_keeps_what_others_wrote_meanwhile(
     mount: Mount, bucket: Bucket, theirs: bytes
 ) -> None:
+    """If another client changed the object meanwhile, that is `ESTALE` as in C6, but only the new
+    bytes are kept, in the state directory: the rest was never here.
+    """
     bucket.object("f").put_content(bytes(1 << 20))
     fd = os.open(mount.path / "f", os.O_WRONLY | os.O_APPEND)
     os.write(fd, b"a line")
@@ -655,6 +765,9 @@ def test_c16_an_append_keeps_what_others_wrote_meanwhile(
 
 
 def test_c17_sparse_files_truncation_and_shared_mappings(mount: Mount, bucket: Bucket) -> None:
+    """Random writes, truncation both ways, sparse files and shared writable mappings work within
+    the staging quota. `O_TRUNC` downloads nothing.
+    """
     fd = os.open(mount.path / "f", os.O_CREAT | os.O_RDWR)
     os.pwrite(fd, b"end", 5_000_000)
     os.ftruncate(fd, 6_000_000)
@@ -671,6 +784,7 @@ def test_c17_sparse_files_truncation_and_shared_mappings(mount: Mount, bucket: B
 
 
 def test_c17_fallocate_is_refused(mount: Mount) -> None:
+    """`fallocate` is `EOPNOTSUPP`."""
     libc = ctypes.CDLL(None, use_errno=True)
     fd = os.open(mount.path / "f", os.O_CREAT | os.O_RDWR)
     assert libc.fallocate(fd, 0, ctypes.c_long(0), ctypes.c_long(4096)) == -1
@@ -679,6 +793,8 @@ def test_c17_fallocate_is_refused(mount: Mount) -> None:
 
 
 def test_c18_writers_share_one_file_in_order(mount: Mount, bucket: Bucket) -> None:
+    """Several writers on one mount share one file, in POSIX order."""
+
     def append(letter: str) -> None:
         with (mount.path / "log").open("ab", buffering=0) as file:
             for _ in range(50):
@@ -695,6 +811,9 @@ def test_c18_writers_share_one_file_in_order(mount: Mount, bucket: Bucket) -> No
 
 
 def test_c19_open_descriptors_outlive_their_name(mount: Mount, bucket: Bucket) -> None:
+    """After `unlink`, open descriptors go on with the old content (fetched first up to 256 MiB
+    when the name is reused).
+    """
     (mount.path / "f").write_bytes(b"old content")
     with (mount.path / "f").open("r+b", buffering=0) as file:
         (mount.path / "f").unlink()
@@ -711,6 +830,7 @@ def test_c19_open_descriptors_outlive_their_name(mount: Mount, bucket: Bucket) -
 def test_c19_an_unlinked_file_goes_at_last_close_unless_it_was_replaced(
     mount: Mount, bucket: Bucket
 ) -> None:
+    """The object is deleted at the last close, if it still is the same."""
     for name in ("gone", "replaced"):
         (mount.path / name).write_bytes(b"x")
     descriptors = [os.open(mount.path / name, os.O_RDONLY) for name in ("gone", "replaced")]
@@ -729,6 +849,9 @@ def test_c19_an_unlinked_file_goes_at_last_close_unless_it_was_replaced(
 def test_c19_a_file_unlinked_while_open_goes_although_the_daemon_dies(
     mount: Mount, bucket: Bucket
 ) -> None:
+    """If the daemon dies before, or the cluster refuses, the next mount does it, under the same
+    condition.
+    """
     for name in ("gone", "replaced"):
         (mount.path / name).write_bytes(b"x")
     descriptors = [os.open(mount.path / name, os.O_RDONLY) for name in ("gone", "replaced")]
@@ -746,6 +869,7 @@ def test_c19_a_file_unlinked_while_open_goes_although_the_daemon_dies(
 
 
 def test_c19_renaming_over_an_open_file_keeps_its_content(mount: Mount) -> None:
+    """A rename over an open file leaves its descriptors the old content as well."""
     (mount.path / "old").write_bytes(b"o" * 300_000)
     (mount.path / "new").write_bytes(b"n" * 300_000)
     with (mount.path / "old").open("rb", buffering=0) as file:
@@ -755,6 +879,7 @@ def test_c19_renaming_over_an_open_file_keeps_its_content(mount: Mount) -> None:
 
 
 def test_c20_exclusive_create(mount: Mount, bucket: Bucket) -> None:
+    """`O_CREAT|O_EXCL` is exact within one mount; between mounts it is a HEAD at create."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
     with ThreadPoolExecutor(8) as pool:
 
@@ -773,6 +898,7 @@ def test_c20_exclusive_create(mount: Mount, bucket: Bucket) -> None:
 
 
 def test_c21_creating_and_closing_leaves_an_empty_object(mount: Mount, bucket: Bucket) -> None:
+    """Creating and closing leaves an empty object."""
     (mount.path / "touched").touch()
     subprocess.run(["touch", mount.path / "by touch"], check=True)
     assert content(bucket, "touched") == b""
@@ -780,6 +906,9 @@ def test_c21_creating_and_closing_leaves_an_empty_object(mount: Mount, bucket: B
 
 
 def test_c22_attributes_persist_and_come_back_in_listings(mount: Mount) -> None:
+    """Modification time (ns), mode, owner, symbolic links and small `user.*` attributes persist
+    with the object, in one custom key `aisfs`, and come back in listings.
+    """
     file, link = mount.path / "f", mount.path / "l"
     file.write_text("x")
     file.chmod(0o640)
@@ -803,7 +932,8 @@ def test_c22_attributes_persist_and_come_back_in_listings(mount: Mount) -> None:
 
 
 def test_c22_attributes_survive_storing_the_same_bytes_again(mount: Mount) -> None:
-    """AIS drops the headers of a PUT of identical bytes."""
+    """Storing the same bytes again keeps them."""
+    # AIS drops the headers of a PUT of identical bytes.
     file = mount.path / "f"
     file.write_text("same")
     os.utime(file, ns=(0, 1_000_000_000_000_000_000))
@@ -816,6 +946,7 @@ def test_c22_attributes_survive_storing_the_same_bytes_again(mount: Mount) -> No
 
 
 def test_c22_attributes_that_do_not_fit_are_enospc(mount: Mount) -> None:
+    """There are 2 KB for them; more is `ENOSPC`."""
     file = mount.path / "f"
     file.write_text("x")
     with pytest.raises(OSError, match=raises(errno.ENOSPC)):
@@ -824,6 +955,9 @@ def test_c22_attributes_that_do_not_fit_are_enospc(mount: Mount) -> None:
 
 
 def test_c22_xattr_refusals(mount: Mount) -> None:
+    """Other namespaces than `user.` are refused; what is named `user.ais.` tells of the object and
+    is not listed.
+    """
     file = mount.path / "f"
     file.write_text("x")
     # The kernel itself keeps others than root from trusted attributes.
@@ -839,6 +973,9 @@ def test_c22_xattr_refusals(mount: Mount) -> None:
 
 
 def test_c23_objects_of_others_have_stable_times(mount: Mount, bucket: Bucket) -> None:
+    """Objects of other clients show a stable time: the bucket's creation plus the version in
+    seconds, nanoseconds of the checksum. It changes with the content.
+    """
     bucket.object("f").put_content(b"1")
     by_head = (mount.path / "f").stat()
     mount.remount()
@@ -851,6 +988,7 @@ def test_c23_objects_of_others_have_stable_times(mount: Mount, bucket: Bucket) -
 
 
 def test_c23_configured_owner_and_modes(endpoint: str, bucket: Bucket) -> None:
+    """They show the configured owner and modes (`uid`, `gid`, `umask`, `file-mode`, `dir-mode`)."""
     bucket.object("d/f").put_content(b"1")
     options = ["uid=1234", "gid=4321", "umask=002"]
     with Mount(endpoint, f"ais://{bucket.name}", options=options) as mount:
@@ -860,6 +998,9 @@ def test_c23_configured_owner_and_modes(endpoint: str, bucket: Bucket) -> None:
 
 
 def test_c24_modes_times_and_owners_persist(endpoint: str, bucket: Bucket) -> None:
+    """`chmod`, `chown` and `utimes` persist. Everything shows the mounter's owner unless
+    `persist-owner` is set.
+    """
     uid, gid = (1234, 4321) if os.getuid() == 0 else (os.getuid(), os.getgid())
     with Mount(endpoint, f"ais://{bucket.name}", options=["persist-owner"]) as mount:
         (mount.path / "f").write_text("x")
@@ -884,12 +1025,17 @@ def test_c24_modes_times_and_owners_persist(endpoint: str, bucket: Bucket) -> No
 
 
 def test_c25_statfs_shows_the_cluster(mount: Mount) -> None:
+    """`statfs` shows the cluster's capacity."""
     room = os.statvfs(mount.path)
     assert room.f_blocks * room.f_frsize > 1 << 30
     assert 0 < room.f_bavail <= room.f_blocks
 
 
 def test_c26_empty_directories_persist_and_markers_are_hidden(mount: Mount, bucket: Bucket) -> None:
+    """Empty directories persist, by a hidden marker object `DIR/.aisfs-dir`. Names that begin with
+    `.aisfs` are reserved (`EPERM`). In the root, `.aisfs` is the control directory and hides what
+    the bucket has of that name, unless the mount has `control=off`.
+    """
     (mount.path / "a/b").mkdir(parents=True)
     bucket.object("implicit/x").put_content(b"")
     mount.remount()
@@ -903,6 +1049,7 @@ def test_c26_empty_directories_persist_and_markers_are_hidden(mount: Mount, buck
 
 
 def test_c27_rmdir_refuses_what_is_not_empty(mount: Mount, bucket: Bucket) -> None:
+    """`rmdir` is `ENOTEMPTY` if a fresh recursive listing shows anything but the marker."""
     (mount.path / "d").mkdir()
     bucket.object("d/deep/down").put_content(b"")
     with pytest.raises(OSError, match=raises(errno.ENOTEMPTY)):
@@ -916,7 +1063,10 @@ def test_c27_rmdir_refuses_what_is_not_empty(mount: Mount, bucket: Bucket) -> No
 
 
 def test_c28_a_name_that_is_object_and_directory(store: StoreProcess) -> None:
-    """Real clusters keep both only where they fall on different disks."""
+    """Every object is reachable by exactly one path: beside objects `a/b`, an object `a` shows as
+    `a.aisfs-object`.
+    """
+    # Real clusters keep both only where they fall on different disks.
     bucket = Client(store.endpoint).bucket("b").create()
     bucket.object("a").put_content(b"the object")
     bucket.object("a/b").put_content(b"inside")
@@ -945,6 +1095,10 @@ def test_c28_a_name_that_is_object_and_directory(store: StoreProcess) -> None:
     ],
 )
 def test_c28_names_that_cannot_be_stored(mount: Mount, name: str, number: int) -> None:
+    """Names that AIS refuses or mangles cannot be created: `EINVAL` for control characters and
+    what is not UTF-8 (on 3.17 also `# & ' " < >`), `ENAMETOOLONG` above 255 bytes a component,
+    also for looking it up where nothing has the name.
+    """
     with pytest.raises(OSError, match=raises(number)):
         (mount.path / name).touch()
     with pytest.raises(OSError, match=raises(number)):
@@ -955,6 +1109,7 @@ def test_c28_names_that_cannot_be_stored(mount: Mount, name: str, number: int) -
 
 
 def test_c28_unusual_names_reach_other_clients_unchanged(mount: Mount, bucket: Bucket) -> None:
+    """All others reach other clients unchanged."""
     odd = ["with blank", "ünï", "-dash", "a=b+c@d", "~tilde", "trailing.", "\u202e", "日本"]
     for name in odd:
         (mount.path / name).write_text(name)
@@ -964,7 +1119,8 @@ def test_c28_unusual_names_reach_other_clients_unchanged(mount: Mount, bucket: B
 
 
 def test_c29_a_directory_is_listed_completely(mount: Mount, bucket: Bucket) -> None:
-    """2,500 names of several kinds, so that batches border on directories."""
+    """Listings stream in batches with attributes: no duplicates, nothing lost."""
+    # 2,500 names of several kinds, so that batches border on directories.
     wanted = {f"n{n}/f" for n in range(500)} | {f"n{n}.txt" for n in range(1000)}
     wanted |= {f"n{n}-x" for n in range(1000)}
     with ThreadPoolExecutor(8) as pool:
@@ -976,6 +1132,7 @@ def test_c29_a_directory_is_listed_completely(mount: Mount, bucket: Bucket) -> N
 
 
 def test_c29_rewinding_and_seeking(mount: Mount) -> None:
+    """They can be rewound and sought in."""
     for number in range(30):
         (mount.path / f"f{number}").touch()
     libc = ctypes.CDLL(None, use_errno=True)
@@ -1000,6 +1157,9 @@ def test_c29_rewinding_and_seeking(mount: Mount) -> None:
 
 
 def test_c30_a_lookup_costs_a_head_and_a_list_and_nothing_again(store: StoreProcess) -> None:
+    """A look-up costs at most one HEAD (asked again at a gateway where a target has nothing) and
+    one LIST, and nothing within the TTL or right after readdir.
+    """
     bucket = Client(store.endpoint).bucket("b").create()
     bucket.object("d/f").put_content(b"x")
     bucket.object("d/e/f").put_content(b"x")
@@ -1034,6 +1194,10 @@ def test_c30_a_lookup_costs_a_head_and_a_list_and_nothing_again(store: StoreProc
 
 
 def test_c31_rename_keeps_content_and_attributes(mount: Mount, bucket: Bucket) -> None:
+    """Renaming a file is a copy on the cluster, verified, then a delete: no bytes come here (but
+    on 3.17, and for names with `%`, `?` or `#`, to which a cluster copies wrongly). A crash
+    between the two leaves the file whole under both names.
+    """
     (mount.path / "d").mkdir()
     old, new = mount.path / "old", mount.path / "d/new"
     old.write_text("content")
@@ -1049,6 +1213,7 @@ def test_c31_rename_keeps_content_and_attributes(mount: Mount, bucket: Bucket) -
 
 
 def test_c31_an_object_of_others_keeps_its_time(mount: Mount, bucket: Bucket) -> None:
+    """What others stored keeps the time that it showed."""
     bucket.object("f").put_content(b"1")
     bucket.object("f").put_content(b"22")
     before = (mount.path / "f").stat().st_mtime_ns
@@ -1058,6 +1223,7 @@ def test_c31_an_object_of_others_keeps_its_time(mount: Mount, bucket: Bucket) ->
 
 
 def test_c31_noreplace_and_exchange(mount: Mount) -> None:
+    """`RENAME_NOREPLACE` holds, `RENAME_EXCHANGE` is `EINVAL`."""
     (mount.path / "a").write_text("a")
     (mount.path / "b").write_text("b")
     libc = ctypes.CDLL(None, use_errno=True)
@@ -1073,7 +1239,7 @@ def test_c31_noreplace_and_exchange(mount: Mount) -> None:
 
 
 def test_c31_special_names_survive_a_rename(mount: Mount, bucket: Bucket) -> None:
-    """A copy on the cluster would cut `?` and `#` and replace another object."""
+    # A copy on the cluster would cut `?` and `#` and replace another object.
     (mount.path / "t").write_text("precious")
     names_ = ["t=1", "t+x", "t x"]
     for name in names_:
@@ -1084,6 +1250,10 @@ def test_c31_special_names_survive_a_rename(mount: Mount, bucket: Bucket) -> Non
 
 
 def test_c32_rename_of_a_directory(mount: Mount, bucket: Bucket) -> None:
+    """Renaming a directory of any size copies and verifies every member before anything is
+    deleted, and is written down in the state directory. What is stored or removed below the
+    directory meanwhile waits.
+    """
     for number in range(30):
         directory = mount.path / "old" / f"sub{number % 3}"
         directory.mkdir(parents=True, exist_ok=True)
@@ -1103,7 +1273,12 @@ def test_c32_rename_of_a_directory(mount: Mount, bucket: Bucket) -> None:
 
 
 def test_c32_a_crash_leaves_one_whole_tree(mount: Mount, bucket: Bucket) -> None:
-    """kill -9 at moments that are as they come: the next mount shows the old tree or the new."""
+    """After a crash the next mount on the same state finishes it before it serves, whatever the
+    cluster still carries out of what it was asked for before; it undoes it only if others changed a
+    member or stored something under its new name meanwhile, or if the cluster refuses. Other mounts
+    see both trees in between.
+    """
+    # kill -9 at moments that are as they come: the next mount shows the old tree or the new.
     wanted = {}
     for number in range(60):
         name = f"s{number % 4}/f{number}"
@@ -1128,6 +1303,10 @@ def test_c32_a_crash_leaves_one_whole_tree(mount: Mount, bucket: Bucket) -> None
 
 
 def test_c32_a_member_that_cannot_be_copied_gives_its_errno(store: StoreProcess) -> None:
+    """A member that cannot be copied gives its errno, and nothing has changed. Where old names
+    cannot be deleted the errno says so; everything is under the new name then, and they go as soon
+    as the cluster lets the mount.
+    """
     bucket = Client(store.endpoint).bucket("b").create()
     with Mount(store.endpoint, "ais://b") as mount:
         (mount.path / "old").mkdir()
@@ -1144,6 +1323,7 @@ def test_c32_a_member_that_cannot_be_copied_gives_its_errno(store: StoreProcess)
 
 
 def test_c33_hard_links_and_special_files_are_eperm_and_locks_work(mount: Mount) -> None:
+    """Hard links and special files are `EPERM`. Locks (`flock`, `fcntl`) are exact on one host."""
     file = mount.path / "f"
     file.touch()
     with pytest.raises(PermissionError):
@@ -1157,6 +1337,11 @@ def test_c33_hard_links_and_special_files_are_eperm_and_locks_work(mount: Mount)
 
 
 def test_c34_memory_staging_and_handles_are_bounded(endpoint: str, bucket: Bucket) -> None:
+    """Memory, the cache on disk, staging and requests under way have limits
+    ([concurrency](concurrency.md)). Beyond that of staging a writer waits up to 10 s, while large
+    files are sent in parts (C15), and gets `ENOSPC`, or `EFBIG` at once for what never fits;
+    readers are read ahead less.
+    """
     body = os.urandom(1 << 20)
     bucket.object("f").put_content(body * 64)
     options = ["cache-memory=8MiB", "staging-quota=16MiB"]
@@ -1197,6 +1382,9 @@ def disk_figures(mount: Mount) -> dict[str, int]:
 def test_c13_a_page_that_changed_on_disk_is_fetched_again(
     endpoint: str, bucket: Bucket, tmp_path: Path
 ) -> None:
+    """Each page on disk has a checksum of its own, compared whenever it is loaded; one that
+    changed is fetched again.
+    """
     body = os.urandom(3 << 20)
     bucket.object("f").put_content(body)
     with Mount(endpoint, f"ais://{bucket.name}", options=[f"cache-dir={tmp_path}"]) as mount:
@@ -1216,6 +1404,10 @@ def test_c13_a_page_that_changed_on_disk_is_fetched_again(
 def test_c35_what_was_read_outlives_the_mount_as_long_as_it_is_the_same(
     endpoint: str, bucket: Bucket, tmp_path: Path
 ) -> None:
+    """The cache on disk (`cache-dir`) is keyed by cluster, bucket, name, checksum and size: what
+    another content had is never read, what has no checksum is not kept. It survives the mount,
+    `kill -9` included.
+    """
     old, new = os.urandom(3 << 20), os.urandom(3 << 20)
     bucket.object("f").put_content(old)
     bucket.object("g").put_content(old[:5000])
@@ -1238,6 +1430,9 @@ def test_c35_what_was_read_outlives_the_mount_as_long_as_it_is_the_same(
 
 
 def test_c35_the_quota_holds(endpoint: str, bucket: Bucket, tmp_path: Path) -> None:
+    """It never takes more than `cache-size`, leaves `cache-free` free, and a disk that is full or
+    fails is done without.
+    """
     body = os.urandom(24 << 20)
     bucket.object("f").put_content(body)
     options = [f"cache-dir={tmp_path}", "cache-size=8MiB"]
@@ -1248,6 +1443,7 @@ def test_c35_the_quota_holds(endpoint: str, bucket: Bucket, tmp_path: Path) -> N
 
 
 def test_c36_a_read_only_mount_is_erofs(endpoint: str, bucket: Bucket) -> None:
+    """A read-only mount is `EROFS`."""
     bucket.object("f").put_content(b"x")
     with Mount(endpoint, f"ais://{bucket.name}", options=["ro"]) as mount:
         assert (mount.path / "f").read_bytes() == b"x"
@@ -1258,6 +1454,7 @@ def test_c36_a_read_only_mount_is_erofs(endpoint: str, bucket: Bucket) -> None:
 
 
 def test_c36_without_deletion_names_stay(endpoint: str, bucket: Bucket) -> None:
+    """With `no-delete`, names stay: unlink, rmdir and a rename over something are `EPERM`."""
     bucket.object("d/f").put_content(b"stored")
     with Mount(endpoint, f"ais://{bucket.name}", options=["no-delete"]) as mount:
         (mount.path / "empty").mkdir()
@@ -1280,6 +1477,9 @@ def test_c36_without_deletion_names_stay(endpoint: str, bucket: Bucket) -> None:
 def test_c36_without_overwriting_what_is_stored_keeps_its_content(
     endpoint: str, bucket: Bucket
 ) -> None:
+    """With `no-overwrite`, what is stored keeps its content: opening it for writing, truncating it
+    and a rename over it are `EPERM`; new files can be made, and written until they are closed.
+    """
     bucket.object("f").put_content(b"stored")
     with Mount(endpoint, f"ais://{bucket.name}", options=["no-overwrite"]) as mount:
         file = mount.path / "f"
@@ -1309,7 +1509,97 @@ def test_c36_without_overwriting_what_is_stored_keeps_its_content(
     assert content(bucket, "renamed") == b"first, secon"
 
 
+def test_c37_each_setting_comes_from_where_it_says(
+    endpoint: str, bucket: Bucket, tmp_path: Path
+) -> None:
+    """A setting is what the command line says, else the environment (with the names of AIS and its
+    SDK, too), else a configuration file, else what AIS's own command line is set up for, else its
+    default ([configuration](configuration.md)). `aisfs config` shows each value in effect and where
+    it is from.
+    """
+    toml = tmp_path / "config.toml"
+    toml.write_text(
+        '[cache]\nmemory = "32MiB"\n[staging]\nquota = "64MiB"\n[readahead]\nwindow = "4MiB"'
+    )
+    environment = {
+        "AISFS_CONFIG": str(toml), "AISFS_CACHE_MEMORY": "16MiB", "AISFS_STAGING_QUOTA": "48MiB",
+    }  # fmt: skip
+    options = ["cache-memory=8MiB"]
+    source = f"ais://{bucket.name}"
+    with Mount(endpoint, source, options=options, environment=environment) as mount:
+        ended = run_aisfs("config", "--json", mount.path)
+        told = {name: tuple(found.values()) for name, found in json.loads(ended.stdout).items()}
+        assert told["cache.memory"] == ("8MiB", "-o")
+        assert told["staging.quota"] == ("48MiB", "AISFS_STAGING_QUOTA")
+        assert told["readahead.window"] == ("4MiB", str(toml))
+        assert told["mount.attribute_ttl"] == ("1s", "default")
+
+
+@pytest.mark.parametrize("where", ["file", "-o"])
+def test_c37_an_unknown_setting_is_an_error_that_names_it(
+    endpoint: str, bucket: Bucket, tmp_path: Path, where: str
+) -> None:
+    """Unknown settings are errors that name them."""
+    toml = tmp_path / "config.toml"
+    toml.write_text('[cache]\nmemroy = "8MiB"' if where == "file" else "")
+    mount = Mount(
+        endpoint, f"ais://{bucket.name}",
+        options=["cache-memroy=8MiB"] if where == "-o" else [],
+        environment={"AISFS_CONFIG": str(toml)},
+    )  # fmt: skip
+    ended = mount.try_mount()
+    assert ended.returncode == 32
+    assert "memroy" in ended.stderr
+    assert "nearest: cache" in ended.stderr
+    assert not mount.mounted
+
+
+def test_c37_limits_change_while_the_mount_runs(
+    endpoint: str, bucket: Bucket, tmp_path: Path
+) -> None:
+    """Limits and the log's level change without a remount, by SIGHUP or `aisfs config --reload`."""
+    toml = tmp_path / "config.toml"
+    toml.write_text("")
+    environment = {"AISFS_CONFIG": str(toml)}
+    with Mount(endpoint, f"ais://{bucket.name}", environment=environment) as mount:
+        (mount.path / "kept").write_bytes(b"x" * 1000)
+        toml.write_text('[staging]\nquota = "5MiB"')
+        ended = run_aisfs("config", "--reload", mount.path)
+        assert ended.returncode == 0, ended.stderr
+        with pytest.raises(OSError, match=raises(errno.EFBIG)):
+            os.truncate(mount.path / "kept", 6 << 20)
+        assert (mount.path / "kept").read_bytes() == b"x" * 1000
+
+
+def test_c38_what_happens_is_counted_and_what_is_slow_is_logged(
+    endpoint: str, bucket: Bucket
+) -> None:
+    """Every request of the kernel is counted by operation and errno, every one to the cluster by
+    method and status: in `.aisfs/metrics`, for Prometheus at `metrics-listen`, and in `aisfs
+    status`. What takes longer than `log-slow` is logged with what it waited for
+    ([monitoring](monitoring.md)).
+    """
+    options = ["log-slow=1ms"]
+    with Mount(endpoint, f"ais://{bucket.name}", options=options) as mount:
+
+        def counted(metric: str) -> float:
+            text = (mount.path / ".aisfs/metrics").read_text()
+            found = (line for line in text.splitlines() if line.startswith(metric))
+            return sum(float(line.split()[-1]) for line in found)
+
+        (mount.path / "f").write_bytes(b"x" * (9 << 20))
+        with pytest.raises(OSError, match=raises(errno.ENODATA)):
+            os.getxattr(mount.path / "f", "user.absent")
+        assert counted('aisfs_operations_total{operation="getxattr",errno="ENODATA"}') >= 1
+        assert counted('aisfs_operations_total{operation="create",errno="OK"}') == 1
+        assert counted("aisfs_written_bytes_total") == 9 << 20
+        assert counted('aisfs_http_requests_total{method="PUT"') >= 1
+        assert re.search(r"lookup of f took \d+\.\d s: \d+\.\d s for the cluster", mount.log)
+
+
 def test_c39_objects_stay_plain(mount: Mount, bucket: Bucket) -> None:
+    """Objects stay plain objects that any client can read; removing aisfs leaves only its markers
+    behind."""
     (mount.path / "d").mkdir()
     (mount.path / "d/f").write_bytes(b"plain bytes")
     assert content(bucket, "d/f") == b"plain bytes"
@@ -1317,6 +1607,7 @@ def test_c39_objects_stay_plain(mount: Mount, bucket: Bucket) -> None:
 
 
 def test_c39_one_command_removes_the_markers(mount: Mount, bucket: Bucket) -> None:
+    """`aisfs purge-markers BUCKET` removes those, and nothing else."""
     (mount.path / "d/empty").mkdir(parents=True)
     (mount.path / "d/f").write_bytes(b"x")
     mount.unmount()

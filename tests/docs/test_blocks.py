@@ -241,10 +241,10 @@ SCENES: dict[str, Callable[[Path], AbstractContextManager[Scene]]] = {
 @pytest.mark.fuse
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # this machine is small
 @pytest.mark.parametrize("page", SCENES)
-def test_blocks(request: pytest.FixtureRequest, tmp_path: Path, page: str) -> None:
+def test_blocks(tmp_path: Path, page: str) -> None:
     ran = 0
     if page in NEEDS and find_spec(NEEDS[page]) is None:
-        leave_out(request.node, f"the examples of {page} need {NEEDS[page]}")
+        leave_out(f"the examples of {page} need {NEEDS[page]}")
     with SCENES[page](tmp_path) as scene:
         for block in blocks_of(page):
             if block.first in NOT_RUN or f"{page}:{block.first}" in ELSEWHERE:

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,7 @@ class Machine(RuleBasedStateMachine):
         self.portal.__enter__()
         self.hosted: Hosted[Shell] | None = None
         self.files: dict[str, File] = {}
+        self.left: dict[str, list[File]] = defaultdict(list)  # behind, of who has them open
         self.markers: dict[str, int] = {}
         self.readers: list[Open] = []
         self.writers: list[Open] = []
@@ -189,9 +191,10 @@ class Machine(RuleBasedStateMachine):
         return any(p == path or p.startswith(f"{path}/") for p in writing)
 
     def touch(self, path: str) -> None:
-        """Take note that the other client changed an object."""
+        """Take note that the other client changed an object, perhaps one that lost its name."""
+        objects = [self.files.get(path), *self.left[path]]
         for reader in self.readers:
-            if reader.file is self.files.get(path):
+            if reader.file in objects:
                 reader.touched = True
 
     def changed(self, file: File, data: bytes) -> None:
@@ -268,7 +271,7 @@ class Machine(RuleBasedStateMachine):
     def unlink(self, place: int | str) -> None:
         path = self.file_at(place)
         if self.run(self.missing(path), self.shell.unlink, path):
-            del self.files[path]
+            self.left[path].append(self.files.pop(path))
             self.keep(parent_of(path))
 
     @rule(place=files, other=files, flags=st.sampled_from([0, 0, 0, RENAME_NOREPLACE]))
@@ -280,6 +283,8 @@ class Machine(RuleBasedStateMachine):
         if expected is None and flags and new in self.files and new != old:
             expected = Exists
         if self.run(expected, self.shell.rename, old, new, flags) and old != new:
+            if new in self.files:
+                self.left[new].append(self.files[new])
             file = self.files[new] = self.files.pop(old)
             file.stored = True
             self.keep(parent_of(old))

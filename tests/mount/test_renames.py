@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,7 +75,7 @@ def hold(store: StoreProcess, method: str, path: str, seconds: float = 40.0) -> 
     )
 
 
-def test_killed_while_copying_it_is_undone_before_the_next_mount_serves(
+def test_killed_while_copying_it_is_finished_before_the_next_mount_serves(
     store: StoreProcess, mount: Mount, bucket: Bucket
 ) -> None:
     files = fill(mount.path / "old")
@@ -88,12 +89,34 @@ def test_killed_while_copying_it_is_undone_before_the_next_mount_serves(
     assert rename.errno
     store.clear_faults()
     mount.remount()
-    assert {entry.name for entry in bucket.list_all_objects()} == before
-    assert files_in(mount.path / "old") == files
-    assert list((mount.path / "new").iterdir()) == []
-    assert "undoing the interrupted rename of b/old/ to new/" in mount.log
-    (mount.path / "old").rename(mount.path / "new")
+    after = {entry.name for entry in bucket.list_all_objects()}
+    assert after == {name.replace("old/", "new/") for name in before}
     assert files_in(mount.path / "new") == files
+    assert (mount.path / "new/empty").is_dir()
+    assert [path.name for path in mount.path.iterdir()] == ["new"]
+    assert "finishing the interrupted rename of b/old/ to new/" in mount.log
+    (mount.path / "new").rename(mount.path / "old")
+    assert files_in(mount.path / "old") == files
+
+
+def test_a_copy_that_comes_after_the_next_mount_makes_no_second_tree(
+    store: StoreProcess, mount: Mount, bucket: Bucket
+) -> None:
+    """The request was on its way when the daemon was killed, and the cluster took its time."""
+    files = fill(mount.path / "old")
+    late = {"method": "PUT", "path": "/old/s1/f37$", "role": "target", "times": 1}
+    store.faults([{**late, "action": "delay", "seconds": 6}])
+    with renaming(mount.path / "old", mount.path / "new"):
+        wait_until(lambda: store.struck() > 0, "one member is being copied")
+        mount.kill()
+    began = time.monotonic()
+    mount.remount()
+    for moment in ("before it comes", "after it came"):
+        names = {entry.name for entry in bucket.list_all_objects()}
+        trees = {name.partition("/")[0] for name in names}
+        assert len(trees) == 1, f"{moment}: {sorted(names)}"
+        assert files_in(mount.path / trees.pop()) == files
+        time.sleep(max(0, began + 7 - time.monotonic()))
 
 
 def test_killed_while_deleting_it_is_finished_before_the_next_mount_serves(

@@ -35,7 +35,7 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+def machine() -> Iterator[Machine]:
     """Return a machine that systemd runs, with our units and our helper."""
     try:
         with Machine(systemd=True) as machine:
@@ -43,7 +43,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
             machine.must("systemctl", "daemon-reload")
             yield machine
     except Impossible as error:
-        leave_out(request.node, str(error))
+        leave_out(str(error))
 
 
 def configure(machine: Machine, store: StoreProcess, place: Path, settings: str = "") -> None:
@@ -162,6 +162,31 @@ def test_stop_stores_what_is_left_however_long_that_takes(
     assert shown(machine, SERVICE, "Result") == "success"
     for number in range(8):
         assert bucket.object(f"f{number}").get().read_all() == bytes([number]) * (4 << 20)
+
+
+def test_shutdown_stores_what_is_left(
+    store: StoreProcess, place: Path, tmp_path: Path, machine: Machine
+) -> None:
+    """One mount is a service, the other one a line of fstab; both owe the cluster something."""
+    bucket = Client(store.endpoint).bucket("b").create()
+    configure(machine, store, place, "[staging]\nwrite_back = true\n")
+    machine.must("systemctl", "start", SERVICE)
+    line = tmp_path.resolve() / "line"
+    line.mkdir()
+    words = ["-o", f"endpoint={store.endpoint},write-back", "--update-fstab"]
+    machine.must(AISFS, "mount", "ais://b/line", line, *words)
+    machine.must("systemctl", "daemon-reload")
+    machine.must("systemctl", "restart", "remote-fs.target")
+    machine.must("ls", line)
+    store.faults([{"method": "PUT", "role": "target", "action": "delay", "seconds": 2}])
+    wanted = {}
+    for prefix, directory in (("", place), ("line/", line)):
+        for number in range(8):
+            wanted[f"{prefix}f{number}"] = content = bytes([number]) * (1 << 20)
+            (machine.path(directory) / f"f{number}").write_bytes(content)
+    assert len(list(bucket.list_all_objects())) < len(wanted), "nothing is left to be stored"
+    machine.power_off()
+    assert {name: bucket.object(name).get().read_all() for name in wanted} == wanted
 
 
 def test_token_comes_as_a_credential(place: Path, machine: Machine) -> None:

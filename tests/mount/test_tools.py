@@ -83,12 +83,12 @@ def make_tree(path: Path, special: str) -> None:
 
 
 @pytest.fixture
-def need(request: pytest.FixtureRequest) -> Callable[[str], None]:
+def need() -> Callable[[str], None]:
     """Return `need(program)`: leaves the test out where the program is not installed."""
 
     def check(program: str) -> None:
         if shutil.which(program) is None:
-            not_run.leave_out(request.node, f"there is no {program} on this machine")
+            not_run.leave_out(f"there is no {program} on this machine")
 
     return check
 

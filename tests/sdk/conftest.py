@@ -6,7 +6,6 @@ import json
 import os
 import time
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,55 +17,12 @@ from tests.sdk.servers import Server
 from tests.support.store import StoreProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
     from aisfs_sdk import Bucket
 
 AIS_ENDPOINT = os.environ.get("AIS_ENDPOINT", "")
 SETTLE_S = 60
-
-if AIS_ENDPOINT:
-    LEDGER.servers = ("cluster",)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    if call.when == "setup":
-        LEDGER.pending.clear()
-    if call.when == "call" and report.passed:
-        LEDGER.shown |= LEDGER.pending
-    return report
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish(session: pytest.Session) -> None:
-    here = Path(__file__).parent
-    chosen = {item.path for item in session.items}
-    options = session.config.option
-    last_failed = getattr(options, "lf", False)  # absent without the cache plugin
-    narrowed = options.keyword or options.markexpr or options.deselect or last_failed
-    parts = any("::" in argument for argument in session.config.args)
-    LEDGER.complete = not (narrowed or parts) and chosen >= set(here.glob("test_*.py"))
-
-
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if LEDGER.complete and exitstatus == 0 and LEDGER.missing():
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    if path := config.getoption("--evidence"):
-        Path(path).write_text("\n".join([*LEDGER.lines(), LEDGER.counts(), ""]))
-    if not LEDGER.complete:
-        return
-    terminalreporter.write_line(LEDGER.counts())
-    for member, lacking in LEDGER.missing().items():
-        terminalreporter.write_line(f"evidence of {member} lacks: {', '.join(lacking)}", red=True)
 
 
 @pytest.fixture(autouse=True)

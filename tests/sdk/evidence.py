@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 HERE = Path(__file__).parent
 COMMON = ("AISError", "ConnectionError")
@@ -84,6 +84,27 @@ class Ledger:
     causes: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
     impossible: dict[tuple[str, str], str] = field(default_factory=dict)
     complete: bool = False
+
+    def as_data(self) -> dict[str, Any]:
+        """Return what was seen, for another process."""
+        return {
+            "shown": sorted(self.shown),
+            "sources": list(self.sources.items()),
+            "causes": [(key, list(causes)) for key, causes in self.causes.items()],
+            "impossible": list(self.impossible.items()),
+            "complete": self.complete,
+        }
+
+    def merge(self, seen: Mapping[str, Any] | None) -> None:
+        """Add what another process saw; nothing if that has died."""
+        if seen is None:
+            return
+        self.shown |= {tuple(fact) for fact in seen["shown"]}
+        self.sources |= {tuple(key): value for key, value in seen["sources"]}
+        self.impossible |= {tuple(key): value for key, value in seen["impossible"]}
+        for key, causes in seen["causes"]:
+            self.causes.setdefault(tuple(key), {}).update(dict.fromkeys(causes))
+        self.complete |= seen["complete"]
 
     def missing(self) -> dict[str, list[str]]:
         """Return what was not shown, by member."""

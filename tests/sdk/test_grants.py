@@ -31,7 +31,9 @@ def test_a_change_is_granted_first_for_a_bucket_may_be_read_only(method: str) ->
     assert not given.allows("", method, "ais/@#/b2/dir/o")
 
 
-@pytest.mark.parametrize("token", ["opaque", jwt(3600), "a.b.c", "eyJ9.e30.x"])
+@pytest.mark.parametrize(
+    "token", ["opaque", pytest.param(jwt(3600), id="jwt"), "a.b.c", "eyJ9.e30.x"]
+)
 def test_a_grant_is_for_one_token_method_and_bucket(token: str) -> None:
     given = Grants()
     assert not given.allows(token, "GET", UNAME)

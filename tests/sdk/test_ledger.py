@@ -14,14 +14,41 @@ HERE = Path(__file__).parent
 COMPLETE = """
 from tests.sdk.evidence import CHECKLIST, LEDGER
 
-def test_all():
-    for member, row in CHECKLIST.items():
+def show(members):
+    for member, row in members:
         for kind in ("request", "effect"):
             LEDGER.pending |= {(member, kind, server) for server in LEDGER.servers}
         LEDGER.pending |= {(member, "raises", name) for name in row.exceptions}
     LEDGER.pending.discard(LACKING)
+
+def test_all():
+    show(CHECKLIST.items())
     CHECKLIST.pop(LACKING[0] if LACKING[1:] == ("row",) else "", None)
 """
+HALVES = (
+    COMPLETE.partition("def test_all")[0]
+    + """
+def test_one_half():
+    show(list(CHECKLIST.items())[::2])
+
+def test_other_half():
+    show(list(CHECKLIST.items())[1::2])
+"""
+)
+
+
+def run_with_the_table(
+    directory: Path, test: str, *options: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a test with the table's own hooks."""
+    shutil.copy(HERE / "ledger.py", directory / "conftest.py")
+    (directory / "test_one.py").write_text(test)
+    words = ["-q", "-p", "no:cacheprovider", "--rootdir", ".", *options]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *words],
+        cwd=directory, check=False, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(HERE.parents[1]), "AIS_ENDPOINT": ""}, timeout=60,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -35,18 +62,18 @@ def test_all():
     ],
 )
 def test_one_fact_less_fails_the_run(tmp_path: Path, lacking: tuple[str, ...], told: str) -> None:
-    # The folder's own hooks, and nothing but one test that shows what it is told to.
-    shutil.copy(HERE / "conftest.py", tmp_path)
-    (tmp_path / "test_one.py").write_text(COMPLETE.replace("LACKING", repr(lacking)))
-    options = ["-q", "-p", "no:cacheprovider", "-p", "tests.conftest", "--rootdir", "."]
-    found = subprocess.run(
-        [sys.executable, "-m", "pytest", *options], cwd=tmp_path, check=False,
-        capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": str(HERE.parents[1]), "AIS_ENDPOINT": ""}, timeout=60,
-    )  # fmt: skip
+    found = run_with_the_table(tmp_path, COMPLETE.replace("LACKING", repr(lacking)))
     assert "1 passed" in found.stdout, found.stdout + found.stderr
     assert found.returncode == (pytest.ExitCode.TESTS_FAILED if lacking else pytest.ExitCode.OK)
     assert told in found.stdout
+
+
+@pytest.mark.parametrize("lacking", [(), ("Object.get", "effect", "3.17")])
+def test_what_two_processes_saw_counts_together(tmp_path: Path, lacking: tuple[str, ...]) -> None:
+    found = run_with_the_table(tmp_path, HALVES.replace("LACKING", repr(lacking)), "-n", "2")
+    assert "2 passed" in found.stdout, found.stdout + found.stderr
+    assert found.returncode == (pytest.ExitCode.TESTS_FAILED if lacking else pytest.ExitCode.OK)
+    assert ("Object.get lacks: effect 3.17" in found.stdout) == bool(lacking)
 
 
 def test_a_part_of_the_tests_may_lack_something() -> None:

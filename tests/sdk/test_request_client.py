@@ -445,6 +445,36 @@ def test_a_refused_token_is_renewed_once(token_file: Path) -> None:
         assert seen == ["Bearer first-token", "Bearer other-token"]
 
 
+def test_a_new_token_that_the_cluster_does_not_know_yet_is_tried_again(token_file: Path) -> None:
+    seen: list[str] = []
+
+    def answer(request: Request) -> Reply:
+        seen.append(request.headers["authorization"])
+        known = seen.count("Bearer second-token") >= 4 or seen[-1] == "Bearer first-token"
+        return http(200) if known else REFUSED
+
+    with Wire(answer) as wire:
+        bucket = Client(wire.endpoint).bucket("b")
+        bucket.head()
+        token_file.write_text("second-token")
+        bucket.head()
+        assert seen == ["Bearer first-token"] + ["Bearer second-token"] * 4
+
+
+def test_a_new_token_that_stays_refused_is_told_soon(token_file: Path) -> None:
+    with Wire(lambda request: REFUSED) as wire:
+        bucket = Client(wire.endpoint).bucket("b")
+        token_file.write_text("second-token")
+        began = time.monotonic()
+        with pytest.raises(errors.AuthError, match="STATUS:401"):
+            bucket.head()
+        assert time.monotonic() - began < 10
+        asked = len(wire.requests)
+        with pytest.raises(errors.AuthError, match="STATUS:401"):
+            bucket.head()
+        assert len(wire.requests) == asked + 1
+
+
 def test_a_token_that_stays_refused_is_told(token_file: Path) -> None:
     with Wire(lambda request: REFUSED) as wire:
         with pytest.raises(errors.AuthError, match="STATUS:401"):

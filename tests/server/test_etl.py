@@ -142,11 +142,11 @@ def test_code_transforms_inline_and_offline(
         etl.delete(store, "code-etl")
 
 
-def test_a_dependency_is_installed(store: StoreProcess, request: pytest.FixtureRequest) -> None:
+def test_a_dependency_is_installed(store: StoreProcess) -> None:
     wanted = "pyfiglet==1.0.2"
     probe = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(store.data)]
     if subprocess.run([*probe, wanted], capture_output=True, check=False).returncode:
-        not_run.leave_out(request.node, f"no package index has {wanted} for this machine")
+        not_run.leave_out(f"no package index has {wanted} for this machine")
     code = "import pyfiglet\ndef transform(data):\n    return pyfiglet.__version__.encode()\n"
     lines = etl.encoded(f"{wanted}\n{etl.PINNED}")
     etl.init(store, etl.code_message("needs-etl", code, dependencies=lines, timeout="2m"))
@@ -164,10 +164,10 @@ def test_a_dependency_that_does_not_exist_is_told_in_pips_words(store: StoreProc
     etl.delete(store, "needs-etl")
 
 
-def test_another_python_of_this_machine_is_used(request: pytest.FixtureRequest) -> None:
+def test_another_python_of_this_machine_is_used() -> None:
     others = [path for path in pythons() if path.name != f"python{etl.RUNTIME[6:-2]}"]
     if not others:
-        not_run.leave_out(request.node, "there is one release of Python only")
+        not_run.leave_out("there is one release of Python only")
     code = "import sys\ndef transform(data): return b'%d.%d' % sys.version_info[:2]\n"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{others[0].parent}:{os.environ['PATH']}")

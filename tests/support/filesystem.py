@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from aisfs import logs
+from aisfs.assembly import build
 from aisfs.cache.pages import PageCache
 from aisfs.cache.room import CacheRoom
 from aisfs.config import (
@@ -27,7 +29,6 @@ from aisfs.config import (
     StoreConfig,
 )
 from aisfs.control.files import Caller
-from aisfs.daemon import _build
 from aisfs.errors import NotFound
 from aisfs.running import RunningConfig
 from aisfs.staging.state import StateDirectory
@@ -258,7 +259,9 @@ async def filesystem(
     try:
         async with trio.open_nursery() as nursery:
             room = CacheRoom(cluster, PageCache(memory), nursery)
-            fs = await _build(RunningConfig(config), room, directory, Filesystem)
+            fs = await build(
+                RunningConfig(config), room, directory, Filesystem, lambda _: None, logs.Recent()
+            )
             yield Shell(fs)
             await fs.drain()
             nursery.cancel_scope.cancel()

@@ -29,10 +29,11 @@ LIMIT_S = 120.0
 PRIVATE = ("/etc", "/root", "/usr/sbin", "/var")
 
 UNITS = (
-    "basic.target", "local-fs-pre.target", "local-fs.target", "multi-user.target",
+    "basic.target", "final.target", "local-fs-pre.target", "local-fs.target", "multi-user.target",
     "network-online.target", "network.target", "nss-lookup.target", "paths.target",
-    "remote-fs-pre.target", "remote-fs.target", "shutdown.target", "slices.target",
-    "sockets.target", "swap.target", "sysinit.target", "timers.target", "umount.target",
+    "poweroff.target", "remote-fs-pre.target", "remote-fs.target", "shutdown.target",
+    "slices.target", "sockets.target", "swap.target", "sysinit.target", "systemd-poweroff.service",
+    "timers.target", "umount.target",
 )  # fmt: skip
 """All that such a machine needs of the distribution's own units."""
 
@@ -141,6 +142,13 @@ class Machine:
         ended = self.run(*words, **variables)
         assert ended.returncode == 0, f"{words}: {ended}\n{self.log}"
         return ended.stdout
+
+    def power_off(self) -> None:
+        """Shut the machine down as its administrator does; returns when it is off."""
+        assert self._outer is not None
+        self.run("systemctl", "poweroff")
+        self._outer.wait(LIMIT_S)
+        self._pid = 0
 
     def mounted(self, path: Path) -> list[str]:
         """Return the types of the file systems that are mounted at a path, oldest first."""

@@ -39,15 +39,18 @@ def failures(report: str) -> dict[str, str]:
     }
 
 
-def built(request: pytest.FixtureRequest, variable: str) -> str:
+def built(variable: str) -> str:
     """Return where a suite is; leaves the test out where it is not built."""
     path = os.environ.get(variable, "")
     if not path:
-        not_run.leave_out(request.node, f"{variable} does not say where the suite is")
+        not_run.leave_out(f"{variable} does not say where the suite is")
     return path
 
 
 def test_c40_every_expected_failure_has_a_known_reason() -> None:
+    """What public filesystem suites find is published, each failure with its reason
+    ([posix-suites](posix-suites.md)).
+    """
     text = PAGE.read_text("utf-8")
     known = set(REASON.findall(text)) - {"reason", "file"}
     rows = ROW.findall(text)
@@ -65,12 +68,10 @@ def test_what_prove_says_is_understood() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
-def test_c40_pjdfstest_fails_where_it_is_expected_to(
-    request: pytest.FixtureRequest, endpoint: str, bucket: Bucket
-) -> None:
-    suite = built(request, "AISFS_TEST_PJDFSTEST")
+def test_c40_pjdfstest_fails_where_it_is_expected_to(endpoint: str, bucket: Bucket) -> None:
+    suite = built("AISFS_TEST_PJDFSTEST")
     if os.getuid() != 0:
-        not_run.leave_out(request.node, "pjdfstest has to be run by root")
+        not_run.leave_out("pjdfstest has to be run by root")
     options = ["allow-other", "persist-owner", "log-level=info"]
     with Mount(endpoint, f"ais://{bucket.name}", options=options) as mount:
         ended = subprocess.run(
@@ -84,9 +85,9 @@ def test_c40_pjdfstest_fails_where_it_is_expected_to(
 @pytest.mark.long
 @pytest.mark.timeout(0)
 def test_c40_fsx_finds_no_difference(
-    request: pytest.FixtureRequest, mount: Mount, tmp_path: Path, rounds: Callable[[int, int], int]
+    mount: Mount, tmp_path: Path, rounds: Callable[[int, int], int]
 ) -> None:
-    fsx = built(request, "AISFS_TEST_FSX")
+    fsx = built("AISFS_TEST_FSX")
     count = str(rounds(2000, 100_000))
     words = [fsx, "-N", count, "-c", "200", "-S", "7", "-q", "-P", str(tmp_path), "file"]
     ended = subprocess.run(words, cwd=mount.path, capture_output=True, text=True, check=False)

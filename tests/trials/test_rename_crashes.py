@@ -7,9 +7,9 @@ lost or cut, a tree that is partly here and partly there, a mount that does not 
     state                  the daemon is killed while                        the next mount shows
     file, copying          the copy is asked for, or is made                 the old name, or both
     file, deleting         the deletion is asked for, or is done             both names, or the new
-    directory, copying     some members have their copies                    the old tree: undone
+    directory, copying     some members have their copies                    the new tree: finished
     directory, deleting    some old names are gone                           the new tree: finished
-    directory, replay      the next mount undoes or finishes one of these    that tree
+    directory, replay      the next mount finishes one of these              the new tree: finished
 
 A file's rename is not written down, so what a crash cuts off stays as it is: each name that is
 there is whole. Whoever renames it again loses nothing.
@@ -214,9 +214,8 @@ class DirectoryTrial(_StoreTrial):
         if self._state == "replay":
             self._kill_while_settling(phase, old, new)
         self._mount.remount()
-        expected = before if phase == "copying" else self._moved(before, old, new)
-        self._judge(old, new, expected, f"{'old' if phase == 'copying' else 'new'} tree, whole")
-        assert (self._mount.path / (old if phase == "copying" else new) / "empty").is_dir()
+        self._judge(old, new, self._moved(before, old, new), "new tree, whole")
+        assert (self._mount.path / new / "empty").is_dir()
 
     def _bring_about(
         self, phase: str, old: str, new: str, before: Objects, fault: dict[str, Any]
@@ -234,14 +233,19 @@ class DirectoryTrial(_StoreTrial):
         self._kill_while_renaming(old, new, half[phase], f"{phase} {held}")
 
     def _kill_while_settling(self, phase: str, old: str, new: str) -> None:
-        """Kill the daemon of the next mount while it deletes what is not to stay."""
-        going = f"{new if phase == 'copying' else old}/"
-        left = [name for name in self._names() if name.startswith(going)]
+        """Kill the daemon of the next mount while it makes a copy or deletes an old name."""
+        names = self._names()
+        left = sorted(name for name in names if name.startswith(f"{old}/"))
         if phase == "copying":
-            left = [name for name in left if name != going + MARKER]  # of what is to be replaced
-        held = self._dice.choice(sorted(left))
-        self._hold("DELETE", held, self._dice.choice((HELD, DONE)))
-        assert kill_while_mounting(self._mount, self._store.struck, f"deleting {held}")
+            left.remove(f"{old}/{MARKER}")  # it comes last: nothing is left when it is deleted
+            lacking = [name for name in left if new + name[len(old) :] not in names]
+            if lacking and self._dice.random() < 0.5:
+                left = lacking
+            else:
+                phase = "deleting"
+        held = self._dice.choice(left)
+        self._hold(METHODS[phase], held, self._dice.choice((HELD, DONE)))
+        assert kill_while_mounting(self._mount, self._store.struck, f"{phase} {held}")
         self._store.clear_faults()
         assert phase_of_rename(self._mount.state) == phase
 
@@ -289,7 +293,7 @@ class ClusterTrial(_Trial):
         self._mount.remount()
         moved = self._moved(before, old, new)
         if phase:
-            expected = before if phase == "copying" else moved
+            expected = before if phase == "listing" else moved
         else:
             expected = before if self._objects(old, new) == before else moved
         outcome = "old tree, whole" if expected == before else "new tree, whole"

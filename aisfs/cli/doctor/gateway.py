@@ -27,8 +27,8 @@ from aisfs.cli.doctor.findings import (
     within,
 )
 from aisfs.errors import Invalid
-from aisfs.store.aistore import client_of
 from aisfs.store.buckets import Buckets
+from aisfs.store.client import client_of
 from aisfs_sdk import RetryConfig, deadline, errors
 
 if TYPE_CHECKING:

@@ -38,7 +38,10 @@ def reopened(journal: Journal, path: Path) -> Journal:
 async def test_what_is_owed_comes_back_as_it_was_oldest_first(
     journal: Journal, tmp_path: Path
 ) -> None:
-    later = replace(OWED, data="1-2.data", expected=None, since="2026-01-02T00:00:00.000+00:00")
+    later = replace(
+        OWED, data="1-2.data", expected=None, since="2026-01-02T00:00:00.000+00:00",
+        tried=(IDENTITY, Identity(4, "dd", "xxhash")),
+    )  # fmt: skip
     await journal.owe(later)
     await journal.owe(OWED)
     again = reopened(journal, tmp_path)
@@ -87,7 +90,9 @@ async def test_moves(journal: Journal, tmp_path: Path) -> None:
     number = move.number
     await journal.add_members(number, [("a/1", IDENTITY), ("a/2", IDENTITY)])
     assert await journal.moves() == [move]
-    assert move.phase is Phase.COPYING
+    assert move.phase is Phase.LISTING
+    assert await journal.all_listed(move) == replace(move, phase=Phase.COPYING)
+    assert await journal.give_up(move) == replace(move, phase=Phase.UNDOING)
     await journal.all_copied(move)
     again = reopened(journal, tmp_path)
     assert await again.moves() == [Move(number, BUCKET, "a/", "b/", Phase.DELETING)]
@@ -122,6 +127,25 @@ def test_a_journal_of_a_later_release_is_left_alone(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(IoFailure, match="later aisfs"):
         Journal(tmp_path / "journal")
+
+
+@pytest.mark.parametrize(
+    ("then", "now"), [("copying", Phase.UNDOING), ("deleting", Phase.DELETING)]
+)
+async def test_a_journal_of_the_first_format_is_read(
+    journal: Journal, tmp_path: Path, then: str, now: Phase
+) -> None:
+    """A rename in it may lack members, an upload does not tell what was tried."""
+    move = await journal.begin_move(BUCKET, "a/", "b/")
+    await journal.owe(OWED)
+    journal._db.execute("UPDATE moves SET phase = ?", (then,))
+    journal._db.execute("ALTER TABLE uploads DROP COLUMN tried")
+    journal._db.execute("PRAGMA user_version=1")
+    for _ in range(2):
+        journal = reopened(journal, tmp_path)
+        assert await journal.moves() == [replace(move, phase=now)]
+        assert await journal.owed() == [OWED]
+    journal.close()
 
 
 async def test_a_database_that_fails_is_an_io_failure(journal: Journal) -> None:

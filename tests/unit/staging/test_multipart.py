@@ -4,7 +4,7 @@ import errno
 import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from aisfs.errors import FsError, IoFailure, NoSpace, NotFound, SentOn, TooLarge
 from aisfs.staging import multipart, quota
 from aisfs.staging.journal import Journal
-from aisfs.staging.multipart import PART_SHARE, Cluster, Parts, free_on_disk
+from aisfs.staging.multipart import PART_SHARE, Parts, Uploads, free_on_disk
 from aisfs.staging.quota import Quota
 from aisfs.staging.staged_file import StagedFile
 from aisfs.store.interface import BucketName, PartsUpload, Tail
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aisfs.store.aistore import AISStore
-    from aisfs.store.interface import ObjectStore
     from aisfs_sdk import Bucket
     from tests.support.store import StoreProcess
 
@@ -37,7 +36,7 @@ BLOCK = 4 << 10
 
 
 @dataclass
-class Uploads:
+class PartsInMemory:
     """Uploads in memory, behind the calls that files in parts make.
 
     Attributes:
@@ -53,15 +52,15 @@ class Uploads:
     failures: list[FsError] = field(default_factory=list)
     gate: trio.Event | None = None
 
-    def takes_parts(self, bucket: BucketName) -> bool:
+    def takes(self, bucket: BucketName) -> bool:
         return True
 
-    async def begin_parts(self, bucket: BucketName, name: str) -> PartsUpload:
+    async def begin(self, bucket: BucketName, name: str) -> PartsUpload:
         await trio.lowlevel.checkpoint()
         self.parts, self.begun = [], self.begun + 1
         return PartsUpload(bucket, name, str(self.begun))
 
-    async def send_part(self, upload: PartsUpload, number: int, part: Tail) -> None:
+    async def send(self, upload: PartsUpload, number: int, part: Tail) -> None:
         await trio.lowlevel.checkpoint()
         if self.gate is not None:
             await self.gate.wait()
@@ -70,12 +69,12 @@ class Uploads:
         assert number == len(self.parts) + 1
         self.parts.append(os.pread(part.fd, part.end - part.start, part.start))
 
-    async def complete_parts(self, upload: PartsUpload, parts: int, size: int) -> None:
+    async def complete(self, upload: PartsUpload, parts: int, size: int) -> None:
         await trio.lowlevel.checkpoint()
         assert (parts, size) == (len(self.parts), sum(map(len, self.parts)))
         self.ended += 1
 
-    async def abort_parts(self, upload: PartsUpload) -> None:
+    async def abort(self, upload: PartsUpload) -> None:
         await trio.lowlevel.checkpoint()
         self.ended += 1
 
@@ -84,11 +83,11 @@ class Bench:
     """A file, its room, and where its parts go."""
 
     def __init__(self, path: Path, nursery: trio.Nursery) -> None:
-        self.uploads = Uploads()
+        self.uploads = PartsInMemory()
         self.journal = Journal(path.with_suffix(".journal"))
-        cluster = Cluster(cast("ObjectStore", self.uploads), self.journal)
+        uploads = Uploads(self.uploads, self.journal)
         self.quota = Quota(QUOTA)
-        self.rooms = Parts(cluster, nursery, self.quota)
+        self.rooms = Parts(uploads, nursery, self.quota)
         self.file = StagedFile(path, self.quota, None)
 
     async def write(self, offset: int, data: bytes) -> None:
@@ -346,18 +345,18 @@ async def test_a_store_puts_parts_together(
     cluster: StoreProcess, aistore: AISStore, bucket: BucketName, other: Bucket, tmp_path: Path
 ) -> None:
     await aistore.bucket(bucket)
-    assert not aistore.takes_parts(bucket)  # before the release is known
+    assert not aistore.parts.takes(bucket)  # before the release is known
     await aistore.name_rules()
-    assert aistore.takes_parts(bucket)
+    assert aistore.parts.takes(bucket)
     body = os.urandom(300_000)
     (tmp_path / "f").write_bytes(body)
     with (tmp_path / "f").open("rb") as file:
-        upload = await aistore.begin_parts(bucket, "d/o")
-        await aistore.send_part(upload, 1, Tail(file.fileno(), 0, 200_000))
-        await aistore.send_part(upload, 2, Tail(file.fileno(), 200_000, 300_000))
+        upload = await aistore.parts.begin(bucket, "d/o")
+        await aistore.parts.send(upload, 1, Tail(file.fileno(), 0, 200_000))
+        await aistore.parts.send(upload, 2, Tail(file.fileno(), 200_000, 300_000))
     assert list(other.list_all_objects()) == []
-    await aistore.complete_parts(upload, 2, 300_000)
+    await aistore.parts.complete(upload, 2, 300_000)
     assert other.object("d/o").get().read_all() == body
-    for again in (aistore.complete_parts(upload, 2, 300_000), aistore.abort_parts(upload)):
+    for again in (aistore.parts.complete(upload, 2, 300_000), aistore.parts.abort(upload)):
         with pytest.raises(NotFound):
             await again

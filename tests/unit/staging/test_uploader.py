@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 import xxhash
 
-from aisfs.errors import FsError, IoFailure, NoSpace, NotFound, Stale
+from aisfs.errors import FsError, IoFailure, NoSpace, NotFound, Stale, TimedOut
 from aisfs.staging.quota import Quota
+from aisfs.staging.replay import Replay
 from aisfs.staging.staged_file import StagedFile
 from aisfs.staging.state import StateDirectory
 from aisfs.staging.transfer import Target
@@ -197,6 +198,51 @@ async def test_a_lost_answer_is_no_lost_file(
     info = await bench.uploader.commit(await bench.staged(body), bench.target())
     assert other.object("d/o").get().read_all() == body
     assert info.attributes == "1.new"
+
+
+async def unanswered(cluster: StoreProcess, bench: Bench, expected: Identity | None) -> StagedFile:
+    """Return a staged file whose content the cluster stored without ever saying so."""
+    staged = await bench.staged(b"one")
+    silent = {"action": "stall", "seconds": 5, "method": "PUT", "path": "/d/o$", "role": "target"}
+    cluster.faults([silent])
+    with pytest.raises(TimedOut):
+        await bench.uploader.commit(staged, bench.target(expected))
+    cluster.clear_faults()
+    return staged
+
+
+async def test_what_we_stored_without_an_answer_is_no_other_clients(
+    cluster: StoreProcess, bench: Bench, other: Bucket
+) -> None:
+    other.object("d/o").put_content(b"old")
+    expected = await bench.identity()
+    staged = await unanswered(cluster, bench, expected)
+    assert other.object("d/o").get().read_all() == b"one"
+    await staged.write(3, b", two")
+    await bench.uploader.commit(staged, bench.target(expected))
+    assert other.object("d/o").get().read_all() == b"one, two"
+    other.object("d/o").put_content(b"one")
+    await staged.write(0, b"O")
+    with pytest.raises(Stale):  # this time it is
+        await bench.uploader.commit(staged, bench.target(expected))
+    assert other.object("d/o").get().read_all() == b"one"
+
+
+@pytest.mark.parametrize("old", [b"", b"old"])
+async def test_the_next_mount_knows_what_was_stored_without_an_answer(
+    cluster: StoreProcess, bench: Bench, other: Bucket, old: bytes
+) -> None:
+    expected = None
+    if old:
+        other.object("d/o").put_content(old)
+        expected = await bench.identity()
+    staged = await unanswered(cluster, bench, expected)
+    await staged.write(3, b", two")
+    await bench.uploader.promise(staged, bench.target(expected))
+    rows = await bench.state.journal.owed()
+    assert await Replay(bench.store, bench.state).run(rows, lambda text: None) == []
+    assert other.object("d/o").get().read_all() == b"one, two"
+    assert conflicts(other) == []
 
 
 async def test_a_journal_that_fails_does_not_hide_the_failure(

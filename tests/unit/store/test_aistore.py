@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
@@ -33,6 +34,7 @@ from aisfs.store.aistore import connect
 from aisfs.store.failures import told_as_fs_error
 from aisfs.store.interface import Identity, Upload
 from aisfs_sdk import errors as theirs
+from tests.sdk.wire import Wire, http
 from tests.support.store import free_port
 
 if TYPE_CHECKING:
@@ -239,7 +241,7 @@ async def test_cluster_facts(cluster: StoreProcess, aistore: AISStore, bucket: B
     assert 0 <= capacity.used <= capacity.total
     info = await aistore.bucket(bucket)
     assert info in await aistore.buckets()
-    assert info.checksum_type == "xxhash2"
+    assert aistore.compares(bucket)
     assert abs(info.created_ns - time.time_ns()) < 600e9
 
 
@@ -297,6 +299,24 @@ async def test_a_listing_splits_files_and_directories(
     assert [info.name for info in deep.objects] == ["d/e/y", "d/x"]
     assert deep.directories == []
     assert deep.token == ""
+
+
+@pytest.mark.parametrize("following", ["d/m", "d/a"])
+async def test_a_listing_that_would_never_end_is_refused(
+    bucket: BucketName, following: str
+) -> None:
+    page = json.dumps({"uuid": "u", "continuation_token": following, "entries": None}).encode()
+    kind = "Content-Type: application/json"
+    with Wire(lambda request: http(200, page, kind)) as wire:
+        store = connect(StoreConfig(endpoint=wire.endpoint))
+        try:
+            assert (await store.list(bucket, "d/", "", 1000, recursive=True)).token == following
+            with pytest.raises(
+                IoFailure, match=f"{bucket.name}/d/: .*'{following}' does not advance"
+            ):
+                await store.list(bucket, "d/", "d/m", 1000, recursive=True)
+        finally:
+            await store.close()
 
 
 async def test_an_identical_body_is_reported_with_its_checksum(

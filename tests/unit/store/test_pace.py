@@ -246,9 +246,9 @@ async def test_bodies_that_are_written_keep_to_the_cap(
     with staged.open("rb") as file:
         began = time.monotonic()
         await slow.put(bucket, "large", Upload(file.fileno(), len(body), checksum, ""))
-        upload = await slow.begin_parts(bucket, "in-parts")
-        await slow.send_part(upload, 1, Tail(file.fileno(), 0, len(body)))
-        await slow.abort_parts(upload)
+        upload = await slow.parts.begin(bucket, "in-parts")
+        await slow.parts.send(upload, 1, Tail(file.fileno(), 0, len(body)))
+        await slow.parts.abort(upload)
         for number in range(2):
             await slow.put_bytes(bucket, f"small{number}", body[:MIB], "")
         assert time.monotonic() - began > 2.0

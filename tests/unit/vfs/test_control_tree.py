@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from aisfs.assembly import presentation_of
 from aisfs.config import MountConfig
 from aisfs.control.files import ControlDirectory, ControlFile
-from aisfs.daemon import _presentation
 from aisfs.errors import Forbidden, IsADirectory, NotADirectory, NotFound, TimedOut
 from aisfs.vfs.control_tree import BELIEVED_S, ControlTree
 from aisfs.vfs.inodes import ROOT, Ino
@@ -58,7 +58,7 @@ def lister() -> Lister:
 @pytest.fixture
 def tree(lister: Lister) -> ControlTree:
     return ControlTree(
-        _presentation(MountConfig()),
+        presentation_of(MountConfig()),
         [
             ControlFile("file", lister.show),
             ControlDirectory("things", (ControlFile("list", lister.show),), lister.listed),

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aisfs.config import BucketName
-from aisfs.errors import Incomplete, IoFailure, NotFound
+from aisfs.errors import Incomplete, NotFound
 from aisfs.store.interface import LONG_PAGE, MAX_PAGE, Identity, Listing, ObjectInfo
 from aisfs.vfs.attributes import Attributes, Kind, encode
 from aisfs.vfs.directory import (
@@ -109,13 +109,6 @@ async def test_the_marker_is_hidden_and_kept() -> None:
 async def test_names_that_no_file_can_have_are_left_out() -> None:
     listing = Listing([info("d/"), info("d/x")], ["d//", "d/./", "d/e/"], "")
     assert [entry.name for entry in stream("d/").take(listing)] == ["e", "x"]
-
-
-async def test_a_token_that_does_not_advance_is_a_failure() -> None:
-    source = stream("")
-    source.take(Listing([info("a"), info("b")], [], "b"))
-    with pytest.raises(IoFailure):
-        source.take(Listing([info("b")], [], "b"))
 
 
 async def test_a_listing_that_lacks_names_is_never_done() -> None:
@@ -313,13 +306,28 @@ def test_an_entry_tells_its_kind(entry: Entry, kind: Kind) -> None:
 # -- which directories hold something
 
 
+def nothing(info: ObjectInfo) -> bool:
+    return False
+
+
 async def test_a_directory_that_holds_something_is_proved(aistore: AISStore, other: Bucket) -> None:
     for name in ("p/full/x", "p/deep/a/b/c", f"p/kept/{MARKER}", "p/file"):
         other.object(name).put_content(b"x")
     names = ["full", "deep", "kept", "emptied"]
-    proof = await prove_directories(aistore, BucketName(other.name), "p/", names)
+    proof = await prove_directories(aistore, BucketName(other.name), "p/", names, nothing)
     assert proof.stored == {"full": "", "deep": "", "kept": ""}
     assert proof.refuted == {"emptied"}
+
+
+async def test_what_is_gone_for_this_mount_proves_nothing(aistore: AISStore, other: Bucket) -> None:
+    for name in ("p/full/x", "p/left/x"):
+        other.object(name).put_content(b"x")
+    names = ["full", "left"]
+    proof = await prove_directories(
+        aistore, BucketName(other.name), "p/", names, lambda info: info.name == "p/left/x"
+    )
+    assert proof.stored == {"full": ""}
+    assert proof.refuted == {"left"}
 
 
 async def test_what_lies_behind_the_batch_stays_open(aistore: AISStore, other: Bucket) -> None:
@@ -334,6 +342,6 @@ async def test_what_lies_behind_the_batch_stays_open(aistore: AISStore, other: B
     other.object("p/late/x").put_content(b"x")
     other.object(f"p/big/{MARKER}").get_writer().put(b"", custom={"aisfs": "1.m"})
     names = ["absent", "big", "later", "late"]
-    proof = await prove_directories(aistore, BucketName(other.name), "p/", names)
+    proof = await prove_directories(aistore, BucketName(other.name), "p/", names, nothing)
     assert proof.stored == {"big": "1.m"}
     assert proof.refuted == {"absent"}

@@ -417,6 +417,22 @@ async def test_a_name_is_used_again_while_its_old_file_is_open(shell: Shell, oth
     assert body_of(other, "f") == b"new"
 
 
+async def test_a_directory_of_unlinked_open_files_is_gone_with_its_removal(
+    doubting: Shell, other: Bucket
+) -> None:
+    other.object("d/e/f").put_content(b"content")
+    fh = await doubting.open("d/e/f")
+    await doubting.unlink("d/e/f")
+    assert await doubting.names("d") == ["e"]
+    await doubting.rmdir("d/e")
+    assert await doubting.names("d") == []
+    with pytest.raises(NotFound):
+        await doubting.node("d/e")
+    assert await doubting.names("") == ["d"]
+    assert await doubting.read_open(fh) == b"content"
+    await doubting.close(fh)
+
+
 async def test_the_last_one_may_close_a_file_while_it_is_unlinked(
     shell: Shell, other: Bucket
 ) -> None:

@@ -71,10 +71,8 @@ def test_a_node_that_somebody_needs_stays() -> None:
     assert not nodes.forget_if_unused(node)
     node.detached = True
     assert nodes.forget_if_unused(node)
-    root = nodes.get(ROOT)
-    assert root is not None
-    root.lookups = 0
-    assert not nodes.forget_if_unused(root)
+    nodes.root.lookups = 0
+    assert not nodes.forget_if_unused(nodes.root)
 
 
 def test_a_node_moves_and_takes_the_place() -> None:

@@ -3,11 +3,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 from aisfs.errors import FsError, Incomplete, IoFailure
 from aisfs.staging.journal import Journal
-from aisfs.store.interface import Listing
+from aisfs.store.interface import Listing, ObjectInfo
 from aisfs.vfs import moves
+from aisfs.vfs.attributes import Attributes, Kind, Presentation, decode, encode, foreign_mtime_ns
 from aisfs.vfs.paths import MARKER
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from aisfs.config import BucketName
     from aisfs.staging.journal import Move
     from aisfs.store.aistore import AISStore
-    from aisfs.store.interface import Identity, ObjectInfo
+    from aisfs.store.interface import Identity
     from aisfs_sdk import Bucket
     from tests.support.store import StoreProcess
 
@@ -49,6 +51,14 @@ def filled(other: Bucket) -> Bucket:
     return other
 
 
+PRESENTATION = Presentation(1000, 1000, 0o640, 0o750)
+
+
+async def resume(store: AISStore, journal: Journal) -> list[tuple[Move, FsError]]:
+    """Start a mount after a crash."""
+    return await moves.resume(store, journal, PRESENTATION, lambda text: None)
+
+
 async def keep(source: Identity, copy: ObjectInfo) -> None:
     """Leave a copy as it is."""
 
@@ -71,14 +81,16 @@ async def test_step_by_step(
     assert await journal.moves() == []
 
 
-async def test_a_crash_before_all_were_copied_is_undone(
+@pytest.fixture
+async def crashed(
     cluster: StoreProcess,
     aistore: AISStore,
     journal: Journal,
     bucket: BucketName,
     filled: Bucket,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+) -> Bucket:
+    """Return a bucket with a rename that a crash cut off after its first copy."""
     monkeypatch.setattr(moves, "PARALLEL", 1)  # the first is copied before the second fails
     move = await begun(aistore, journal, bucket)
     cluster.faults([{"action": "error", "method": "PUT", "path": "/old/s/b$"}])
@@ -86,9 +98,129 @@ async def test_a_crash_before_all_were_copied_is_undone(
         await moves.copy(aistore, journal, move, keep)
     cluster.clear_faults()
     assert "new/a" in contents(filled)
-    assert await moves.resume(aistore, journal) == []
-    assert contents(filled) == tree("old/")
+    assert "new/s/b" not in contents(filled)
+    return filled
+
+
+async def test_a_crash_before_all_were_copied_is_finished(
+    aistore: AISStore, journal: Journal, crashed: Bucket
+) -> None:
+    assert await resume(aistore, journal) == []
+    assert contents(crashed) == tree("new/")
     assert await journal.moves() == []
+
+
+async def test_a_request_that_fails_is_no_reason_to_undo(
+    cluster: StoreProcess,
+    aistore: AISStore,
+    journal: Journal,
+    crashed: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(moves, "PAUSE_S", 0.01)
+    # Twice at each try: at the target's own address, then by the gateway.
+    cluster.faults([{"action": "error", "method": "PUT", "path": "/old/s/b$", "times": 4}])
+    assert await resume(aistore, journal) == []
+    assert contents(crashed) == tree("new/")
+
+
+async def test_a_crash_before_all_members_were_written_down_leaves_the_old_tree(
+    aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket
+) -> None:
+    move = await journal.begin_move(bucket, "old/", "new/")
+    identity = (await aistore.head(bucket, "old/a")).identity
+    await journal.add_members(move.number, [("old/a", identity)])
+    filled.object("new/a").put_content(b"A")  # of somebody who made a copy himself
+    before = contents(filled)
+    assert await resume(aistore, journal) == []
+    assert contents(filled) == before
+    assert await journal.moves() == []
+
+
+async def test_what_is_being_undone_is_never_completed(
+    aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket
+) -> None:
+    """A deletion of a copy may still be under way: it must not meet one that counts."""
+    move = await begun(aistore, journal, bucket)
+    await moves.copy(aistore, journal, move, keep)
+    await journal.give_up(move)
+    filled.object("new/a").delete()
+    assert await resume(aistore, journal) == []
+    assert contents(filled) == tree("old/")
+
+
+@pytest.mark.parametrize("name", ["old/s/b", "new/s/b"])
+async def test_an_interrupted_rename_is_undone_where_others_changed_something(
+    aistore: AISStore,
+    journal: Journal,
+    crashed: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.setattr(moves, "PAUSE_S", 0.01)
+    crashed.object(name).put_content(b"of others")
+    assert await resume(aistore, journal) == []
+    assert contents(crashed) == tree("old/") | {name: b"of others"}
+    assert await journal.moves() == []
+
+
+async def test_what_the_cluster_lets_neither_be_completed_nor_undone_is_undone_later(
+    cluster: StoreProcess,
+    aistore: AISStore,
+    journal: Journal,
+    crashed: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(moves, "PAUSE_S", 0.01)
+    refused = {"action": "error", "path": "/(old/s/b|new/a)$"}
+    cluster.faults([{**refused, "method": "PUT"}, {**refused, "method": "DELETE"}])
+    ((left, _),) = await resume(aistore, journal)
+    cluster.clear_faults()
+    await moves.settle(aistore, journal, left)
+    assert contents(crashed) == tree("old/")
+    assert await journal.moves() == []
+
+
+async def test_a_completed_rename_has_the_attributes_of_the_old_tree(
+    aistore: AISStore, journal: Journal, bucket: BucketName, other: Bucket
+) -> None:
+    """Copies were made before the crash, attributes were not; some are of other clients."""
+    ours = encode(Attributes(Kind.FILE, 0o604, 5, 6, 1_234_567_890))
+    await aistore.put_bytes(bucket, "old/ours", b"ours", ours)
+    other.object("old/theirs").put_content(b"theirs")
+    move = await begun(aistore, journal, bucket)
+    theirs = (await aistore.head(bucket, "old/theirs")).identity
+    for name in ("ours", "theirs"):
+        other.object(f"new/{name}").put_content(name.encode())
+    assert await journal.moves() == [move]
+    assert await resume(aistore, journal) == []
+    assert set(contents(other)) == {"new/ours", "new/theirs"}
+    assert (await aistore.head(bucket, "new/ours")).attributes == ours
+    shown = decode((await aistore.head(bucket, "new/theirs")).attributes)
+    created_ns = (await aistore.bucket(bucket)).created_ns
+    assert shown is not None
+    assert shown.mtime_ns == foreign_mtime_ns(created_ns, theirs.version, theirs.checksum)
+    assert shown.mode == PRESENTATION.file_mode
+
+
+async def test_a_copy_that_fails_waits_for_those_under_way(
+    cluster: StoreProcess, aistore: AISStore, journal: Journal, bucket: BucketName, filled: Bucket
+) -> None:
+    """Else the cluster makes them after those that are there were removed."""
+    move = await begun(aistore, journal, bucket)
+    copying = {"method": "PUT", "role": "target"}
+    cluster.faults(
+        [
+            {**copying, "path": "/old/a$", "action": "delay", "seconds": 0.5},
+            {**copying, "path": "/old/s/b$", "action": "error", "status": 507},
+        ]
+    )
+    with pytest.raises(FsError):
+        await moves.copy(aistore, journal, move, keep)
+    cluster.clear_faults()
+    await moves.undo(aistore, journal, move)
+    await trio.sleep(1.0)
+    assert contents(filled) == tree("old/")
 
 
 async def test_a_crash_after_all_were_copied_is_finished(
@@ -100,9 +232,9 @@ async def test_a_crash_after_all_were_copied_is_finished(
     cluster.faults([{"action": "error", "method": "DELETE", "path": "/old/s/b$"}])
     with pytest.raises(FsError):
         await moves.finish(aistore, journal, move)
-    assert [left for left, _ in await moves.resume(aistore, journal)] == [move]
+    assert [left for left, _ in await resume(aistore, journal)] == [move]
     cluster.clear_faults()
-    assert await moves.resume(aistore, journal) == []
+    assert await resume(aistore, journal) == []
     assert contents(filled) == tree("new/")
     assert await journal.moves() == []
 
@@ -169,7 +301,7 @@ async def test_the_last_copy_is_never_deleted(
     for name in contents(filled):
         if not name.startswith(kept):
             filled.object(name).delete()
-    assert await moves.resume(aistore, journal) == []
+    assert await resume(aistore, journal) == []
     found = contents(filled)
     assert {body for name, body in found.items() if not name.endswith(MARKER)} == {b"A", b"B"}
 

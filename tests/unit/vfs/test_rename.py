@@ -449,6 +449,25 @@ async def test_unlinked_open_files_do_not_move(shell: Shell, other: Bucket) -> N
     assert names_of(other) == [f"n/{MARKER}"]
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_what_takes_the_place_of_unlinked_open_files_stays(
+    shell: Shell, other: Bucket, replaced: bool
+) -> None:
+    """Were it the same bytes: only the content tells one from the other."""
+    for directory in ("d", "n"):
+        await shell.mkdir(directory)
+        await shell.replace(f"{directory}/f", b"x")
+    fh = await shell.open("n/f")
+    await shell.unlink("n/f")
+    if not replaced:
+        await shell.rmdir("n")
+    await shell.rename("d", "n")
+    assert await shell.read_open(fh) == b"x"
+    await shell.close(fh)
+    assert names_of(other) == [f"n/{MARKER}", "n/f"]
+    assert await shell.read("n/f") == b"x"
+
+
 async def test_a_member_that_fails_gives_its_errno_and_nothing_is_lost(
     cluster: StoreProcess, shell: Shell, other: Bucket
 ) -> None:

@@ -298,7 +298,7 @@ async def test_a_listing_that_lacks_names_says_so_at_its_end(
     for name in ("d/f", "d/g", "d/e/h"):
         other.object(name).put_content(b"x")
     directory = await patient.directory("d")
-    cursor = patient.fs._resolver.open_directory(directory)
+    cursor = patient.fs._resolver.cursor(directory)
     assert {entry.name for entry in await cursor.at(0)} == {"e", "f", "g"}
     with pytest.raises(Incomplete):
         await cursor.at(3)
@@ -448,7 +448,7 @@ async def test_a_listing_that_comes_while_a_directory_is_changed_undoes_nothing(
     async def come() -> None:
         """Bring what a listing told that began a moment ago."""
         now = trio.current_time()
-        told.directory_node(node.bucket, "d/", before, now, now)
+        told.answers.directory(node.bucket, "d/", before, now, now)
 
     async def set_late(bucket: BucketName, name: str, attributes: str) -> None:
         if moment == "before":
@@ -562,7 +562,7 @@ async def test_a_name_told_without_attributes_is_known_while_its_reader_is_there
     for index in range(4):
         other.object(f"f{index}").put_content(b"x")
     fs = patient.fs
-    fs.leaves_out = True
+    fs.directories.leaves_out = True
     root = await patient.directory("")
     readers = [await fs.opendir(root.ino) for _ in range(2)]
     for cursor in root.readers:

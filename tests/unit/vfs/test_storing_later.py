@@ -584,6 +584,33 @@ async def test_what_is_made_again_is_not_deleted_for_its_namesake(
         assert await shell.read("f") == b"same"
 
 
+@pytest.mark.parametrize(("old", "new"), [("g", "f"), ("e", "d")])
+async def test_what_is_renamed_to_what_an_earlier_mount_unlinked_stays(
+    cluster: StoreProcess,
+    bucket: BucketName,
+    other: Bucket,
+    tmp_path: Path,
+    old: str,
+    new: str,
+) -> None:
+    unlinked = {"f": "f", "d": "d/f"}[new]
+    for name in ("f", "g", "d/f", "e/f"):
+        other.object(name).put_content(b"same")
+    cluster.faults([{"action": "error", "method": "DELETE", "path": f"{unlinked}$"}])
+    place = tmp_path / "state"
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        fh = await shell.open(unlinked)
+        await shell.unlink(unlinked)
+        await shell.fs.release(fh)
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        cluster.clear_faults()
+        if new == "d":  # by others: only an empty directory is replaced
+            other.object("d/f").delete()
+        await shell.rename(old, new)
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        assert await shell.read(unlinked) == b"same"
+
+
 async def test_a_deletion_that_was_done_leaves_no_row(shell: Shell, other: Bucket) -> None:
     other.object("f").put_content(b"old")
     fh = await shell.open("f")
