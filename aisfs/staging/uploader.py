@@ -212,6 +212,10 @@ class Uploader:
             except FsError as error:
                 log.error("%s is stored, but its row stays: %s", staged.path, error)  # noqa: TRY400
 
+    def knows(self, staged: StagedFile) -> bool:
+        """Tell whether the journal names a staged file, be it with an earlier content."""
+        return staged.path.name in self._rows
+
     def target_of(self, staged: StagedFile) -> Target | None:
         """Return where the present content is to go, if the journal names it, else None."""
         row = self._rows.get(staged.path.name)

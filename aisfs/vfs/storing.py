@@ -371,16 +371,22 @@ class Storing:
             parent.note_absent(basename)
 
     def drop_staged(self, node: FileNode) -> None:
-        """Remove the staged file once it is neither written nor needed."""
+        """Remove the staged file once it is neither written nor needed.
+
+        Nor what the journal names: of a content over one that was promised, that stays until it is
+        stored or given up, and whoever does that comes here again.
+        """
         staged = node.staged
         if staged is None or node.writers or node.kept or (node.opens and node.detached):
             return
-        if not staged.dirty or node.detached:
-            staged.close()
-            node.staged = None
-            if node.behind is not None:
-                node.behind.close()
-                node.behind = None
+        if staged.dirty and not node.detached:
+            return
+        files = [each for each in (staged, node.behind) if each is not None]
+        if any(self._workshop.uploader.knows(each) for each in files):
+            return
+        for each in files:
+            each.close()
+        node.staged = node.behind = None
 
     async def forsake(self, node: FileNode) -> None:
         """Let a lost file's name be again what the cluster has; its writers know why."""

@@ -240,10 +240,12 @@ def test_c06_a_lost_update_is_refused_and_our_bytes_are_kept(mount: Mount, bucke
 
 
 def test_c07_open_waits_for_a_commit_under_way(store: StoreProcess) -> None:
-    """Opening a file that is being stored waits until that has ended."""
+    """Opening a file that is being stored, and changing its attributes, wait until that has
+    ended.
+    """
     # Who opens it finds it stored, and changes that content.
     bucket = Client(store.endpoint).bucket("b").create()
-    with Mount(store.endpoint, "ais://b") as mount, ThreadPoolExecutor(1) as pool:
+    with Mount(store.endpoint, "ais://b") as mount, ThreadPoolExecutor(2) as pool:
         path = mount.path / "f"
         fd = os.open(path, os.O_CREAT | os.O_WRONLY)
         os.write(fd, b"the first content")
@@ -251,14 +253,18 @@ def test_c07_open_waits_for_a_commit_under_way(store: StoreProcess) -> None:
         closing = pool.submit(os.close, fd)
         while not store.struck():
             time.sleep(0.05)
+        changing = pool.submit(path.chmod, 0o604)
         again = os.open(path, os.O_RDWR)
         assert content(bucket, "f") == b"the first content"
+        changing.result()
         store.clear_faults()
         assert os.pread(again, 100, 0) == b"the first content"
         os.pwrite(again, b"AND", 0)
         os.close(again)
         closing.result()
         assert content(bucket, "f") == b"AND first content"
+        mount.remount()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o604
 
 
 def test_c08_fsync_means_that_the_cluster_has_it(mount: Mount, bucket: Bucket) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from aisfs.config import BucketName
     from aisfs.staging.journal import Owed
+    from aisfs.staging.staged_file import StagedFile
     from aisfs_sdk import Bucket
     from tests.support.filesystem import Shell
     from tests.support.store import StoreProcess
@@ -279,6 +280,59 @@ async def test_what_was_promised_is_sent_while_changes_over_it_go_on(
     await lazy.fs.fsync(fh)
     assert (stored(other), names(other)) == (b"promised and more", {"f"})
     await lazy.close(fh)
+    assert list(lazy.fs.files._workshop.state.staging.iterdir()) == []
+
+
+async def test_what_was_promised_outlives_a_truncation_that_fails(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    """Its content is behind another one by then, which nobody wrote, and which a reader closes."""
+    cluster.faults([FAILS])
+    await lazy.replace("f", b"promised")
+    await until_failed(lazy)
+    reader = await lazy.open("f")
+    with pytest.raises(FsError):
+        await lazy.truncate("f", lazy.fs.files._workshop.quota.limit + 1)
+    await lazy.close(reader)
+    (row,) = await rows(lazy)
+    assert (lazy.fs.files._workshop.state.staging / row.data).read_bytes() == b"promised"
+    assert await lazy.read("f") == b"promised"
+    cluster.clear_faults()
+    await until_sent(lazy)
+    assert stored(other) == b"promised"
+    assert await rows(lazy) == []
+    assert list(lazy.fs.files._workshop.state.staging.iterdir()) == []
+    assert lazy.fs.files._workshop.quota.used == 0
+
+
+async def test_no_row_is_left_of_what_a_stored_content_took_the_place_of(
+    cluster: StoreProcess, lazy: Shell, other: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader closes the file in the moment in which its rows are settled."""
+    cluster.faults([FAILS])
+    await lazy.replace("f", b"promised")
+    await until_failed(lazy)
+    reader, writer = await lazy.open("f"), await lazy.open("f", os.O_RDWR)
+    await lazy.fs.write(writer, 0, b"CHANGED!")
+    node = await lazy.file("f")
+    uploader = lazy.fs.files._workshop.uploader
+    settle = uploader.settle
+
+    async def slowly(staged: StagedFile) -> None:
+        node.writers -= 1  # as if the last writer had closed it
+        lazy.fs.files.storing.drop_staged(node)
+        node.writers += 1
+        await settle(staged)
+
+    monkeypatch.setattr(uploader, "settle", slowly)
+    cluster.clear_faults()
+    await lazy.fs.fsync(writer)
+    monkeypatch.undo()
+    await lazy.close(writer)
+    await lazy.close(reader)
+    await until_sent(lazy)
+    assert stored(other) == b"CHANGED!"
+    assert await rows(lazy) == []
     assert list(lazy.fs.files._workshop.state.staging.iterdir()) == []
 
 
