@@ -81,7 +81,8 @@ class OpenFiles:
                 if writable:
                     self._workshop.stage(node)
                     if flags & os.O_TRUNC:
-                        await self._truncate(node, 0)
+                        with self._writing(node):
+                            await self._truncate(node, 0)
                     node.writers += 1
         reader = self._pin(node)
         if reader is not None and not writable and self._workshop.window and self._opening.likely:
@@ -215,11 +216,24 @@ class OpenFiles:
 
     async def truncate(self, node: FileNode, size: int, *, store: bool) -> None:
         """Set a file's length; `store` it at once where no close will follow."""
-        async with node.lock:
-            await self._truncate(node, size)
-        if store:
-            await self.storing.store(node)
+        try:
+            async with node.lock:
+                with self._writing(node):
+                    await self._truncate(node, size)
+            if store:
+                await self.storing.store(node)
+        finally:
             self.storing.drop_staged(node)
+
+    @staticmethod
+    @contextmanager
+    def _writing(node: FileNode) -> Iterator[None]:
+        """Let the staged file stay, whoever closes the file, while it is changed."""
+        node.writers += 1
+        try:
+            yield
+        finally:
+            node.writers -= 1
 
     async def _truncate(self, node: FileNode, size: int) -> None:
         if self._workshop.stage(node).size == size:

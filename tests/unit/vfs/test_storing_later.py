@@ -68,6 +68,13 @@ async def until_sent(shell: Shell) -> None:
     await until(sent)
 
 
+async def until_locked(node: FileNode) -> None:
+    async def locked() -> bool:
+        return node.locked
+
+    await until(locked)
+
+
 async def until_failed(shell: Shell, path: str = "f") -> None:
     async def failed() -> bool:
         return (await state(shell, path)).startswith("failed")
@@ -303,6 +310,28 @@ async def test_what_was_promised_outlives_a_truncation_that_fails(
     assert await rows(lazy) == []
     assert list(lazy.fs.files._workshop.state.staging.iterdir()) == []
     assert lazy.fs.files._workshop.quota.used == 0
+
+
+async def test_a_truncation_by_name_outlives_who_closes_the_file_just_then(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    """What is queued is sent first; it is clean then, and nobody writes it."""
+    cluster.faults([FAILS])
+    await lazy.replace("f", b"0123456789")
+    await until_failed(lazy)
+    cluster.faults([{**PUT, "action": "delay", "seconds": 0.2}])
+    reader = await lazy.open("f")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lazy.truncate, "f", 5)
+        node = await lazy.file("f")
+        await until_locked(node)
+        while node.staged is not None and node.staged.dirty:
+            await trio.lowlevel.checkpoint()
+        lazy.fs.files.storing.drop_staged(node)
+    await lazy.close(reader)
+    await until_sent(lazy)
+    assert stored(other) == b"01234"
+    assert list(lazy.fs.files._workshop.state.staging.iterdir()) == []
 
 
 async def test_no_row_is_left_of_what_a_stored_content_took_the_place_of(
