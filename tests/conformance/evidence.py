@@ -44,6 +44,11 @@ is checked; what the daemon took:
 ![memory, descriptors, threads, and the slowest of 100 calls](evidence/soak.svg)
 
 The figures behind it: [soak.json](evidence/soak.json).
+
+## Speed
+
+Every run of the benchmarks with its raw data, beside curl, a null mount and peers with their flags:
+[benchmarks](benchmarks.md#runs-with-all-their-data).
 """
 
 

@@ -96,9 +96,10 @@ def settings(bench: Bench, wire_problem: str) -> list[str]:
     where = (
         "the embedded store" if bench.place.embedded else f"the cluster at {bench.place.endpoint}"
     )
+    kernel, _, _ = platform.release().partition("-")  # the rest names whose it is
     lines = [
         (
-            f"On {where}, {os.cpu_count()} CPUs, Linux {platform.release()}, Python"
+            f"On {where}, {os.cpu_count()} CPUs, Linux {kernel}, Python"
             f" {platform.python_version()}; {bench.rounds} rounds, medians; client and store on the"
             " CPUs of this machine unless the store is elsewhere."
         ),
