@@ -309,13 +309,10 @@ class RequestClient:
                 return self._exchange.attempt(call, deadline)
             except errors.AuthError as error:
                 # Refused, so not done: every call may be sent again, with another token.
+                unknown_yet = error.status_code == 401 and self._tokens.spreads
                 if self._tokens.renewed(token):
                     log.info("%s: the token was refused, going on with a newer one", call)
-                elif (
-                    error.status_code != 401
-                    or not self._tokens.spreads
-                    or not deadline.pause(_SPREADING_PAUSE_S)
-                ):
+                elif not unknown_yet or not deadline.pause(_SPREADING_PAUSE_S):
                     raise
 
     def _doubt(self, call: Call, error: errors.AISError) -> Doubt | None:

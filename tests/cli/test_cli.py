@@ -85,16 +85,17 @@ def test_output_that_cannot_be_written_is_no_bug(command: str) -> None:
 
 
 def test_closed_streams_do_no_harm() -> None:
-    command = f"{sys.executable} -m aisfs config <&- >&- 2>&-"
-    assert subprocess.run(command, shell=True, env=clean_environment(), check=False).returncode == 0
+    words = ["sh", "-c", '"$0" -m aisfs config <&- >&- 2>&-', sys.executable]
+    assert subprocess.run(words, env=clean_environment(), check=False).returncode == 0
 
 
 def test_a_directory_that_is_gone_is_no_bug(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
-    command = f"mkdir {gone} && cd {gone} && rmdir {gone} && {sys.executable} -m aisfs sync ."
+    script = 'mkdir "$1" && cd "$1" && rmdir "$1" && "$0" -m aisfs sync .'
     ended = subprocess.run(
-        command, shell=True, capture_output=True, text=True, env=clean_environment(), check=False
-    )
+        ["sh", "-c", script, sys.executable, gone],
+        capture_output=True, text=True, env=clean_environment(), check=False,
+    )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (
         1,
         "aisfs: the current directory is gone: change to another one\n",
