@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import select
 import shutil
 import signal
@@ -18,10 +17,8 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from aisfs import mount_table
 
 TYPE = "fuse.aisfs"
 """File system type of our mounts in /proc/self/mountinfo."""
@@ -47,25 +44,14 @@ class MountedSource:
 
 def mounted() -> list[MountedSource]:
     """Return the mounts of aisfs that this process can see, oldest first."""
-    return [MountedSource(source, path) for kind, source, path in _table() if kind == TYPE]
+    return [
+        MountedSource(each.source, each.path) for each in mount_table.mounts() if each.kind == TYPE
+    ]
 
 
 def automounted(path: Path) -> bool:
     """Tell whether an automounter waits at an absolute path, maybe below a mount."""
-    return any(kind == "autofs" and where == path for kind, _, where in _table())
-
-
-def _table() -> Iterator[tuple[str, str, Path]]:
-    """Yield type, source and place of all mounts, oldest first."""
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        where, _, what = line.partition(b" - ")
-        kind, source, *_ = what.split(b" ")
-        yield os.fsdecode(kind), _unescape(source), Path(_unescape(where.split(b" ")[4]))
-
-
-def _unescape(text: bytes) -> str:
-    """Undo mountinfo's octal escapes of blanks and backslashes."""
-    return os.fsdecode(re.sub(rb"\\(\d{3})", lambda m: bytes([int(m[1], 8)]), text))
+    return any(each.kind == "autofs" and each.path == path for each in mount_table.mounts())
 
 
 def mounted_at(path: Path) -> MountedSource | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import subprocess
 from contextlib import suppress
 from functools import partial
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 import pyfuse3
 import trio
 
+from aisfs import mount_table
 from aisfs.errors import IoFailure
 from aisfs.fuse import request_loop
 from aisfs.vfs.paths import to_bytes
@@ -137,15 +137,5 @@ async def entry_forgotten(parent: int, name: str) -> None:
 
 def _device_of(mountpoint: Path) -> int | None:
     """Return st_dev of what is mounted at a path, without touching it."""
-    found, wanted = None, os.fsencode(mountpoint)
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        fields = line.split(b" ")
-        if _unescape(fields[4]) == wanted:
-            major, minor = fields[2].split(b":")
-            found = os.makedev(int(major), int(minor))
-    return found
-
-
-def _unescape(field: bytes) -> bytes:
-    """Undo the octal escapes of /proc/self/mountinfo."""
-    return re.sub(rb"\\(\d{3})", lambda octal: bytes([int(octal[1], 8)]), field)
+    found = [each.device for each in mount_table.mounts() if each.path == mountpoint]
+    return found[-1] if found else None

@@ -7,7 +7,6 @@ Mounts, processes and cgroups are those of namespaces that end with the test. Wh
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from aisfs.mount_table import mounts
 from tests.support.mount import clean_environment
 
 if TYPE_CHECKING:
@@ -152,9 +152,8 @@ class Machine:
 
     def mounted(self, path: Path) -> list[str]:
         """Return the types of the file systems that are mounted at a path, oldest first."""
-        lines = self.path("/proc/self/mountinfo").parent.parent / "1" / "mountinfo"
-        fields = (line.split(" ") for line in lines.read_text("utf-8").splitlines())
-        return [each[each.index("-") + 1] for each in fields if _unescape(each[4]) == str(path)]
+        table = Path(f"/proc/{self._pid}/mountinfo")
+        return [each.kind for each in mounts(table) if each.path == path]
 
     def daemons(self, path: Path) -> list[int]:
         """Return the processes that serve a mount, by their ids outside; oldest first."""
@@ -197,11 +196,10 @@ class Machine:
         """Return words that put the command behind them into a new cgroup (v2)."""
         if not Path("/lib/systemd/systemd").exists():
             raise Impossible("there is no systemd here")
-        mounts = Path("/proc/self/mountinfo").read_text("utf-8").splitlines()
-        roots = [line.split()[4] for line in mounts if " - cgroup2 " in line]
+        roots = [each.path for each in mounts() if each.kind == "cgroup2"]
         if not roots:
             raise Impossible("there is no cgroup2 file system here")
-        self._cgroup = Path(roots[0]) / self._directory.name
+        self._cgroup = roots[0] / self._directory.name
         try:
             self._cgroup.mkdir()
         except OSError as error:
@@ -251,10 +249,6 @@ class Machine:
             with suppress(OSError):
                 top.rmdir()
             time.sleep(0.05)
-
-
-def _unescape(field: str) -> str:
-    return re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), field)
 
 
 class Impossible(Exception):
