@@ -282,8 +282,8 @@ class FileNode(Node):
         reader: reads `identity`; shared by the handles that pinned it.
         kernel_identity: the content that the kernel's page cache holds.
         writers: handles open for writing.
-        kept: counts who needs the staged file although nobody writes: it holds a content that is
-            just being replaced.
+        kept: counts who needs the staged file although no writer has it open: its content is just
+            being cut, or replaced.
         detached: unlinked or replaced; the name is not this node's any more.
         target: a symbolic link's, once it was read.
         storing: whether its content is on its way to the cluster.

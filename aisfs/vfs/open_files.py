@@ -79,11 +79,11 @@ class OpenFiles:
                 if node.detached and not detached:
                     raise Replaced(f"{node.name} was replaced while it was opened")
                 if writable:
-                    self._workshop.stage(node)
-                    if flags & os.O_TRUNC:
-                        with self._writing(node):
+                    with self.keeping(node):
+                        self._workshop.stage(node)
+                        if flags & os.O_TRUNC:
                             await self._truncate(node, 0)
-                    node.writers += 1
+                        node.writers += 1
         reader = self._pin(node)
         if reader is not None and not writable and self._workshop.window and self._opening.likely:
             reader.begin()
@@ -216,24 +216,11 @@ class OpenFiles:
 
     async def truncate(self, node: FileNode, size: int, *, store: bool) -> None:
         """Set a file's length; `store` it at once where no close will follow."""
-        try:
+        with self.keeping(node):
             async with node.lock:
-                with self._writing(node):
-                    await self._truncate(node, size)
+                await self._truncate(node, size)
             if store:
                 await self.storing.store(node)
-        finally:
-            self.storing.drop_staged(node)
-
-    @staticmethod
-    @contextmanager
-    def _writing(node: FileNode) -> Iterator[None]:
-        """Let the staged file stay, whoever closes the file, while it is changed."""
-        node.writers += 1
-        try:
-            yield
-        finally:
-            node.writers -= 1
 
     async def _truncate(self, node: FileNode, size: int) -> None:
         if self._workshop.stage(node).size == size:
@@ -292,7 +279,7 @@ class OpenFiles:
 
     @contextmanager
     def keeping(self, node: FileNode) -> Iterator[None]:
-        """Let what is preserved of a file stay, whoever closes it, until its object is replaced."""
+        """Let a file's staged file stay, whoever closes it, while it is changed or replaced."""
         node.kept += 1
         try:
             yield
