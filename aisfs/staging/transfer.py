@@ -81,8 +81,8 @@ async def transfer(
     store: ObjectStore,
     staged: StagedFile,
     target: Target,
-    release: Callable[[], Awaitable[None]] | None = None,
-    tried: set[Identity] | None = None,
+    release: Callable[[], Awaitable[None]] | None,
+    tried: set[Identity],
 ) -> ObjectInfo:
     """Store the present content and return the object as stored.
 
@@ -100,7 +100,7 @@ async def transfer(
             staged file is clean; if it is still dirty, they could not even be completed.
         FsError: the content is not stored.
     """
-    work = _Transfer(store, staged, target, release, set() if tried is None else tried)
+    work = _Transfer(store, staged, target, release, tried)
     try:
         stored = await work.run()
     except BaseException as error:

@@ -124,10 +124,11 @@ class Uploader:
 
     async def spare(self, bucket: BucketName, name: str) -> None:
         """Have nothing deleted of what is stored from now on under a name, or a prefix ("…/")."""
-        for place, number in list(self.doomed.items()):
-            meant = place[1].startswith(name) if name.endswith("/") else place[1] == name
-            if meant and place[0] == bucket:
-                del self.doomed[place]
+        places = [(bucket, name)]
+        if name.endswith("/"):
+            places = [p for p in self.doomed if p[0] == bucket and p[1].startswith(name)]
+        for place in places:
+            if number := self.doomed.pop(place, 0):
                 await self._state.journal.bury(number)
 
     async def keep(
