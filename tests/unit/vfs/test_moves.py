@@ -31,6 +31,11 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     made.close()
 
 
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moves, "PAUSE_S", 0.01)
+
+
 def contents(other: Bucket) -> dict[str, bytes]:
     return {e.name: other.object(e.name).get().read_all() for e in other.list_all_objects()}
 
@@ -115,9 +120,7 @@ async def test_a_request_that_fails_is_no_reason_to_undo(
     aistore: AISStore,
     journal: Journal,
     crashed: Bucket,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(moves, "PAUSE_S", 0.01)
     # Twice at each try: at the target's own address, then by the gateway.
     cluster.faults([{"action": "error", "method": "PUT", "path": "/old/s/b$", "times": 4}])
     assert await resume(aistore, journal) == []
@@ -154,10 +157,8 @@ async def test_an_interrupted_rename_is_undone_where_others_changed_something(
     aistore: AISStore,
     journal: Journal,
     crashed: Bucket,
-    monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:
-    monkeypatch.setattr(moves, "PAUSE_S", 0.01)
     crashed.object(name).put_content(b"of others")
     assert await resume(aistore, journal) == []
     assert contents(crashed) == tree("old/") | {name: b"of others"}
@@ -169,9 +170,7 @@ async def test_what_the_cluster_lets_neither_be_completed_nor_undone_is_undone_l
     aistore: AISStore,
     journal: Journal,
     crashed: Bucket,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(moves, "PAUSE_S", 0.01)
     refused = {"action": "error", "path": "/(old/s/b|new/a)$"}
     cluster.faults([{**refused, "method": "PUT"}, {**refused, "method": "DELETE"}])
     ((left, _),) = await resume(aistore, journal)

@@ -68,6 +68,13 @@ async def until_sent(shell: Shell) -> None:
     await until(sent)
 
 
+async def promise_in_vain(cluster: StoreProcess, shell: Shell, body: bytes) -> None:
+    """Write a file that the cluster refuses; it goes on refusing until the faults are cleared."""
+    cluster.faults([FAILS])
+    await shell.replace("f", body)
+    await until_failed(shell)
+
+
 async def until_locked(node: FileNode) -> None:
     async def locked() -> bool:
         return node.locked
@@ -294,9 +301,7 @@ async def test_what_was_promised_outlives_a_truncation_that_fails(
     cluster: StoreProcess, lazy: Shell, other: Bucket
 ) -> None:
     """Its content is behind another one by then, which nobody wrote, and which a reader closes."""
-    cluster.faults([FAILS])
-    await lazy.replace("f", b"promised")
-    await until_failed(lazy)
+    await promise_in_vain(cluster, lazy, b"promised")
     reader = await lazy.open("f")
     with pytest.raises(FsError):
         await lazy.truncate("f", lazy.fs.files._workshop.quota.limit + 1)
@@ -316,9 +321,7 @@ async def test_a_truncation_by_name_outlives_who_closes_the_file_just_then(
     cluster: StoreProcess, lazy: Shell, other: Bucket
 ) -> None:
     """What is queued is sent first; it is clean then, and nobody writes it."""
-    cluster.faults([FAILS])
-    await lazy.replace("f", b"0123456789")
-    await until_failed(lazy)
+    await promise_in_vain(cluster, lazy, b"0123456789")
     cluster.faults([{**PUT, "action": "delay", "seconds": 0.2}])
     reader = await lazy.open("f")
     async with trio.open_nursery() as nursery:
@@ -338,9 +341,7 @@ async def test_no_row_is_left_of_what_a_stored_content_took_the_place_of(
     cluster: StoreProcess, lazy: Shell, other: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader closes the file in the moment in which its rows are settled."""
-    cluster.faults([FAILS])
-    await lazy.replace("f", b"promised")
-    await until_failed(lazy)
+    await promise_in_vain(cluster, lazy, b"promised")
     reader, writer = await lazy.open("f"), await lazy.open("f", os.O_RDWR)
     await lazy.fs.write(writer, 0, b"CHANGED!")
     node = await lazy.file("f")
@@ -368,9 +369,7 @@ async def test_no_row_is_left_of_what_a_stored_content_took_the_place_of(
 async def test_replacing_what_is_queued_does_not_wait_for_it(
     cluster: StoreProcess, lazy: Shell, other: Bucket
 ) -> None:
-    cluster.faults([FAILS])
-    await lazy.replace("f", b"first")
-    await until_failed(lazy)
+    await promise_in_vain(cluster, lazy, b"first")
     before = cluster.struck()
     await lazy.replace("f", b"second")
     assert cluster.struck() - before < 6  # tries of the background, none of the open
