@@ -33,7 +33,8 @@ from aisfs.vfs import moves
 from aisfs.vfs.attributes import Presentation
 from aisfs.vfs.control_tree import Controls
 from aisfs.vfs.guards import Guards
-from aisfs.vfs.inodes import ROOT, DirectoryNode, InodeTable
+from aisfs.vfs.inodes import InodeTable
+from aisfs.vfs.nodes import ROOT, DirectoryNode
 from aisfs.vfs.resolver import Lifetimes, Resolver
 from aisfs.vfs.shards import LONGEST_INDEX
 from aisfs.vfs.workshop import Workshop

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pyfuse3
 
 from aisfs.vfs.attributes import Kind
-from aisfs.vfs.inodes import FileNode
+from aisfs.vfs.nodes import FileNode
 
 if TYPE_CHECKING:
     from aisfs.store.interface import Capacity
-    from aisfs.vfs.inodes import Node
+    from aisfs.vfs.nodes import Node
 
 IO_SIZE = 1 << 20
 """st_blksize: Python, cat and cp take it as the size of their reads and writes."""

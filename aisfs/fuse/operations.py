@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from aisfs.kernel_request import Request
     from aisfs.vfs.filesystem import Filesystem
-    from aisfs.vfs.inodes import Node
+    from aisfs.vfs.nodes import Node
 
 log = logging.getLogger(__name__)
 

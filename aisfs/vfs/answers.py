@@ -13,7 +13,7 @@ import trio
 from msgspec.structs import replace
 
 from aisfs.vfs.attributes import foreign_mtime_ns
-from aisfs.vfs.inodes import DirectoryNode, FileNode
+from aisfs.vfs.nodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import split
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from aisfs.vfs.attributes import Attributes, Presentation
     from aisfs.vfs.bucket_list import BucketList
     from aisfs.vfs.directory import Entry, EntrySource
-    from aisfs.vfs.inodes import InodeTable, Node
+    from aisfs.vfs.inodes import InodeTable
+    from aisfs.vfs.nodes import Node
 
 READING_S = 10.0
 """Seconds for which a batch of a listing is handed out as fresh while a directory is read."""

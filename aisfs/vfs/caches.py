@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aisfs.staging.outbox import WORKERS
 from aisfs.store.cluster_work import Place
-from aisfs.vfs.inodes import DirectoryNode, FileNode
+from aisfs.vfs.nodes import DirectoryNode, FileNode
 from aisfs.workers import for_each
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from aisfs.cache.room import CacheRoom
     from aisfs.config import BucketName
-    from aisfs.vfs.inodes import Node
+    from aisfs.vfs.nodes import Node
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.syncing import Job, Syncing
     from aisfs.vfs.views import Views

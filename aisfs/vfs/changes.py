@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from aisfs.store.interface import BucketName
-    from aisfs.vfs.inodes import Node
+    from aisfs.vfs.nodes import Node
 
 
 class Changes:

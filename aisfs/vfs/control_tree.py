@@ -43,7 +43,7 @@ from aisfs.errors import (
 )
 from aisfs.vfs.attributes import Attributes, Kind
 from aisfs.vfs.directory import SLICE, TOLD
-from aisfs.vfs.inodes import ROOT, Ino, Node
+from aisfs.vfs.nodes import ROOT, Ino, Node
 from aisfs.vfs.paths import RESERVED, is_presentable, to_bytes
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from aisfs.vfs.paths import MARKER, SHADOWED, is_presentable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aisfs.vfs.inodes import FileNode, Node
+    from aisfs.vfs.nodes import FileNode, Node
 
 Shown = tuple[bytes, "Node | Kind", int]
 """An entry as the kernel is told it: name, node, index of the next. Instead of a node stands the

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from aisfs.control import xattrs
 from aisfs.errors import NoAttribute
-from aisfs.vfs.inodes import FileNode
+from aisfs.vfs.nodes import FileNode
 
 if TYPE_CHECKING:
-    from aisfs.vfs.inodes import Node
+    from aisfs.vfs.nodes import Node
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.storing import Storing
 

@@ -37,10 +37,10 @@ from aisfs.vfs.control_tree import (
     ViewHandle,
 )
 from aisfs.vfs.handles import DirectoryHandle, Fh, FileHandle, HandleTable, StreamLike
-from aisfs.vfs.inodes import DirectoryNode, FileNode, Ino, Node
 from aisfs.vfs.markers import Markers
 from aisfs.vfs.metadata import Metadata
 from aisfs.vfs.names import MAX_TARGET, Names
+from aisfs.vfs.nodes import DirectoryNode, FileNode, Ino, Node
 from aisfs.vfs.open_directories import OpenDirectories
 from aisfs.vfs.open_files import OpenFiles
 from aisfs.vfs.paths import check_length, to_bytes, to_text

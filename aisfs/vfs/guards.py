@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from aisfs.control.verbs import VERBS, Effect
 from aisfs.errors import NotPermitted
-from aisfs.vfs.inodes import FileNode
+from aisfs.vfs.nodes import FileNode
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from aisfs.control.verbs import Verb
-    from aisfs.vfs.inodes import Node
+    from aisfs.vfs.nodes import Node
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aisfs.cache.readahead import AccessPattern
     from aisfs.cache.reader import ContentReader
     from aisfs.vfs.directory import Cursor
-    from aisfs.vfs.inodes import FileNode, Node
+    from aisfs.vfs.nodes import FileNode, Node
 
 Fh = NewType("Fh", int)
 

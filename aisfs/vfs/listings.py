@@ -14,7 +14,8 @@ import trio
 
 from aisfs.errors import FsError, Incomplete, IoFailure, NotFound, Unreachable
 from aisfs.vfs.directory import DirectoryStream, Entry, prove_directories
-from aisfs.vfs.inodes import LONGEST_REMEMBERED, Contents, DirectoryNode
+from aisfs.vfs.inodes import LONGEST_REMEMBERED
+from aisfs.vfs.nodes import Contents, DirectoryNode
 from aisfs.vfs.paths import MARKER
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from aisfs.vfs.attributes import encode
 if TYPE_CHECKING:
     from aisfs.store.interface import BucketName
     from aisfs.vfs.attributes import Attributes
-    from aisfs.vfs.inodes import DirectoryNode
+    from aisfs.vfs.nodes import DirectoryNode
     from aisfs.vfs.resolver import Resolver
 
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from aisfs.control import xattrs
 from aisfs.errors import FsError, NoAttribute, NotPermitted
 from aisfs.vfs.attributes import encode
-from aisfs.vfs.inodes import DirectoryNode, FileNode
+from aisfs.vfs.nodes import DirectoryNode, FileNode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aisfs.vfs.attributes import Attributes
-    from aisfs.vfs.inodes import Node
     from aisfs.vfs.markers import Markers
+    from aisfs.vfs.nodes import Node
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.storing import Storing
 

@@ -16,15 +16,15 @@ import trio
 from aisfs.config import BucketName
 from aisfs.errors import Exists, Invalid, IsADirectory, NotADirectory, NotPermitted
 from aisfs.vfs.attributes import Attributes, Kind, encode
-from aisfs.vfs.inodes import Contents, DirectoryNode, FileNode
+from aisfs.vfs.nodes import Contents, DirectoryNode, FileNode
 from aisfs.vfs.paths import MARKER, check_new
 
 if TYPE_CHECKING:
     from aisfs.control.files import Caller
     from aisfs.store.interface import NameRules
     from aisfs.vfs.guards import Guards
-    from aisfs.vfs.inodes import Node
     from aisfs.vfs.markers import Markers
+    from aisfs.vfs.nodes import Node
     from aisfs.vfs.open_files import OpenFiles
     from aisfs.vfs.resolver import Resolver
 

@@ -12,7 +12,7 @@ from aisfs.vfs.answers import told_at
 from aisfs.vfs.control_tree import NAME as CONTROL
 from aisfs.vfs.control_tree import ControlListing
 from aisfs.vfs.handles import DirectoryHandle
-from aisfs.vfs.inodes import ROOT, DirectoryNode
+from aisfs.vfs.nodes import ROOT, DirectoryNode
 from aisfs.vfs.paths import bucket_directory, to_bytes
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aisfs.vfs.control_tree import ControlTree
     from aisfs.vfs.directory import Entry, Shown
-    from aisfs.vfs.inodes import Node
+    from aisfs.vfs.nodes import Node
     from aisfs.vfs.resolver import Resolver
 
 

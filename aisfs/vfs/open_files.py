@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from aisfs.cache.reader import ContentReader
     from aisfs.store.interface import BucketName
-    from aisfs.vfs.inodes import FileNode
+    from aisfs.vfs.nodes import FileNode
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.workshop import Workshop
 

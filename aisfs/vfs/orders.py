@@ -24,13 +24,13 @@ from aisfs.cache.fetch_ahead import FetchAhead, Guess
 from aisfs.control.files import table
 from aisfs.errors import FsError, NoSpace, NotFound, Stale
 from aisfs.store.interface import ObjectInfo
-from aisfs.vfs.inodes import FileNode
+from aisfs.vfs.nodes import FileNode
 from aisfs.vfs.path_list import Finder, PathList
 from aisfs.vfs.paths import split
 
 if TYPE_CHECKING:
     from aisfs.config import BucketName
-    from aisfs.vfs.inodes import Location
+    from aisfs.vfs.nodes import Location
     from aisfs.vfs.resolver import Resolver
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aisfs.errors import NotFound
-from aisfs.vfs.inodes import DirectoryNode, Node
+from aisfs.vfs.nodes import DirectoryNode, Node
 from aisfs.vfs.paths import split, to_text
 
 if TYPE_CHECKING:

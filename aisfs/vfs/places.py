@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from aisfs.config import ConfigError, Source
 from aisfs.errors import Invalid
 from aisfs.store.cluster_work import Place
-from aisfs.vfs.inodes import ROOT, DirectoryNode
+from aisfs.vfs.nodes import ROOT, DirectoryNode
 from aisfs.vfs.paths import SHADOWED, bucket_directory, bucket_of_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aisfs.config import BucketName
-    from aisfs.vfs.inodes import Node
+    from aisfs.vfs.nodes import Node
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.syncing import Syncing
 

@@ -19,7 +19,7 @@ from aisfs.vfs.directory import FIRST_BATCH
 
 if TYPE_CHECKING:
     from aisfs.vfs.directory import Cursor
-    from aisfs.vfs.inodes import Contents, DirectoryNode
+    from aisfs.vfs.nodes import Contents, DirectoryNode
     from aisfs.vfs.resolver import Resolver
 
 log = logging.getLogger(__name__)

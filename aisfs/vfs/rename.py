@@ -29,15 +29,15 @@ from aisfs.staging.journal import Phase
 from aisfs.store.interface import ObjectInfo
 from aisfs.vfs import moves
 from aisfs.vfs.attributes import encode
-from aisfs.vfs.inodes import DirectoryNode, FileNode
+from aisfs.vfs.nodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import check_new
 
 if TYPE_CHECKING:
     from aisfs.staging.journal import Journal, Move
     from aisfs.store.interface import BucketName, Identity, NameRules
     from aisfs.vfs.guards import Guards
-    from aisfs.vfs.inodes import Node
     from aisfs.vfs.markers import Markers
+    from aisfs.vfs.nodes import Node
     from aisfs.vfs.open_files import OpenFiles
     from aisfs.vfs.resolver import Resolver
 

@@ -23,8 +23,8 @@ from aisfs.vfs.answers import READING_S, Answers, told_at
 from aisfs.vfs.bucket_list import BucketList
 from aisfs.vfs.changes import Changes
 from aisfs.vfs.directory import Cursor, DirectoryStream
-from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, FileNode, InodeTable, Node
 from aisfs.vfs.listings import CorrectedStream, DirectoryLook, Remembered
+from aisfs.vfs.nodes import ROOT, Contents, DirectoryNode, FileNode, Node
 from aisfs.vfs.paths import MARKER, bucket_directory, shadowed_name
 from aisfs.vfs.relisting import Relisting
 from aisfs.vfs.walks import Walks
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from aisfs.store.interface import BucketInfo, BucketName, ObjectInfo, ObjectStore
     from aisfs.vfs.attributes import Presentation
-    from aisfs.vfs.inodes import Location
+    from aisfs.vfs.inodes import InodeTable
+    from aisfs.vfs.nodes import Location
     from aisfs.vfs.walks import Part
 
 NEVER = float("-inf")

@@ -23,7 +23,7 @@ from aisfs.vfs.orders import Orders
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from aisfs.vfs.inodes import DirectoryNode, FileNode
+    from aisfs.vfs.nodes import DirectoryNode, FileNode
     from aisfs.vfs.resolver import Resolver
 
 NEAR = 64

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aisfs.config import BucketName
     from aisfs.staging.journal import Owed
     from aisfs.staging.staged_file import StagedFile
-    from aisfs.vfs.inodes import FileNode
+    from aisfs.vfs.nodes import FileNode
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.workshop import Workshop
 

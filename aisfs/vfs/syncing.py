@@ -14,7 +14,7 @@ from aisfs.control.files import table
 from aisfs.errors import FsError, NotFound
 from aisfs.staging.outbox import WORKERS
 from aisfs.store.cluster_work import Place
-from aisfs.vfs.inodes import FileNode
+from aisfs.vfs.nodes import FileNode
 from aisfs.vfs.path_tasks import PathTask, PathTasks
 from aisfs.workers import for_each
 

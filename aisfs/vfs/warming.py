@@ -31,7 +31,7 @@ from aisfs.control.files import table
 from aisfs.errors import Busy, FsError, Invalid, NotFound, Stale, Unsupported
 from aisfs.store.interface import MAX_PAGE, ObjectInfo
 from aisfs.vfs.attributes import Kind
-from aisfs.vfs.inodes import DirectoryNode, FileNode
+from aisfs.vfs.nodes import DirectoryNode, FileNode
 from aisfs.vfs.path_tasks import MOST_FAILURES, PathTask, PathTasks, one_line
 from aisfs.vfs.paths import MARKER, is_presentable
 from aisfs.workers import for_each

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aisfs.staging.state import StateDirectory
     from aisfs.staging.streamed_upload import Streams
     from aisfs.staging.uploader import Uploader
-    from aisfs.vfs.inodes import FileNode
+    from aisfs.vfs.nodes import FileNode
 
 _READS = operation("read")
 

@@ -35,7 +35,7 @@ from aisfs.staging.state import StateDirectory
 from aisfs.store.aistore import connect
 from aisfs.vfs.attributes import Kind
 from aisfs.vfs.filesystem import Change, Filesystem
-from aisfs.vfs.inodes import ROOT, DirectoryNode, FileNode, Node
+from aisfs.vfs.nodes import ROOT, DirectoryNode, FileNode, Node
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

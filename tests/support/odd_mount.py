@@ -17,7 +17,7 @@ from aisfs.config import Config
 from aisfs.vfs.filesystem import Filesystem
 
 if TYPE_CHECKING:
-    from aisfs.vfs.inodes import Node
+    from aisfs.vfs.nodes import Node
 
 FAILURES: dict[bytes, Exception] = {
     b"boom-runtime": RuntimeError("unexpected"),

@@ -7,7 +7,7 @@ import pytest
 from aisfs.fuse.attributes import absent_entry, entry_of, statvfs_of
 from aisfs.store.interface import Capacity
 from aisfs.vfs.attributes import Attributes, Kind
-from aisfs.vfs.inodes import FileNode, Ino
+from aisfs.vfs.nodes import FileNode, Ino
 
 
 @pytest.mark.parametrize(

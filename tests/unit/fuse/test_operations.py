@@ -11,7 +11,7 @@ import trio
 
 from aisfs.errors import FsError, IoFailure, NotFound, Stale
 from aisfs.fuse.operations import Operations, _answered
-from aisfs.vfs.inodes import ROOT
+from aisfs.vfs.nodes import ROOT
 from tests.support.filesystem import ME, filesystem
 
 if TYPE_CHECKING:

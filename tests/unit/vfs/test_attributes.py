@@ -21,7 +21,7 @@ from aisfs.vfs.attributes import (
     encode,
     foreign_mtime_ns,
 )
-from aisfs.vfs.inodes import FileNode, Ino
+from aisfs.vfs.nodes import FileNode, Ino
 
 SHOWN = Presentation(uid=7, gid=8, file_mode=0o640, dir_mode=0o750)
 OWNED = Presentation(uid=7, gid=8, file_mode=0o640, dir_mode=0o750, persist_owner=True)

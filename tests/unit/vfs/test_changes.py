@@ -9,10 +9,10 @@ from trio.testing import wait_all_tasks_blocked
 from aisfs.config import BucketName
 from aisfs.vfs.attributes import Attributes, Kind
 from aisfs.vfs.changes import Changes
-from aisfs.vfs.inodes import DirectoryNode, FileNode, Ino
+from aisfs.vfs.nodes import DirectoryNode, FileNode, Ino
 
 if TYPE_CHECKING:
-    from aisfs.vfs.inodes import Node
+    from aisfs.vfs.nodes import Node
 
 BUCKET = BucketName("b")
 

@@ -13,7 +13,7 @@ from aisfs.config import MountConfig
 from aisfs.control.files import ControlDirectory, ControlFile
 from aisfs.errors import Forbidden, IsADirectory, NotADirectory, NotFound, TimedOut
 from aisfs.vfs.control_tree import BELIEVED_S, ControlTree
-from aisfs.vfs.inodes import ROOT, Ino
+from aisfs.vfs.nodes import ROOT, Ino
 from tests.support.filesystem import ME
 
 if TYPE_CHECKING:

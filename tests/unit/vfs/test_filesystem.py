@@ -28,7 +28,7 @@ from aisfs.vfs.attributes import Kind
 from aisfs.vfs.directory import Cursor, Entry
 from aisfs.vfs.filesystem import Change
 from aisfs.vfs.handles import DirectoryHandle, Fh
-from aisfs.vfs.inodes import ROOT
+from aisfs.vfs.nodes import ROOT
 from aisfs.vfs.paths import MARKER
 from tests.support.filesystem import ME, Shell, filesystem
 

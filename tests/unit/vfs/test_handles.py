@@ -10,7 +10,7 @@ import trio.testing
 from aisfs.errors import BadHandle, Stale
 from aisfs.vfs.filesystem import Change
 from aisfs.vfs.handles import DirectoryHandle, HandleTable
-from aisfs.vfs.inodes import DirectoryNode
+from aisfs.vfs.nodes import DirectoryNode
 
 if TYPE_CHECKING:
     from aisfs_sdk import Bucket

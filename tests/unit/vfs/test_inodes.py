@@ -3,14 +3,8 @@ from __future__ import annotations
 from aisfs.config import BucketName
 from aisfs.store.interface import Identity, ObjectInfo
 from aisfs.vfs.attributes import Attributes, Kind
-from aisfs.vfs.inodes import (
-    REMEMBERED,
-    ROOT,
-    Contents,
-    DirectoryNode,
-    FileNode,
-    InodeTable,
-)
+from aisfs.vfs.inodes import REMEMBERED, InodeTable
+from aisfs.vfs.nodes import ROOT, Contents, DirectoryNode, FileNode
 from aisfs.vfs.paths import SHADOWED
 
 BUCKET = BucketName("b")

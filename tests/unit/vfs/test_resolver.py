@@ -11,9 +11,9 @@ import trio.testing
 
 from aisfs.config import StoreConfig
 from aisfs.errors import Incomplete, IoFailure, NotFound, TimedOut
-from aisfs.vfs import inodes
+from aisfs.vfs import nodes
 from aisfs.vfs.attributes import Kind
-from aisfs.vfs.inodes import DirectoryNode, FileNode
+from aisfs.vfs.nodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import MARKER, SHADOWED
 from aisfs_sdk.request_client import RequestClient
 from tests.support.filesystem import Shell, filesystem
@@ -589,7 +589,7 @@ async def test_a_name_told_without_attributes_is_known_while_its_reader_is_there
 async def test_a_directory_that_changes_is_forgotten_with_its_time(
     patient: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inodes, "CHANGES_MATTER_S", 0.0)
+    monkeypatch.setattr(nodes, "CHANGES_MATTER_S", 0.0)
     await patient.mkdir("d")
     node = await patient.directory("d")
     table = patient.fs._table
@@ -611,7 +611,7 @@ async def test_a_directory_is_kept_as_long_as_its_changes_matter(
     assert await patient.directory("d") is node
     assert await patient.exists("d/f")
     patient.fs.forget(node.ino, node.lookups)
-    monkeypatch.setattr(inodes, "CHANGES_MATTER_S", 0.0)
+    monkeypatch.setattr(nodes, "CHANGES_MATTER_S", 0.0)
     for number in range(3):  # whatever is looked up next takes care of it
         await patient.replace(f"e{number}", b"")
     assert table.get(node.ino) is None

@@ -9,14 +9,15 @@ import trio
 from aisfs.config import BucketName
 from aisfs.store.interface import Identity, ObjectInfo
 from aisfs.vfs.attributes import Attributes, Kind
-from aisfs.vfs.inodes import ROOT, Contents, DirectoryNode, InodeTable
+from aisfs.vfs.inodes import InodeTable
+from aisfs.vfs.nodes import ROOT, Contents, DirectoryNode
 from aisfs.vfs.scans import LAST_WINDOW, Scans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from aisfs.cache.fetch_ahead import FetchAhead, Guess
-    from aisfs.vfs.inodes import FileNode
+    from aisfs.vfs.nodes import FileNode
     from aisfs.vfs.resolver import Resolver
 
 BUCKET = BucketName("b")

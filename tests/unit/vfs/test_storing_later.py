@@ -11,7 +11,7 @@ import trio.testing
 
 from aisfs.errors import FsError, IoFailure, Stale
 from aisfs.vfs.filesystem import Change
-from aisfs.vfs.inodes import FileNode
+from aisfs.vfs.nodes import FileNode
 from tests.support.filesystem import filesystem
 
 if TYPE_CHECKING:

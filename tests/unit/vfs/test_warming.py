@@ -12,7 +12,7 @@ import trio
 from aisfs.config import BucketName, Source, StoreConfig
 from aisfs.errors import Busy, NoSpace, TimedOut
 from aisfs.store.aistore import connect
-from aisfs.vfs.inodes import ROOT
+from aisfs.vfs.nodes import ROOT
 from aisfs.vfs.path_tasks import MAX_TASKS, MOST_TEXT
 from aisfs_sdk import Client
 from tests.support.filesystem import ME, Shell, filesystem
