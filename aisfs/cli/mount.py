@@ -95,6 +95,8 @@ def mount(
     """
     if len(paths) > 2:
         raise click.UsageError("too many names: give [SOURCE] MOUNTPOINT")
+    if "" in paths:  # not all buckets, which is a source left out
+        raise click.UsageError("a name is empty: is a variable of the shell unset?")
     loaded = configuration(paths, options, given_flags(flags), config)
     if update_fstab:
         _update_fstab(loaded, options, Path(fstab))

@@ -71,6 +71,7 @@ def refused(ended: subprocess.CompletedProcess[str]) -> str:
         (["--config", "/none", "ais://b"], "name one that exists"),
         (["-o", "token=x", "ais://b"], "AIS_AUTHN_TOKEN"),
         (["ais://b", "ais://c"], "[SOURCE] MOUNTPOINT"),
+        ([""], "variable of the shell"),
     ],
 )
 def test_bad_words_are_refused(directory: Path, words: list[str], advice: str) -> None:
