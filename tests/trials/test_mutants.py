@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SAMPLE = {"inode-number-reused", "flush-error-swallowed"}
 """What is planted in every run: one defect that a unit test sees, one in a daemon that mounts."""
 
-CHANGED = "aisfs/vfs/inodes.py"
+CHANGED = "aisfs/vfs/nodes.py"
 
 
 @pytest.fixture(scope="module")
