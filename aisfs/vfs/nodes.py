@@ -279,6 +279,7 @@ class FileNode(Node):
         kept: counts who needs the staged file although no writer has it open: its content is just
             being cut, or replaced.
         detached: unlinked or replaced; the name is not this node's any more.
+        sought_until: when somebody will have opened it who was refused an earlier file of the name.
         target: a symbolic link's, once it was read.
         storing: whether its content is on its way to the cluster.
         attributes_dirty: attributes that the cluster lacks and the next commit carries.
@@ -307,6 +308,7 @@ class FileNode(Node):
         "kernel_identity",
         "lineage",
         "reader",
+        "sought_until",
         "staged",
         "stored",
         "storing",
@@ -332,6 +334,7 @@ class FileNode(Node):
         self.failures = 0
         self.epoch = 0
         self.lineage = 0
+        self.sought_until = float("-inf")
         self.target: bytes | None = None
         self.attributes_dirty = False
         self.storing = False

@@ -24,6 +24,7 @@ from aisfs.cache.readahead import AccessPattern, OpeningGuess
 from aisfs.errors import BadHandle, FsError, IoFailure, Replaced, Stale, TooLarge
 from aisfs.staging.staged_file import StagedFile
 from aisfs.vfs.handles import FileHandle
+from aisfs.vfs.nodes import FileNode
 from aisfs.vfs.scans import Scans
 from aisfs.vfs.storing import Storing
 from aisfs.vfs.workshop import Promised
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from aisfs.cache.reader import ContentReader
     from aisfs.store.interface import BucketName
-    from aisfs.vfs.nodes import FileNode
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.workshop import Workshop
 
@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 
 PRESERVE_LIMIT = 256 << 20
 """Largest file whose old content is fetched so that open descriptors outlive its name (C19)."""
+
+SOUGHT_S = 1.0
+"""How long a file is expected to be opened by who was refused what had its name before."""
 
 
 class OpenFiles:
@@ -69,22 +72,22 @@ class OpenFiles:
             Replaced: it has lost its name meanwhile: the kernel looks that up again.
         """
         if node.detached and not node.opened:
-            raise Replaced(f"{node.name} was removed or replaced before it was opened")
+            raise self._replaced(node)
         writable = flags & os.O_ACCMODE != os.O_RDONLY
         if flags & os.O_TRUNC and not writable:
             await self.truncate(node, 0, store=True)
-        if writable or (node.locked and not self.storing.is_queued(node)):
-            detached = node.detached
-            async with node.lock:  # waits for a commit in flight (C7), and for who replaces it
-                if node.detached and not detached:
-                    raise Replaced(f"{node.name} was replaced while it was opened")
-                if writable:
-                    with self.keeping(node):
+        with self.keeping(node):
+            if writable or (node.locked and not self.storing.is_queued(node)):
+                detached = node.detached
+                async with node.lock:  # waits for a commit in flight (C7), and for who replaces it
+                    if node.detached and not detached and (writable or node.staged is None):
+                        raise self._replaced(node)
+                    if writable:
                         self._workshop.stage(node)
                         if flags & os.O_TRUNC:
                             await self._truncate(node, 0)
                         node.writers += 1
-        reader = self._pin(node)
+            reader = self._pin(node)
         if reader is not None and not writable and self._workshop.window and self._opening.likely:
             reader.begin()
             await trio.lowlevel.checkpoint()  # the request goes out before the descriptor
@@ -99,6 +102,17 @@ class OpenFiles:
             lineage=node.lineage,
             told=node.failures,
         )
+
+    def _replaced(self, node: FileNode) -> Replaced:
+        """Return why a file is not opened; what has its name now will be sought.
+
+        Kernel: do_filp_open walks the path again after ESTALE, once. So who comes again must get
+        what has the name then, or what it was replaced under him (POSIX: rename(2) is atomic).
+        """
+        heir = self._resolver.table.find(node.bucket, node.name)
+        if isinstance(heir, FileNode):
+            heir.sought_until = trio.current_time() + SOUGHT_S
+        return Replaced(f"{node.name} was removed or replaced before it was opened")
 
     async def close(self, handle: FileHandle) -> None:
         """Let go of a handle; errors are logged (Kernel: FUSE_RELEASE has no answer)."""
@@ -288,14 +302,15 @@ class OpenFiles:
             self.storing.drop_staged(node)
 
     async def preserve(self, node: FileNode) -> None:
-        """Make the content of an open file readable after its object is replaced (C19).
+        """Make content readable after its object is replaced (C19): of an open or sought file.
 
         The caller holds the lock, and is `keeping` the file until it is replaced.
 
         Raises:
             Nothing: above `PRESERVE_LIMIT`, or when the cluster fails, readers get ESTALE later.
         """
-        if not node.opened or node.identity is None:
+        sought = trio.current_time() < node.sought_until
+        if not (node.opened or sought) or node.identity is None:
             return
         try:
             if node.identity.size > PRESERVE_LIMIT:

@@ -206,6 +206,7 @@ class Renamer:
         self._resolver.table.relocate(node, name)
         if target is not None:
             target.detached = True
+            node.sought_until = max(node.sought_until, target.sought_until)
             await self._files.storing.discard(target)
 
     # -- directories

@@ -377,7 +377,7 @@ class Storing:
         stored or given up, and whoever does that comes here again.
         """
         staged = node.staged
-        if staged is None or node.writers or node.kept or (node.opens and node.detached):
+        if staged is None or node.writers or node.kept or (node.opened and node.detached):
             return
         if staged.dirty and not node.detached:
             return
