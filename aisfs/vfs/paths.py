@@ -103,8 +103,10 @@ def check_new(prefix: str, component: str, rules: NameRules) -> None:
         Invalid: AIS would refuse or mangle it.
         NameTooLong: a component is longer than AIS stores.
     """
-    if component.startswith(RESERVED) or component.endswith(SHADOWED):
+    if component.startswith(RESERVED):
         raise NotPermitted(f"{component!r} is reserved: names of aisfs begin with {RESERVED}")
+    if component.endswith(SHADOWED):
+        raise NotPermitted(f"{component!r} is reserved: {SHADOWED} marks what a directory shadows")
     check_length(component, rules)
     if any(ord(c) < 0x20 or c == "\x7f" or 0xDC80 <= ord(c) <= 0xDCFF for c in component):
         raise Invalid(f"{component!r}: AIS stores no control characters and only UTF-8 in names")

@@ -81,6 +81,15 @@ def test_other_names_are_not_shadowed() -> None:
     assert shadowed_name("a") is None
 
 
+@pytest.mark.parametrize(
+    ("component", "reason"),
+    [(".aisfs.x", "begin with .aisfs"), ("x.aisfs-object", "-object marks")],
+)
+def test_who_is_refused_a_reserved_name_is_told_why(component: str, reason: str) -> None:
+    with pytest.raises(NotPermitted, match=reason):
+        check_new("", component, MODERN)
+
+
 @given(components)
 def test_what_may_be_made_is_reachable_again(component: str) -> None:
     """A name that passes is neither reserved, nor a shadow, nor changed by the cluster."""
