@@ -80,7 +80,8 @@ class OpenFiles:
             if writable or (node.locked and not self.storing.is_queued(node)):
                 detached = node.detached
                 async with node.lock:  # waits for a commit in flight (C7), and for who replaces it
-                    if node.detached and not detached and (writable or node.staged is None):
+                    preserved = node.staged is not None and node.staged.whole
+                    if node.detached and not detached and not preserved:
                         raise self._replaced(node)
                     if writable:
                         self._workshop.stage(node)

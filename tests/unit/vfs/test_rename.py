@@ -222,29 +222,33 @@ async def test_who_opens_a_file_while_it_is_replaced_gets_the_new_one(
     assert await shell.read("g") == b"new"
 
 
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR])
 async def test_nobody_is_refused_twice_by_files_that_replace_each_other(
-    cluster: StoreProcess, shell: Shell, other: Bucket
+    cluster: StoreProcess, shell: Shell, other: Bucket, flags: int
 ) -> None:
     """Kernel: do_filp_open looks a name up again after ESTALE once, and returns the second one."""
     for name, body in (("f1", b"first"), ("f2", b"second"), ("g", b"old")):
         other.object(name).put_content(body)
     await shell.node("g")
-    slow = {"method": "DELETE", "path": "/f", "action": "delay", "seconds": 0.6}
-    cluster.faults([slow])
+    cluster.faults([{"method": "DELETE", "path": "/f", "action": "delay", "seconds": 0.6}])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shell.rename, "f1", "g")
         await trio.sleep(0.3)
         with pytest.raises(Replaced):
-            await shell.open("g")
+            await shell.open("g", flags)
     await shell.node("g")  # as who was refused does
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shell.rename, "f2", "g")
         await trio.sleep(0.3)
-        fh = await shell.open("g")
+        fh = await shell.open("g", flags)
         shell.fs._workshop.room.pages.drop_idle(None)
         assert await shell.read_open(fh) == b"first"
+        if flags:
+            await shell.fs.write(fh, 0, b"F")
+            assert await shell.read_open(fh) == b"First"
     await shell.close(fh)
     assert await shell.read("g") == b"second"
+    assert other.object("g").get().read_all() == b"second"
 
 
 async def test_who_lists_a_directory_meanwhile_does_not_bring_a_name_back(
