@@ -59,6 +59,12 @@ class Base(Protocol):
 class StagedFile:
     """The local copy of one inode that is open for writing.
 
+    Args:
+        path: where it is made.
+        quota: the room for it.
+        base: the content that it starts from; None for a new file.
+        stored: whether the cluster has the base.
+
     Raises:
         NoSpace: the local disk does not take a file of the base's size.
 
@@ -72,7 +78,7 @@ class StagedFile:
         parts: sends the file in parts; the last one, if bytes were freed since `rebase`.
     """
 
-    def __init__(self, path: Path, quota: Quota, base: Base | None) -> None:
+    def __init__(self, path: Path, quota: Quota, base: Base | None, *, stored: bool = True) -> None:
         self.path = path
         self.size = base.size if base is not None else 0
         self.generation = 0
@@ -82,7 +88,7 @@ class StagedFile:
         self.stream: StreamedUpload | None = None
         self.streams = 0
         self.parts: PartSender | None = None
-        self._stored_size = base.size if base is not None else -1
+        self._stored_size = base.size if base is not None and stored else -1
         self._changed_below = False
         self._base_moves: trio.Event | None = None
         self._quota = quota

@@ -265,7 +265,7 @@ class OpenFiles:
         if not self.storing.is_queued(node):
             return staged
         path = self._workshop.state.new_staged_path()
-        node.staged = StagedFile(path, self._workshop.quota, Promised(staged))
+        node.staged = StagedFile(path, self._workshop.quota, Promised(staged), stored=False)
         node.behind = staged
         return node.staged
 

@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from aisfs.errors import FsError, IoFailure, Stale
+from aisfs.staging.transfer import APPENDED_FROM
 from aisfs.vfs.filesystem import Change
 from aisfs.vfs.nodes import FileNode
 from tests.support.filesystem import filesystem
@@ -295,6 +296,21 @@ async def test_what_was_promised_is_sent_while_changes_over_it_go_on(
     assert (stored(other), names(other)) == (b"promised and more", {"f"})
     await lazy.close(fh)
     assert list(lazy.fs.files._workshop.state.staging.iterdir()) == []
+
+
+async def test_what_is_appended_to_a_promised_content_goes_behind_no_other(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    """The cluster still has an earlier content, of the same size and large enough to append to."""
+    await lazy.replace("f", b"A" * APPENDED_FROM)
+    await until_sent(lazy)
+    await promise_in_vain(cluster, lazy, b"B" * APPENDED_FROM)
+    fh = await lazy.open("f", os.O_WRONLY | os.O_APPEND)
+    await lazy.fs.write(fh, 0, b"C")
+    cluster.clear_faults()
+    await lazy.fs.fsync(fh)
+    await lazy.close(fh)
+    assert stored(other) == b"B" * APPENDED_FROM + b"C"
 
 
 async def test_what_was_promised_outlives_a_truncation_that_fails(
