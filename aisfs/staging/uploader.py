@@ -190,6 +190,8 @@ class Uploader:
     ) -> None:
         generation, name = staged.generation, staged.path.name
         promised = not reason or self.has_promised(staged)
+        if instead_of is not None:  # its bytes are owed with these
+            promised = promised or self.has_promised(instead_of)
         await trio.to_thread.run_sync(self._state.sync, staged.path)
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         owed = Owed(

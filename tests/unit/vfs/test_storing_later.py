@@ -298,6 +298,22 @@ async def test_what_was_promised_is_sent_while_changes_over_it_go_on(
     assert list(lazy.fs.files._workshop.state.staging.iterdir()) == []
 
 
+async def test_what_was_promised_outlives_a_failed_fsync_and_what_is_written_after_it(
+    cluster: StoreProcess, lazy: Shell
+) -> None:
+    """The row that takes the place of the promise names bytes that stay as they are."""
+    await promise_in_vain(cluster, lazy, b"promised")
+    fh = await lazy.open("f", os.O_RDWR)
+    await lazy.fs.write(fh, 8, b" and more")
+    with pytest.raises(IoFailure):
+        await lazy.fs.fsync(fh)
+    await lazy.fs.write(fh, 0, b"CHANGED!")
+    (row,) = await rows(lazy)
+    kept = lazy.fs.files._workshop.state.path_of(row).read_bytes()
+    assert (kept, row.size) == (b"promised and more", len(kept))
+    await lazy.close(fh)
+
+
 async def test_what_is_appended_to_a_promised_content_goes_behind_no_other(
     cluster: StoreProcess, lazy: Shell, other: Bucket
 ) -> None:
