@@ -221,7 +221,8 @@ class OpenFiles:
             if not node.detached and node.behind is None:  # else there is no object to be made yet
                 place = node.bucket, node.name
                 self._workshop.parts.make_room(staged, place, offset, len(data))
-            written = await staged.write(offset, data)
+            with self._or_as_promised(node):
+                written = await staged.write(offset, data)
             if node.detached:
                 staged.end_stream()  # it has no name any more under which it could be stored
             else:
@@ -244,7 +245,8 @@ class OpenFiles:
             await self.storing.attributes_changed(node)
             return
         staged = await self._changeable(node, keeps=size > 0)
-        await staged.truncate(size)
+        with self._or_as_promised(node):
+            await staged.truncate(size)
         node.attributes = node.attributes.but(size=size, mtime_ns=time.time_ns())
 
     async def _changeable(self, node: FileNode, *, keeps: bool = True) -> StagedFile:
@@ -268,6 +270,16 @@ class OpenFiles:
         node.staged = StagedFile(path, self._workshop.quota, Promised(staged), stored=False)
         node.behind = staged
         return node.staged
+
+    @contextmanager
+    def _or_as_promised(self, node: FileNode) -> Iterator[None]:
+        """Have a file be what a close was promised if what is changed over that fails."""
+        try:
+            yield
+        finally:
+            if node.behind is not None and node.staged is not None and not node.staged.dirty:
+                node.staged.close()
+                node.staged, node.behind = node.behind, None
 
     async def flush(self, handle: FileHandle) -> None:
         """Store what was written, or promise it under write-back (C9). Kernel: FUSE_FLUSH."""

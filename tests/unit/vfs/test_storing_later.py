@@ -332,7 +332,6 @@ async def test_what_is_appended_to_a_promised_content_goes_behind_no_other(
 async def test_what_was_promised_outlives_a_truncation_that_fails(
     cluster: StoreProcess, lazy: Shell, other: Bucket
 ) -> None:
-    """Its content is behind another one by then, which nobody wrote, and which a reader closes."""
     await promise_in_vain(cluster, lazy, b"promised")
     reader = await lazy.open("f")
     with pytest.raises(FsError):
@@ -347,6 +346,25 @@ async def test_what_was_promised_outlives_a_truncation_that_fails(
     assert await rows(lazy) == []
     assert list(lazy.fs.files._workshop.state.staging.iterdir()) == []
     assert lazy.fs.files._workshop.quota.used == 0
+
+
+async def test_what_was_promised_is_still_unsent_after_a_change_that_fails(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    """Nothing takes it for stored: neither fsync nor who looks the file up later."""
+    other.object("f").put_content(b"old")
+    await promise_in_vain(cluster, lazy, b"promised")
+    fh = await lazy.open("f", os.O_RDWR)
+    with pytest.raises(FsError):
+        await lazy.fs.write(fh, lazy.fs.files._workshop.quota.limit, b"x")
+    assert await lazy.read_open(fh) == b"promised"
+    with pytest.raises(IoFailure):
+        await lazy.fs.fsync(fh)
+    await lazy.close(fh)
+    node = await lazy.node("f")
+    lazy.fs.forget(node.ino, node.lookups)
+    assert await lazy.read("f") == b"promised"
+    assert stored(other) == b"old"
 
 
 async def test_a_truncation_by_name_outlives_who_closes_the_file_just_then(
