@@ -73,6 +73,7 @@ class StagedFile:
         generation: counts changes of content; `committed` is the one that the cluster has.
         landed: the generation that the cluster was found to have though its commit failed later,
             and what it is there.
+        flushed: what the object became, or becomes yet, of the last append to it.
         stream: sends the file while it is written.
         streams: how often that was begun.
         parts: sends the file in parts; the last one, if bytes were freed since `rebase`.
@@ -85,6 +86,7 @@ class StagedFile:
         self.committed = 0 if base is not None else -1
         self.present = Extents()
         self.landed: tuple[int, Identity] | None = None
+        self.flushed: Identity | None = None
         self.stream: StreamedUpload | None = None
         self.streams = 0
         self.parts: PartSender | None = None
@@ -242,7 +244,7 @@ class StagedFile:
     def reset(self, *, elsewhere: bool = False) -> None:
         """Mark the content as stored; `elsewhere`: under another name."""
         self.committed = self.generation
-        self.landed = None
+        self.landed = self.flushed = None
         self._stored_size = self.size
         self._changed_below = elsewhere
 

@@ -177,10 +177,13 @@ class _Transfer:
         assert self._expected is not None
         if not now.same_content(self._expected):
             await self._conflict(now)
+        makes = Identity(self._staged.size, version=str(int(now.version) + 1))
+        self._tried.add(makes)
+        self._staged.flushed = makes
         self._staged.base_moves()
         flushed = await self._flush(handle)
         became = await self._look(from_gateway=True)
-        if became is not None and self._is_next(became, now):
+        if became is not None and makes.same_content(became):
             self._staged.lands(became)
             return became
         self._staged.base_stays()
@@ -189,18 +192,16 @@ class _Transfer:
         # Never twice. If the flush comes about late, it makes what the whole PUT makes.
         return None
 
-    def _is_next(self, became: Identity, before: Identity) -> bool:
-        """Tell whether an object became what our flush alone makes of it."""
-        follows = became.version == str(int(before.version) + 1)
-        return follows and became.size == self._staged.size
-
     def _tail(self) -> Tail | None:
-        """Return what is to be appended, if only that was written and it is worth it."""
+        """Return what is to be appended, if only that was written and it is worth it.
+
+        Not over what we asked for without an answer: that may still come about.
+        """
         start = self._staged.appended_from
         expected = self._expected
         if start is None or start < APPENDED_FROM or not self._store.appends(self._target.bucket):
             return None
-        if expected is None or not expected.checksum or expected.size != start:
+        if expected is None or not expected.checksum or expected.size != start or self._tried:
             return None
         return Tail(self._staged.fd, start, self._staged.size)
 
@@ -247,7 +248,9 @@ class _Transfer:
         if not await parts.send_rest(*self._place, staged.size):
             return None
         ours = Identity(staged.size, checksum, "xxhash")
-        stored = await self._check_unchanged(ours) or await self._complete(parts, ours)
+        stored = await self._check_unchanged(ours)
+        self._tried.add(ours)
+        stored = stored or await self._complete(parts, ours)
         parts.completed()
         staged.lands(stored)
         return stored

@@ -21,7 +21,7 @@ from aisfs.staging.journal import Owed
 from aisfs.staging.transfer import transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Collection
 
     from aisfs.config import BucketName
     from aisfs.staging.staged_file import StagedFile
@@ -121,6 +121,10 @@ class Uploader:
             self._told(url, None)
         await self.settle(staged)
         return info
+
+    def tried(self, bucket: BucketName, name: str) -> Collection[Identity]:
+        """Return what the cluster may hold of ours under a name without having told us."""
+        return self._tried.get((bucket, name), ())
 
     async def spare(self, bucket: BucketName, name: str) -> None:
         """Have nothing deleted of what is stored from now on under a name, or a prefix ("…/")."""

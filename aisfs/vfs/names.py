@@ -118,6 +118,7 @@ class Names:
     async def _remove(self, node: FileNode) -> None:
         """Take a file's name away, and its object unless somebody has it open."""
         async with node.lock:
+            await self._files.storing.learn(node)  # else what was stored unnoticed would stay
             if node.identity is not None and node.bucket is not None:
                 if node.opened:
                     await self._files.storing.doom(node)

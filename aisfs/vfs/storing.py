@@ -12,6 +12,8 @@ stores a file, so a commit sees one state of it (C7, C18).
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from aisfs.config import BucketName
     from aisfs.staging.journal import Owed
     from aisfs.staging.staged_file import StagedFile
+    from aisfs.store.interface import Identity
     from aisfs.vfs.nodes import FileNode
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.workshop import Workshop
@@ -111,6 +114,9 @@ class Storing:
         behind = node.behind if staged is node.staged else None
         self._uploading.add(node)
         try:
+            with suppress(FsError):  # the commit asks as well
+                await self.learn(node)
+            target = replace(target, expected=node.identity)
             info = await self._workshop.uploader.commit(staged, target, release, behind)
         except FsError as error:
             node.failure = type(error)(str(error))  # without the frames of this one
@@ -133,17 +139,43 @@ class Storing:
         outbox.remove(staged.path.name)
         return info
 
-    def stored(self, node: FileNode, info: ObjectInfo) -> None:
-        """Take note of the content that this mount gave a file."""
+    async def learn(self, node: FileNode) -> None:
+        """Take note of what the cluster has if that is what we asked for without an answer.
+
+        The caller holds the lock.
+        """
+        bucket, staged = node.bucket, node.staged
+        assert bucket is not None
+        tried = self._workshop.uploader.tried(bucket, node.name)
+        if not tried:
+            return
+        try:
+            now = (await self._resolver.store.head(bucket, node.name)).identity
+        except NotFound:
+            return
+        if now == node.identity or not any(each.same_content(now) for each in tried):
+            return
+        self._becomes(node, now)
+        flushed = staged.flushed if staged is not None else None
+        if staged is not None and flushed is not None and flushed.same_content(now):
+            staged.rebase(self._workshop.base(node))
+
+    @staticmethod
+    def _becomes(node: FileNode, identity: Identity) -> None:
+        """Take note of which content the cluster has of a file."""
         kernel_knows = node.kernel_identity == node.identity
-        node.identity = info.identity
+        node.identity = identity
         if kernel_knows:
-            node.kernel_identity = info.identity
-        node.attributes_dirty = False
-        node.failure = None
+            node.kernel_identity = identity
         node.epoch += 1
         node.changed_at = node.checked_at = trio.current_time()
         node.retire_reader()
+
+    def stored(self, node: FileNode, info: ObjectInfo) -> None:
+        """Take note of the content that this mount gave a file."""
+        self._becomes(node, info.identity)
+        node.attributes_dirty = False
+        node.failure = None
         if node.staged is not None and not node.staged.whole:
             node.staged.rebase(self._workshop.base(node))
         self._tell_parent(node, info)

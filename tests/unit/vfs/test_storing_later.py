@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 import trio
@@ -752,6 +752,79 @@ async def test_a_deletion_that_was_done_leaves_no_row(shell: Shell, other: Bucke
     await shell.fs.release(fh)
     assert await journal.deletions() == []
     assert names(other) == set()
+
+
+# -- what the cluster did without our being told
+
+
+UNANSWERED = {**PUT, "action": "cut"}
+NO_ATTRIBUTES = {"method": "PATCH", "path": "^/v1/objects", "action": "error", "status": 500}
+
+
+@pytest.mark.parametrize(
+    ("fault", "size"), [(UNANSWERED, 5), (NO_ATTRIBUTES, 9 << 20)], ids=["answer", "attributes"]
+)
+async def test_a_file_that_is_unlinked_goes_although_its_close_failed(
+    cluster: StoreProcess, shell: Shell, other: Bucket, fault: dict[str, Any], size: int
+) -> None:
+    cluster.faults([fault])
+    with pytest.raises(IoFailure):
+        await shell.replace("f", b"x" * size)
+    assert names(other) == {"f"}
+    await shell.unlink("f")
+    assert names(other) == set()
+
+
+async def test_an_open_file_that_is_unlinked_goes_although_its_fsync_failed(
+    cluster: StoreProcess, shell: Shell, other: Bucket
+) -> None:
+    other.object("f").put_content(b"old")
+    fh = await shell.open("f", os.O_RDWR)
+    await shell.fs.write(fh, 0, b"new")
+    cluster.faults([UNANSWERED])
+    with pytest.raises(IoFailure):
+        await shell.fs.fsync(fh)
+    cluster.clear_faults()
+    await shell.unlink("f")
+    assert await shell.read_open(fh) == b"new"
+    await shell.close(fh)
+    assert names(other) == set()
+
+
+async def test_what_was_appended_unseen_is_no_other_clients(
+    shell: Shell, other: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody answers the HEAD that would show it; what is written then finds its base again."""
+    other.object("f").put_content(b"A" * APPENDED_FROM)
+    fh = await shell.open("f", os.O_RDWR)
+    await shell.fs.write(fh, APPENDED_FROM, b"B")
+
+    async def silent(bucket: BucketName, name: str) -> NoReturn:
+        raise IoFailure(f"no answer about {bucket} {name}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shell.fs.files._workshop.room.store, "head_now", silent)
+        with pytest.raises(IoFailure):
+            await shell.fs.fsync(fh)
+    assert stored(other) == b"A" * APPENDED_FROM + b"B"
+    await shell.fs.write(fh, APPENDED_FROM + 1, b"C")
+    await shell.close(fh)
+    assert (stored(other), names(other)) == (b"A" * APPENDED_FROM + b"BC", {"f"})
+
+
+async def test_what_was_appended_without_attributes_can_be_changed_anywhere(
+    cluster: StoreProcess, shell: Shell, other: Bucket
+) -> None:
+    other.object("f").put_content(b"A" * APPENDED_FROM)
+    fh = await shell.open("f", os.O_RDWR)
+    await shell.fs.write(fh, APPENDED_FROM, b"B")
+    cluster.faults([NO_ATTRIBUTES])
+    with pytest.raises(IoFailure):
+        await shell.fs.fsync(fh)
+    cluster.clear_faults()
+    await shell.fs.write(fh, 0, b"C")
+    await shell.close(fh)
+    assert stored(other) == b"C" + b"A" * (APPENDED_FROM - 1) + b"B"
 
 
 async def test_the_end_of_a_mount_waits_no_longer_than_its_limit(
