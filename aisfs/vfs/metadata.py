@@ -41,22 +41,14 @@ class Metadata:
         if isinstance(node, FileNode):
             # Not while it is being stored: that carries what was before, and would count for this.
             async with self._resolver.changes.of(node), node.lock:
-                await self._keep_of_file(node, change(node.attributes))
+                attributes = change(node.attributes)
+                encode(attributes)  # too large: ENOSPC before anything changes
+                await self._storing.change_attributes(node, attributes)
         elif isinstance(node, DirectoryNode):
             async with self._resolver.changes.of(node):
                 await self._keep_of_directory(node, change(node.attributes))
         else:
             raise NotPermitted(f"{node.name} keeps no attributes")
-
-    async def _keep_of_file(self, node: FileNode, attributes: Attributes) -> None:
-        encode(attributes)  # too large: ENOSPC before anything changes
-        before = node.attributes, node.attributes_dirty
-        node.attributes, node.attributes_dirty = attributes, True
-        try:
-            await self._storing.attributes_changed(node)
-        except FsError:
-            node.attributes, node.attributes_dirty = before
-            raise
 
     async def _keep_of_directory(self, node: DirectoryNode, attributes: Attributes) -> None:
         encode(attributes)

@@ -240,9 +240,8 @@ class OpenFiles:
 
     async def _truncate(self, node: FileNode, size: int) -> None:
         if self._workshop.stage(node).size == size:
-            node.attributes = node.attributes.but(size=size, mtime_ns=time.time_ns())
-            node.attributes_dirty = True
-            await self.storing.attributes_changed(node)
+            attributes = node.attributes.but(size=size, mtime_ns=time.time_ns())
+            await self.storing.change_attributes(node, attributes)
             return
         staged = await self._changeable(node, keeps=size > 0)
         with self._or_as_promised(node):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from aisfs.staging.journal import Owed
     from aisfs.staging.staged_file import StagedFile
     from aisfs.store.interface import Identity
+    from aisfs.vfs.attributes import Attributes
     from aisfs.vfs.nodes import FileNode
     from aisfs.vfs.resolver import Resolver
     from aisfs.vfs.workshop import Workshop
@@ -256,15 +257,24 @@ class Storing:
         in_parts = node.staged is not None and node.staged.parts is not None
         return node.dirty and (node.identity is not None or written_down or in_parts)
 
-    async def attributes_changed(self, node: FileNode) -> None:
+    async def change_attributes(self, node: FileNode, attributes: Attributes) -> None:
         """Make attributes persist: with the content if that is still to be stored.
 
         The caller holds the lock.
+
+        Raises:
+            FsError: they are not stored; the file has the former ones.
         """
-        if node.staged is None or not node.staged.dirty:
-            await self.commit_locked(node)
-        elif self.is_queued(node):
-            await self._promise_locked(node)
+        before = node.attributes, node.attributes_dirty
+        node.attributes, node.attributes_dirty = attributes, True
+        try:
+            if node.staged is None or not node.staged.dirty:
+                await self.commit_locked(node)
+            elif self.is_queued(node):
+                await self._promise_locked(node)
+        except FsError:
+            node.attributes, node.attributes_dirty = before
+            raise
 
     async def owed(self) -> list[Owed]:
         """Return what the journal names, of this mount and of earlier ones, oldest first."""

@@ -806,6 +806,19 @@ async def test_a_failed_change_changes_nothing(cluster: StoreProcess, shell: She
         await shell.fs.getxattr(ino, b"user.big")
 
 
+async def test_a_truncation_that_changes_nothing_and_fails_is_forgotten(
+    cluster: StoreProcess, doubting: Shell, other: Bucket
+) -> None:
+    """The time that it would have set must not keep the mount from what others store."""
+    await doubting.replace("f", b"x")
+    cluster.faults([{"action": "error", "method": "PATCH", "path": "^/v1/objects"}])
+    with pytest.raises(IoFailure):
+        await doubting.truncate("f", 1)
+    other.object("f").put_content(b"theirs")
+    assert (await doubting.node("f")).attributes.size == 6
+    assert await doubting.read("f") == b"theirs"
+
+
 async def test_chmod_is_seen_when_the_kernel_forgot_the_file(shell: Shell) -> None:
     """A listing from before the change is still young, and the node is gone."""
     await shell.replace("f", b"x")
