@@ -285,7 +285,7 @@ class Filesystem:
         try:
             if made and flags & os.O_ACCMODE == os.O_RDONLY:
                 await self.files.storing.store(node)  # no flush will
-            fh = await self._open(node, flags)
+            fh, _ = await self._open(node, flags)
         except BaseException:
             node.lookups -= 1
             self._let_go(node)
@@ -359,17 +359,19 @@ class Filesystem:
         """
         node = self._file(ino)
         await self._resolver.refresh(node)
-        corrupt = node.reader is not None and node.reader.broken is not None
-        keep = node.identity == node.kernel_identity and not corrupt
-        fh = await self._open(node, flags)
-        return fh, keep
+        return await self._open(node, flags)
 
-    async def _open(self, node: FileNode, flags: int) -> Fh:
+    async def _open(self, node: FileNode, flags: int) -> tuple[Fh, bool]:
+        """Do what `open` does with a file whose attributes are fresh."""
         if flags & (os.O_ACCMODE | os.O_TRUNC):
             self._guards.check_writing(node)
+        corrupt = node.reader is not None and node.reader.broken is not None
         handle = await self.files.open(node, flags)
-        node.kernel_identity = node.identity
-        return self.handles.add(handle)
+        # Not the node's: an answer that came since may have made it another one.
+        pinned = handle.reader.identity if handle.reader is not None else None
+        keep = pinned == node.kernel_identity and not corrupt
+        node.kernel_identity = pinned
+        return self.handles.add(handle), keep
 
     def read_now(self, fh: int, offset: int, size: int) -> memoryview | None:
         """Return bytes that are in memory, or None if `read` has to be awaited."""

@@ -24,6 +24,7 @@ from aisfs.errors import (
     NotPermitted,
     Stale,
 )
+from aisfs.store.interface import ObjectInfo
 from aisfs.vfs.attributes import Kind
 from aisfs.vfs.directory import Cursor, Entry
 from aisfs.vfs.filesystem import Change
@@ -332,6 +333,34 @@ async def test_the_kernels_pages_are_kept_only_for_the_same_content(
     other.object("f").put_content(b"two")
     assert not await keeps()
     assert await keeps()
+
+
+async def test_the_kernels_pages_are_those_that_the_handle_pinned(
+    doubting: Shell, other: Bucket
+) -> None:
+    """An answer that comes while the file is opened makes the node another content."""
+    other.object("f").put_content(b"two")
+    two = (await doubting.file("f")).identity
+    other.object("f").put_content(b"one")
+    node = await doubting.file("f")
+    await doubting.read("f")
+    assert node.bucket is not None
+    assert two is not None
+    answers, keeps = doubting.fs._resolver.answers, []
+
+    async def opened() -> None:
+        fh, keep = await doubting.fs.open(node.ino, os.O_RDONLY)
+        keeps.append(keep)
+        await doubting.close(fh)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(opened)
+        while not node.opened:
+            await trio.lowlevel.checkpoint()
+        other.object("f").put_content(b"two")
+        answers.renew(node.bucket, ObjectInfo("f", two), trio.current_time())
+    await opened()
+    assert keeps == [True, False]
 
 
 async def test_a_bucket_without_checksums_is_read_and_written(
