@@ -24,6 +24,7 @@ from aisfs.errors import (
     NotFound,
     NotPermitted,
     ReadOnly,
+    Replaced,
     Stale,
 )
 from aisfs.vfs.attributes import Kind
@@ -363,6 +364,7 @@ class Filesystem:
 
     async def _open(self, node: FileNode, flags: int) -> tuple[Fh, bool]:
         """Do what `open` does with a file whose attributes are fresh."""
+        self._part_if_replaced(node)
         if flags & (os.O_ACCMODE | os.O_TRUNC):
             self._guards.check_writing(node)
         corrupt = node.reader is not None and node.reader.broken is not None
@@ -372,6 +374,26 @@ class Filesystem:
         keep = pinned == node.kernel_identity and not corrupt
         node.kernel_identity = pinned
         return self.handles.add(handle), keep
+
+    def _part_if_replaced(self, node: FileNode) -> None:
+        """Have the name of a file that is open become another file if others replaced the content.
+
+        Kernel: all descriptors of an inode share its pages, which would be of two contents.
+
+        Raises:
+            Replaced: they did: the kernel looks the name up again.
+        """
+        before, now = node.kernel_identity, node.identity
+        if before is None or now is None or before.admits(now) or node.local:
+            return
+        for handle in self.handles.open_files():
+            if handle.node is node:
+                self._table.detach_location(node)
+                node.detached = True
+                node.retire_reader()
+                node.identity, node.lineage = before, handle.lineage
+                node.attributes = node.attributes.but(size=before.size)
+                raise Replaced(f"{node.name} was replaced by another client while it was open")
 
     def read_now(self, fh: int, offset: int, size: int) -> memoryview | None:
         """Return bytes that are in memory, or None if `read` has to be awaited."""

@@ -89,10 +89,7 @@ class OpenFiles:
                             await self._truncate(node, 0)
                         node.writers += 1
             reader = self._pin(node)
-        if reader is not None and not writable and self._workshop.window and self._opening.likely:
-            reader.begin()
-            await trio.lowlevel.checkpoint()  # the request goes out before the descriptor
-        return FileHandle(
+        handle = FileHandle(
             node,
             readable=flags & os.O_ACCMODE != os.O_WRONLY,
             writable=writable,
@@ -103,6 +100,10 @@ class OpenFiles:
             lineage=node.lineage,
             told=node.failures,
         )
+        if reader is not None and not writable and self._workshop.window and self._opening.likely:
+            reader.begin()
+            await trio.lowlevel.checkpoint()  # the request goes out before the descriptor
+        return handle
 
     def _replaced(self, node: FileNode) -> Replaced:
         """Return why a file is not opened; what has its name now will be sought.

@@ -182,6 +182,27 @@ def test_c04_an_open_file_never_mixes_two_versions(endpoint: str, bucket: Bucket
         assert (mount.path / "f").read_bytes() == b"b" * size
 
 
+def test_c04_who_opens_the_new_version_and_who_has_the_old_one_open_share_nothing(
+    mount: Mount, bucket: Bucket
+) -> None:
+    """Whoever opens a new version while the old one is open here opens another file."""
+    size = 256 << 10
+    bucket.object("f").put_content(b"a" * size)
+    old, path = os.open(mount.path / "f", os.O_RDONLY), mount.path / "f"
+    try:
+        assert os.pread(old, size, 0) == b"a" * size
+        bucket.object("f").put_content(b"b" * size)
+        after_ttl()
+        with path.open("rb", buffering=0) as new:
+            assert os.pread(old, size, 0) == b"a" * size
+            assert new.read(size) == b"b" * size
+            assert os.pread(old, size, 0) == b"a" * size
+            assert os.fstat(new.fileno()).st_ino != os.fstat(old).st_ino
+    finally:
+        os.close(old)
+    assert path.read_bytes() == b"b" * size
+
+
 def test_c04_an_open_file_that_others_remove_is_stale_and_not_absent(
     endpoint: str, bucket: Bucket
 ) -> None:

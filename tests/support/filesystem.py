@@ -29,7 +29,7 @@ from aisfs.config import (
     StoreConfig,
 )
 from aisfs.control.files import Caller
-from aisfs.errors import NotFound
+from aisfs.errors import NotFound, Replaced
 from aisfs.running import RunningConfig
 from aisfs.staging.state import StateDirectory
 from aisfs.store.aistore import connect
@@ -144,7 +144,13 @@ class Shell:
     # -- files
 
     async def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0o644) -> Fh:
-        """open(2), with O_CREAT as the kernel does it: look up, then CREATE or OPEN."""
+        """open(2), with O_CREAT as the kernel does it: look up, then CREATE or OPEN, once again."""
+        try:
+            return await self._open(path, flags, mode)
+        except Replaced:
+            return await self._open(path, flags, mode)
+
+    async def _open(self, path: str, flags: int, mode: int) -> Fh:
         parent, name = await self.place(path)
         try:
             node = await self.fs.lookup(parent, name)

@@ -310,6 +310,26 @@ async def test_a_reader_of_a_replaced_object_gets_stale_and_no_mixture(
     await doubting.close(fh)
 
 
+async def test_who_follows_what_this_mount_stored_keeps_it_when_others_replace_it(
+    doubting: Shell, other: Bucket
+) -> None:
+    """The name is another file then, and the old one is again what it was before."""
+    await doubting.replace("f", b"first")
+    reader = await doubting.open("f")
+    await doubting.replace("f", b"second")
+    assert await doubting.read_open(reader) == b"second"
+    other.object("f").put_content(b"theirs is longer")
+    assert (await doubting.node("f")).attributes.size == 16
+    assert await doubting.read("f") == b"theirs is longer"
+    assert await doubting.read_open(reader) == b"second"
+    old = doubting.fs.handles.file(reader).node
+    assert (await doubting.fs.getattr(old.ino)).attributes.size == 6
+    assert old.ino != (await doubting.node("f")).ino
+    await doubting.close(reader)
+    await doubting.unlink("f")
+    assert names_of(other) == []
+
+
 async def test_a_new_open_sees_the_new_version(doubting: Shell, other: Bucket) -> None:
     for body in (b"one", b"two two", b"", b"three", b"THREE"):
         other.object("f").put_content(body)
