@@ -160,7 +160,7 @@ class OpenFiles:
                 reader.drop()
                 return
             reader.rest()
-            if reader.forgettable:
+            if reader.forgettable and node.staged is None:  # else it reads the base, and is renamed
                 node.reader = None
 
     # -- bytes

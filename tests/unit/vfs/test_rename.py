@@ -19,6 +19,7 @@ from aisfs.errors import (
     NotEmpty,
     NotFound,
 )
+from aisfs.staging.transfer import APPENDED_FROM
 from aisfs.vfs.attributes import Kind
 from aisfs.vfs.filesystem import Change
 from aisfs.vfs.paths import MARKER
@@ -204,6 +205,24 @@ async def test_the_last_one_may_close_while_its_file_is_preserved(
     assert cluster.struck()
     assert "lose its old content" not in caplog.text
     assert await shell.read("g") == b"new"
+
+
+async def test_the_base_of_what_was_appended_is_found_under_its_new_name(
+    shell: Shell, other: Bucket
+) -> None:
+    """Another reader of the file has closed it meanwhile, and its pages are gone."""
+    other.object("f").put_content(b"x" * APPENDED_FROM)
+    fh = await shell.open("f", os.O_RDWR | os.O_APPEND)
+    await shell.fs.write(fh, 0, b"y")
+    await shell.fs.fsync(fh)
+    await shell.close(await shell.open("f"))
+    await shell.rename("f", "g")
+    node, pages = await shell.file("g"), shell.fs.files._workshop.room.pages
+    assert node.identity is not None
+    assert node.bucket is not None
+    pages.drop_content(shell.fs.files._workshop.room.content_of(node.bucket, "f", node.identity), 1)
+    assert await shell.read_open(fh) == b"x" * APPENDED_FROM + b"y"
+    await shell.close(fh)
 
 
 async def test_who_opens_a_file_while_it_is_replaced_gets_the_new_one(
