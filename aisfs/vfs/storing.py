@@ -325,6 +325,8 @@ class Storing:
                 await self.commit(node)
             except FsError as error:
                 log.error("%s is not stored: %s", node.name, error)  # noqa: TRY400
+            except Exception:  # a bug, or a disk that fails, must not lose the others
+                log.exception("storing %s", node.name)
 
         with trio.move_on_after(self._workshop.drain_s):
             await for_each(nodes, store, WORKERS)

@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from aisfs.errors import FsError, IoFailure, Stale
+from aisfs.staging.outbox import WORKERS
 from aisfs.staging.transfer import APPENDED_FROM
 from aisfs.vfs.filesystem import Change
 from aisfs.vfs.nodes import FileNode
@@ -880,6 +881,23 @@ async def test_a_failing_write_back_close_never_hides_the_reason(
     with pytest.raises(FsError, match="injected"):
         await lazy.replace("f", b"bytes")
     journal._db.execute("PRAGMA query_only=OFF")
+
+
+async def test_a_file_that_cannot_be_read_here_keeps_no_other_from_being_stored_at_the_end(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
+) -> None:
+    expected = {str(number) for number in range(2 * WORKERS)}
+    async with filesystem(cluster.endpoint, bucket, tmp_path) as shell:
+        fh = await shell.open("damaged", os.O_WRONLY | os.O_CREAT)
+        await shell.fs.write(fh, 1, b"damaged")  # not from its start: it has to be read again
+        for name in expected:
+            await shell.fs.write(await shell.open(name, os.O_WRONLY | os.O_CREAT), 0, b"whole")
+        cluster.faults([{**PUT, "action": "delay", "seconds": 0.1}])
+        staged = (await shell.file("damaged")).staged
+        assert staged is not None
+        os.close(staged.fd)
+        staged.fd = os.open(staged.path, os.O_WRONLY)  # reading fails, as of a bad sector
+    assert names(other) == expected
 
 
 async def test_what_was_sent_in_parts_and_not_put_together_is_told_at_the_end(
