@@ -95,6 +95,7 @@ class Storing:
             await self._supersede(node)
         finally:
             node.storing = False
+            self.drop_staged(node)  # of a file that nobody has open nobody else would
         self.stored(node, info)
 
     async def _supersede(self, node: FileNode) -> None:

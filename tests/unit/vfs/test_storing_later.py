@@ -456,6 +456,19 @@ async def test_a_queued_file_is_stored_before_it_is_renamed(
     assert await rows(lazy) == []
 
 
+async def test_a_file_that_was_stored_to_be_renamed_is_read_from_the_cluster(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    """Nobody has it open who would let go of what was kept here."""
+    await promise_in_vain(cluster, lazy, b"ours")
+    cluster.clear_faults()
+    await lazy.rename("f", "g")
+    assert lazy.fs.files._workshop.quota.used == 0
+    other.object("g").put_content(b"theirs")
+    await trio.sleep(1.1)  # as long as the mount believes what it knows
+    assert await lazy.read("g") == b"theirs"
+
+
 async def test_a_queued_file_that_is_renamed_over_is_not_sent(
     cluster: StoreProcess, lazy: Shell, other: Bucket
 ) -> None:
