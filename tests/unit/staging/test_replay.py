@@ -170,6 +170,17 @@ async def test_a_staged_file_that_is_gone_is_told(bench: Bench, other: Bucket) -
     assert "No such file" in str(bench.replay.failure_of(owed))
 
 
+async def test_a_row_is_dropped_whose_staged_file_is_gone_because_it_is_stored(
+    bench: Bench, other: Bucket
+) -> None:
+    """The journal could not be written any more when it was stored."""
+    owed = await bench.owe(b"ours")
+    bench.state.path_of(owed).unlink()
+    other.object("d/o").put_content(b"ours")
+    assert await bench.run() == []
+    assert await bench.state.journal.owed() == []
+
+
 async def test_what_the_cluster_refuses_stays_with_the_reason(
     cluster: StoreProcess, bench: Bench, other: Bucket
 ) -> None:
