@@ -94,9 +94,9 @@ class Outbox:
         parcel = self._parcels.get(data)
         if parcel is None:
             parcel = self._parcels[data] = Parcel(size, send)
+        if failure is not None and parcel.failure is None and not parcel.in_hand:
+            parcel.postpone()  # once: who only repeats it must not keep it from being sent
         parcel.size, parcel.failure = size, failure
-        if failure is not None and not parcel.in_hand:
-            parcel.postpone()
         self._line_up(data, parcel)
 
     def remove(self, data: str) -> None:

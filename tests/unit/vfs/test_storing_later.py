@@ -315,6 +315,17 @@ async def test_what_was_promised_outlives_a_failed_fsync_and_what_is_written_aft
     await lazy.close(fh)
 
 
+async def test_what_was_promised_is_sent_although_its_file_is_closed_again_and_again(
+    cluster: StoreProcess, lazy: Shell, other: Bucket
+) -> None:
+    await promise_in_vain(cluster, lazy, b"promised")
+    cluster.clear_faults()
+    with trio.fail_after(WAIT_S):
+        while not names(other):
+            await lazy.close(await lazy.open("f", os.O_WRONLY))
+            await trio.sleep(0.1)
+
+
 async def test_what_is_appended_to_a_promised_content_goes_behind_no_other(
     cluster: StoreProcess, lazy: Shell, other: Bucket
 ) -> None:
