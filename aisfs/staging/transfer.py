@@ -292,7 +292,9 @@ class _Transfer:
         stored = await self._check_unchanged(ours)
         self._tried.add(ours)
         if stored is None and streamed and stream is not None:
-            stored = await self._finish(stream, ours) or await self._check_unchanged(ours)
+            stored = await self._finish(stream, ours)
+            # By a gateway: where it was sent to is not to say that it is where it belongs.
+            stored = stored or await self._check_unchanged(ours, from_gateway=True)
         if stored is None:
             info = await self._store.put(*self._place, upload)
             stored = info.identity
@@ -333,7 +335,9 @@ class _Transfer:
         except NotFound:
             return None
 
-    async def _check_unchanged(self, ours: Identity) -> Identity | None:
+    async def _check_unchanged(
+        self, ours: Identity, *, from_gateway: bool = False
+    ) -> Identity | None:
         """Compare the object with what was opened; on a conflict store our bytes beside it.
 
         Returns:
@@ -341,7 +345,7 @@ class _Transfer:
         """
         if self._expected is None:
             return None
-        now = await self._look()
+        now = await self._look(from_gateway=from_gateway)
         if now is not None and self._expected.admits(now):
             return None
         if now is not None and now.same_content(ours):

@@ -297,6 +297,25 @@ async def test_what_failed_at_close_is_stored_at_the_end(
     assert list((tmp_path / "staging").glob("*.json")) == []
 
 
+async def test_what_was_sent_to_a_former_owner_is_stored_again(
+    cluster: StoreProcess, shell: Shell, other: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway goes on showing the old object; who was asked straight shows what it was sent."""
+    other.object("f").put_content(b"old")
+    node, store = await shell.file("f"), shell.fs._resolver.store
+    assert node.bucket is not None
+    old = await store.head_now(node.bucket, "f")
+
+    async def at_the_new_owner(bucket: BucketName, name: str) -> ObjectInfo:
+        return old
+
+    monkeypatch.setattr(store, "head_now", at_the_new_owner)
+    cluster.clear_requests()
+    await shell.replace("f", os.urandom(9 * MIB))
+    stored = [r for r in cluster.requests() if r["method"] == "PUT" and r["status"] == 200]
+    assert len(stored) == 2
+
+
 async def test_a_reader_of_a_replaced_object_gets_stale_and_no_mixture(
     doubting: Shell, other: Bucket
 ) -> None:
