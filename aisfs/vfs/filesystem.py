@@ -114,7 +114,7 @@ class Filesystem:
         self._guards = guards
         self.handles = HandleTable()
         self.files = OpenFiles(resolver, workshop)
-        self._markers = Markers(resolver)
+        self._markers = Markers(resolver, self.files.storing.owe)
         self._names = Names(resolver, self.files, self._markers, rules, guards)
         self._renamer = Renamer(
             resolver, self.files, self._markers, rules, guards, workshop.state.journal

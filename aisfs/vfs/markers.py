@@ -5,26 +5,41 @@ Serves `filesystem`, `names`, `rename` and `metadata`.
 
 from __future__ import annotations
 
+import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
-from aisfs.errors import Incomplete, NotEmpty, NotFound
+from aisfs.errors import FsError, Incomplete, NotEmpty, NotFound
 from aisfs.vfs.attributes import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import TypeAlias
+
     from aisfs.store.interface import BucketName
     from aisfs.vfs.attributes import Attributes
     from aisfs.vfs.nodes import DirectoryNode
     from aisfs.vfs.resolver import Resolver
 
+    Owe: TypeAlias = Callable[[str, Callable[[], Awaitable[None]], FsError], None]
+
+log = logging.getLogger(__name__)
+
 
 class Markers:
-    """Those of all directories of a mount."""
+    """Those of all directories of a mount.
 
-    def __init__(self, resolver: Resolver) -> None:
+    Args:
+        resolver: knows the directories.
+        owe: has something tried again in the background, as `Storing.owe`.
+    """
+
+    def __init__(self, resolver: Resolver, owe: Owe) -> None:
         self._resolver = resolver
         self._store = resolver.store
+        self._owe = owe
 
     async def make(self, bucket: BucketName, marker: str, attributes: Attributes) -> None:
         """Store a marker, which makes its directory."""
@@ -43,7 +58,22 @@ class Markers:
         node.changed_at = node.checked_at = trio.current_time()
 
     async def keep(self, directory: DirectoryNode) -> None:
-        """Give a directory its marker when its last entry went: empty directories persist."""
+        """Give a directory its marker when its last entry went: empty directories persist.
+
+        That went already, so who had it go is not told of a failure; it is tried again later.
+        """
+        try:
+            await self._keep(directory)
+        except FsError as error:
+            log.error("%s may not persist when it is empty: %s", directory.name, error)  # noqa: TRY400
+            work = partial(self._keep_later, directory)
+            self._owe(f"marker of inode {directory.ino}", work, error)
+
+    async def _keep_later(self, directory: DirectoryNode) -> None:
+        async with self._resolver.changes.of(directory):
+            await self._keep(directory)
+
+    async def _keep(self, directory: DirectoryNode) -> None:
         bucket = directory.bucket
         if bucket is None or directory.name == "" or directory.marked:
             return
@@ -54,6 +84,8 @@ class Markers:
         if any(not self._resolver.is_doomed(bucket, info) for info in listing.objects):
             directory.marked = any(info.name == directory.marker for info in listing.objects)
             return
+        if self._resolver.table.find(bucket, directory.name) is not directory:
+            return  # it was removed meanwhile
         await self.make(bucket, directory.marker, directory.attributes)
         directory.marked = True
 

@@ -14,6 +14,7 @@ from aisfs.staging.outbox import WORKERS
 from aisfs.staging.transfer import APPENDED_FROM
 from aisfs.vfs.filesystem import Change
 from aisfs.vfs.nodes import FileNode
+from aisfs.vfs.paths import MARKER
 from tests.support.filesystem import filesystem
 
 if TYPE_CHECKING:
@@ -777,6 +778,21 @@ async def test_a_deletion_that_was_done_leaves_no_row(shell: Shell, other: Bucke
     await shell.fs.release(fh)
     assert await journal.deletions() == []
     assert names(other) == set()
+
+
+@pytest.mark.parametrize("renamed", [True, False])
+async def test_a_directory_whose_last_file_went_gets_its_marker_as_soon_as_the_cluster_lets_us(
+    cluster: StoreProcess, shell: Shell, other: Bucket, *, renamed: bool
+) -> None:
+    """Whoever had the file go is not told that it failed: the file is gone."""
+    other.object("d/f").put_content(b"x")
+    await shell.node("d/f")
+    cluster.faults([{**FAILS, "path": f"/{MARKER}$"}])
+    await (shell.rename("d/f", "g") if renamed else shell.unlink("d/f"))
+    assert names(other) == ({"g"} if renamed else set())
+    cluster.clear_faults()
+    await until_sent(shell)
+    assert f"d/{MARKER}" in names(other)
 
 
 # -- what the cluster did without our being told
