@@ -18,6 +18,7 @@ from aisfs.errors import (
     NotADirectory,
     NotEmpty,
     NotFound,
+    Replaced,
 )
 from aisfs.staging.transfer import APPENDED_FROM
 from aisfs.vfs.attributes import Kind
@@ -146,6 +147,13 @@ async def test_a_file_that_is_being_written(shell: Shell, other: Bucket) -> None
     assert other.object("g").get().read_all() == b"onetwo"
 
 
+async def held(cluster: StoreProcess, requests: int = 1) -> None:
+    """Wait until so many requests in all have met a fault, which delays the last of them."""
+    with trio.fail_after(30):
+        while cluster.struck() < requests:  # noqa: ASYNC110 - it is another process that tells
+            await trio.sleep(0.01)
+
+
 SLOW_COPY = {"method": "PUT", "path": "/f$", "action": "delay", "seconds": 0.6, "role": "target"}
 
 
@@ -160,7 +168,7 @@ async def test_who_closes_while_a_file_is_replaced_takes_nothing_from_others(
     cluster.faults([SLOW_COPY])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shell.rename, "f", "g")
-        await trio.sleep(0.3)
+        await held(cluster)
         await shell.close(first)
     assert cluster.struck()
     assert len(await shell.read("large")) == 24 * MIB  # more than the cache has room for
@@ -200,7 +208,7 @@ async def test_the_last_one_may_close_while_its_file_is_preserved(
     only = await shell.open("g")  # which may ask for the first bytes already
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shell.rename, "f", "g")
-        await trio.sleep(0.3)
+        await held(cluster)
         await shell.close(only)
     assert cluster.struck()
     assert "lose its old content" not in caplog.text
@@ -234,7 +242,7 @@ async def test_who_opens_a_file_while_it_is_replaced_gets_the_new_one(
     cluster.faults([SLOW_COPY])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shell.rename, "f", "g")
-        await trio.sleep(0.3)
+        await held(cluster)
         fh = await shell.open("g")
     assert await shell.read_open(fh) == b"new"
     await shell.close(fh)
@@ -247,17 +255,17 @@ async def test_nobody_is_refused_twice_by_files_that_replace_each_other(
     """Kernel: do_filp_open looks a name up again after ESTALE once, and returns the second one."""
     for name, body in (("f1", b"first"), ("f2", b"second"), ("g", b"old")):
         other.object(name).put_content(body)
-    await shell.node("g")
+    old = await shell.node("g")
     cluster.faults([{"method": "DELETE", "path": "/f", "action": "delay", "seconds": 0.6}])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shell.rename, "f1", "g")
-        await trio.sleep(0.3)
+        await held(cluster)
         with pytest.raises(Replaced):
-            await shell.open("g", flags)
+            await shell.fs.open(old.ino, flags)
     await shell.node("g")  # as who was refused does
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shell.rename, "f2", "g")
-        await trio.sleep(0.3)
+        await held(cluster, 2)
         fh = await shell.open("g", flags)
         shell.fs._workshop.room.pages.drop_idle(None)
         assert await shell.read_open(fh) == b"first"
