@@ -13,6 +13,7 @@ import errno
 import faulthandler
 import hashlib
 import logging
+import resource
 import signal
 from dataclasses import dataclass
 from functools import partial
@@ -84,12 +85,22 @@ def run(
     """
     start = _Start(ready, filesystem, shown, manager, logs.keep_recent())
     faulthandler.register(signal.SIGUSR1)
+    _take_descriptors()
     _bound_heap()
     instruments = request_loop.install()
     try:
         return trio.run(_serve, config, start, instruments=instruments)
     except BaseExceptionGroup as group:
         raise _first(group) from group
+
+
+def _take_descriptors() -> None:
+    """Raise the limit of open files to what the process may have: each file being written is one.
+
+    Linux: getrlimit(2). The usual soft limit of 1024 is for programs that use select(2).
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _bound_heap() -> None:

@@ -17,7 +17,7 @@ say what was attempted, on which name, and what the cluster answered.
     ├── BadHandle         EBADF         ├── TimedOut     ETIMEDOUT
     ├── SentOn            ESPIPE        └── ResultTooBig ERANGE
     ├── ArgumentsTooLong  E2BIG         ├── Interrupted  EINTR
-    ├── WouldBlock        EAGAIN        │
+    ├── WouldBlock        EAGAIN        ├── TooManyOpen  ENFILE
     └── IoFailure         EIO
         ├── Corrupt       EIO           Unreachable
         ├── Torn          EIO           └── Incomplete   EHOSTUNREACH
@@ -199,6 +199,13 @@ class NoSpace(FsError):
     """The cluster, the staging area or an object's attributes are full."""
 
     errno = errno.ENOSPC
+    log_level = logging.ERROR
+
+
+class TooManyOpen(FsError):
+    """The process that serves the mount may have no more descriptors (POSIX: ENFILE of open(2))."""
+
+    errno = errno.ENFILE
     log_level = logging.ERROR
 
 

@@ -23,12 +23,13 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 import xxhash
 
-from aisfs.errors import IoFailure, NoSpace, Stale
+from aisfs.errors import IoFailure, NoSpace, Stale, TooManyOpen
 from aisfs.staging.extents import Extents
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ FETCH_STEP = 1 << 20
 
 HASH_STEP = 4 << 20
 """Bytes hashed at a time when the checksum could not be kept up while writing."""
+
+SPARE_DESCRIPTORS = 4
+"""One part in so many of the process's descriptors is for connections and the caches."""
 
 
 class Base(Protocol):
@@ -103,6 +107,9 @@ class StagedFile:
         self.fd = -1
         try:
             self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            if self.fd >= most - most // SPARE_DESCRIPTORS:  # POSIX: it is the lowest that is free
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             if (
                 self.size
             ):  # ext4 writes a file that was cut to nothing to the disk when it is closed
@@ -388,6 +395,10 @@ class StagedFile:
             if self.parts is not None:
                 self.parts.check()
 
-    def _local_failure(self, doing: str, error: OSError) -> NoSpace | IoFailure:
-        kind = NoSpace if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} else IoFailure
-        return kind(f"{doing} the staged file {self.path}: {error.strerror}")
+    def _local_failure(self, doing: str, error: OSError) -> FsError:
+        words = f"{doing} the staged file {self.path}: {error.strerror}"
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            return NoSpace(words)
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            return TooManyOpen(f"{words}: close files, or raise the limit (prlimit --nofile)")
+        return IoFailure(words)
