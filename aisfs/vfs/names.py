@@ -95,6 +95,7 @@ class Names:
             attributes = attributes.but(size=len(target))
             name = directory.name + basename
             assert directory.bucket is not None
+            await self._files.storing.spare(directory.bucket, name)
             info = await self._store.put_bytes(directory.bucket, name, target, encode(attributes))
             node = self._new_node(directory, name, attributes)
             assert isinstance(node, FileNode)

@@ -12,6 +12,7 @@ import trio.testing
 from aisfs.errors import FsError, IoFailure, Stale
 from aisfs.staging.outbox import WORKERS
 from aisfs.staging.transfer import APPENDED_FROM
+from aisfs.vfs.attributes import Kind
 from aisfs.vfs.filesystem import Change
 from aisfs.vfs.nodes import FileNode
 from aisfs.vfs.paths import MARKER
@@ -767,6 +768,24 @@ async def test_what_is_renamed_to_what_an_earlier_mount_unlinked_stays(
         await shell.rename(old, new)
     async with filesystem(cluster.endpoint, bucket, place) as shell:
         assert await shell.read(unlinked) == b"same"
+
+
+async def test_a_link_that_is_made_where_an_earlier_mount_unlinked_stays(
+    cluster: StoreProcess, bucket: BucketName, other: Bucket, tmp_path: Path
+) -> None:
+    other.object("f").put_content(b"same")
+    cluster.faults([{"action": "error", "method": "DELETE", "path": "f$"}])
+    place = tmp_path / "state"
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        fh = await shell.open("f")
+        await shell.unlink("f")
+        await shell.fs.release(fh)
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        cluster.clear_faults()
+        other.object("f").delete()
+        await shell.symlink(b"same", "f")
+    async with filesystem(cluster.endpoint, bucket, place) as shell:
+        assert (await shell.node("f")).attributes.kind is Kind.SYMLINK
 
 
 async def test_a_deletion_that_was_done_leaves_no_row(shell: Shell, other: Bucket) -> None:
