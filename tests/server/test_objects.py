@@ -1,9 +1,11 @@
 """Objects beyond the recording: streaming, broken uploads, overwrites under readers, pieces."""
 
 import hashlib
+import json
 import os
 import socket
 import time
+from typing import Any
 
 import pytest
 
@@ -151,6 +153,121 @@ def test_multipart_of_large_parts(store: StoreProcess, bucket: str) -> None:
     answer = wire.follow(store.endpoint, "GET", target)
     assert answer.body == BIG[::2] + BIG
     assert not list((store.data / "work").iterdir())
+
+
+class Upload:
+    """A multipart upload of the object `x`."""
+
+    def __init__(self, store: StoreProcess, bucket: str) -> None:
+        self.store, self.bucket = store, bucket
+        self.id = self._send("POST", [], b'{"action":"mpt-upload"}').body.decode()
+
+    def _send(self, method: str, query: list[str], body: bytes) -> wire.Answer:
+        target = path(self.bucket, "x", *query)
+        return wire.follow(self.store.endpoint, method, target, [], body)
+
+    def put(self, number: int, body: bytes, *query: str) -> wire.Answer:
+        keys = [f"uploadId={self.id}", f"partNumber={number}", *query]
+        return self._send("PUT", keys, body)
+
+    def complete(self, value: Any) -> tuple[int, str]:
+        """Return the status, and what a refusal says."""
+        message = json.dumps({"action": "mpt-complete", "value": value}).encode()
+        answer = self._send("POST", [f"uploadId={self.id}"], message)
+        said = json.loads(answer.body)["message"] if answer.body else ""
+        return answer.status, said
+
+    def result(self) -> wire.Answer:
+        return self._send("GET", [], b"")
+
+
+def numbered(*numbers: int) -> list[dict[str, Any]]:
+    return [{"part-number": number, "etag": ""} for number in numbers]
+
+
+@pytest.mark.parametrize("value", [[], None, numbered(1)])
+def test_an_upload_without_parts_is_never_complete(
+    store: StoreProcess, bucket: str, value: Any
+) -> None:
+    wire.follow(store.endpoint, "PUT", path(bucket, "x"), [], b"old")
+    upload = Upload(store, bucket)
+    assert upload.complete(value) == (400, "no chunks")
+    assert upload.result().body == b"old"
+    assert upload.put(1, b"new").status == 200
+    assert upload.complete(numbered(1)) == (200, "")
+    assert upload.result().body == b"new"
+
+
+def test_an_upload_with_a_gap_is_not_complete_whatever_is_listed(
+    store: StoreProcess, bucket: str
+) -> None:
+    upload = Upload(store, bucket)
+    for number in (4, 1, 2):
+        upload.put(number, b"%d" % number)
+    refused = (400, "chunk at (2) has invalid number 4 (count=3)")
+    for value in (numbered(1, 2, 4), numbered(1, 2), numbered(1, 2, 3, 4), [], None):
+        assert upload.complete(value) == refused
+    assert upload.result().status == 404
+    upload.put(3, b"3")
+    assert upload.complete(numbered(3, 1, 4, 2)) == (200, "")
+    assert upload.result().body == b"1234"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "nil parts list"),
+        ([], "partial completion is not allowed: requested 0 parts, have 2"),
+        (numbered(2), "partial completion is not allowed: requested 1 parts, have 2"),
+        (numbered(1, 2, 2), "partial completion is not allowed: requested 3 parts, have 2"),
+        (numbered(1, 1), "parts must be exactly 1..2: got 1 at position 1"),
+        (numbered(2, 2), "parts must be exactly 1..2: got 2 at position 0"),
+        (numbered(3, 1), "parts must be exactly 1..2: got 3 at position 1"),
+        ([{"part-number": 2}, {}], "parts must be exactly 1..2: got 0 at position 0"),
+        ([{"part-number": None}, None], "parts must be exactly 1..2: got 0 at position 0"),
+    ],
+)
+def test_a_completion_lists_each_part_once(
+    store: StoreProcess, bucket: str, value: Any, said: str
+) -> None:
+    upload = Upload(store, bucket)
+    for number in (1, 2):
+        upload.put(number, b"%d" % number)
+    assert upload.complete(value) == (400, said)
+    assert upload.result().status == 404
+    assert upload.complete([{"Part-Number": 2}, {"part-number": 1, "etag": "any"}]) == (200, "")
+    assert upload.result().body == b"12"
+
+
+@pytest.mark.parametrize(
+    "value", ["1", {}, [1], [{"part-number": "1"}], [{"PartNumber": 1}], [{"etag": 5}]]
+)
+def test_a_list_of_parts_is_read_strictly(store: StoreProcess, bucket: str, value: Any) -> None:
+    upload = Upload(store, bucket)
+    upload.put(1, b"1")
+    assert upload.complete(value)[0] == 400
+    assert upload.complete(numbered(1)) == (200, "")
+
+
+def test_an_append_to_an_upload_is_a_part(store: StoreProcess, bucket: str) -> None:
+    upload = Upload(store, bucket)
+    appended = upload.put(1, b"one", "append_type=append", "append_handle=")
+    assert (appended.status, appended.get("Ais-Append-Handle")) == (200, "")
+    assert upload.put(2, b"two").status == 200
+    assert upload.put(1, b"more", "append_type=append", "append_handle=").status == 400
+    flush = upload.put(1, b"", "append_type=flush", "append_handle=")
+    assert flush.status == 400
+    assert b"put-part invalid size (0)" in flush.body
+    assert upload.result().status == 404
+    assert upload.complete(numbered(1, 2)) == (200, "")
+    assert upload.result().body == b"onetwo"
+
+
+def test_a_part_goes_before_a_member(store: StoreProcess, bucket: str) -> None:
+    upload = Upload(store, bucket)
+    assert upload.put(1, b"part", "archpath=m").status == 200
+    assert upload.complete(numbered(1)) == (200, "")
+    assert upload.result().body == b"part"
 
 
 def test_an_abort_drops_the_part_that_is_still_coming_in(store: StoreProcess, bucket: str) -> None:

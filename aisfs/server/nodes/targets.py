@@ -106,14 +106,14 @@ async def _put(call: Call, bucket: Bucket, name: str) -> Reply:
     if query.text(const.QPARAM_OBJECT_TO):
         return await copy_object(call, bucket, name)
     refuse_wrong_target(call, bucket, name)
-    if query.text(const.QPARAM_ARCHPATH):
-        return await put_into_shard(call, bucket, name)
-    if query.text(const.QPARAM_APPEND_TYPE):
-        return await append_object(call, bucket, name)
     if query.text(const.QPARAM_UPLOAD_ID):
         if not call.era.has(Feature.MULTIPART):
             raise not_implemented("multipart upload (AIS 3.17 makes the part the whole object)")
         return await put_part(call, bucket, name)
+    if query.text(const.QPARAM_ARCHPATH):
+        return await put_into_shard(call, bucket, name)
+    if query.text(const.QPARAM_APPEND_TYPE):
+        return await append_object(call, bucket, name)
     return await put_object(call, bucket, name)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from aisfs.server.eras import Feature
-from aisfs.server.http.call import Call, Message
+from aisfs.server.http.call import Call, Message, decode_value
 from aisfs.server.http.errors import AisError
 from aisfs.server.http.replies import Reply, text_reply
 from aisfs.server.naming import encode_name
@@ -28,6 +28,8 @@ from aisfs.server.state import random_id
 from aisfs.server.storage.blobs import BlobWriter, copy_into, unlink_quietly
 from aisfs.server.storage.catalog import Bucket
 from aisfs_sdk import const
+
+_PART_KEYS: dict[str, type | tuple[type, ...]] = {"part-number": int, "etag": str}
 
 # ---- append -------------------------------------------------------------------------------------
 
@@ -181,14 +183,22 @@ def _find_upload(call: Call, bucket: Bucket, name: str) -> Multipart:
 
 
 async def put_part(call: Call, bucket: Bucket, name: str) -> Reply:
-    """Store one part of a multipart upload; its checksum is not looked at, as in AIS."""
+    """Store one part of a multipart upload; its checksum is not looked at, as in AIS.
+
+    AIS: `PUT …?uploadId=&partNumber=`. An append with these is a part, too, and gets no handle. A
+    second append to the same part is refused: AIS takes its bytes for the whole part, and then
+    fails the completion.
+    """
+    text = _part_text(call, bucket, name)
     upload = _find_upload(call, bucket, name)
-    number = _part_number(call, upload, f"{bucket.name.uri}/{name}")
+    number = _part_number(text, f"chunk-manifest[{bucket.name.uri}/{name}, id={upload.id}]")
     length = call.request.content_length
     chunked = "chunked" in call.header("Transfer-Encoding").lower()
     if chunked or not length:
         size = -1 if chunked else 0
         raise AisError(400, f"{bucket.name.uri}/{name}: put-part invalid size ({size})")
+    if call.query.text(const.QPARAM_APPEND_TYPE) and number in upload.parts:
+        raise AisError(400, f"{bucket.name.uri}/{name}: part {number} cannot be appended to")
     writer = call.store.blobs.create_work()
     await receive(call, writer, length)
     writer.close()
@@ -202,12 +212,17 @@ async def put_part(call: Call, bucket: Bucket, name: str) -> Reply:
     return Reply()
 
 
-def _part_number(call: Call, upload: Multipart, uri: str) -> int:
+def _part_text(call: Call, bucket: Bucket, name: str) -> str:
     text = call.query.text(const.QPARAM_PART_NUMBER)
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        where = f"o[{upload.bucket.name.name}/{upload.name}(-)]"
-        raise AisError(400, f'{where}: invalid part number "{text}" for uploadID "{upload.id}"')
-    manifest, number = f"chunk-manifest[{uri}, id={upload.id}]", int(text)
+        upload_id = call.query.text(const.QPARAM_UPLOAD_ID)
+        where = f"o[{bucket.name.name}/{name}(-)]"
+        raise AisError(400, f'{where}: invalid part number "{text}" for uploadID "{upload_id}"')
+    return text
+
+
+def _part_number(text: str, manifest: str) -> int:
+    number = int(text)
     if number < 1:
         raise AisError(500, f"{manifest}: invalid chunk number ({number})")
     if number > MAX_PARTS:
@@ -219,15 +234,13 @@ def _part_number(call: Call, upload: Multipart, uri: str) -> int:
 
 
 async def complete_multipart(call: Call, bucket: Bucket, name: str, message: Message) -> Reply:
-    """Put the parts together, in the order of their numbers."""
-    upload = _find_upload(call, bucket, name)
+    """Put the parts together, in the order of their numbers.
+
+    AIS: `POST …?uploadId=` with `mpt-complete` and a list of all parts, in any order.
+    """
     numbers = _named_parts(message.value)
-    if len(numbers) != len(upload.parts) or set(numbers) != set(upload.parts):
-        raise AisError(
-            400,
-            "partial completion is not allowed: "
-            f"requested {len(numbers)} parts, have {len(upload.parts)}",
-        )
+    upload = _find_upload(call, bucket, name)
+    _check_complete(upload, numbers)
     parts = [upload.parts[number] for number in sorted(upload.parts)]
     intake = Intake(bucket)
     final = call.store.blobs.create(intake.hashers)
@@ -243,13 +256,40 @@ async def complete_multipart(call: Call, bucket: Bucket, name: str, message: Mes
     return Reply()
 
 
-def _named_parts(value: Any) -> list[int]:
+def _named_parts(value: Any) -> list[int] | None:
+    """Return the numbers in a list of parts, sorted; a part without one counts as 0."""
+    if value is None:
+        return None
     if not isinstance(value, list):
+        raise AisError(400, "{node}: failed to unmarshal mpt-complete, err: expect [ or n")
+    parts = (decode_value(item, const.ACT_MPT_COMPLETE, _PART_KEYS) for item in value)
+    return sorted(part.get("part-number", 0) for part in parts)
+
+
+def _check_complete(upload: Multipart, numbers: list[int] | None) -> None:
+    """Refuse to complete an upload that lacks parts, or by a list that is not of all of them.
+
+    Raises:
+        AisError: 400; the upload goes on.
+    """
+    have = sorted(upload.parts)
+    if not have:
+        raise AisError(400, "no chunks")
+    for place, number in enumerate(have):
+        if number != place + 1:
+            text = f"chunk at ({place}) has invalid number {number} (count={len(have)})"
+            raise AisError(400, text)
+    if numbers is None:
         raise AisError(400, "nil parts list")
-    numbers = [item.get("part-number") for item in value if isinstance(item, dict)]
-    if len(numbers) != len(value) or not all(isinstance(number, int) for number in numbers):
-        raise AisError(400, "{node}: failed to unmarshal mpt-complete, err: part-number")
-    return [int(number) for number in numbers if number is not None]
+    if len(numbers) != len(have):
+        raise AisError(
+            400,
+            f"partial completion is not allowed: requested {len(numbers)} parts, have {len(have)}",
+        )
+    for place, number in enumerate(numbers):
+        if number != have[place]:
+            text = f"parts must be exactly 1..{len(have)}: got {number} at position {place}"
+            raise AisError(400, text)
 
 
 def abort_multipart(call: Call, bucket: Bucket, name: str) -> Reply:
