@@ -72,6 +72,9 @@ class Era:
         bucket_props: Properties of a new bucket.
         known_keys: Query keys that GET and PUT of objects and bucket requests may have; None if
             unknown ones are ignored.
+        whole_path_names: Verbs of bucket requests for which all that follows in the path is the
+            bucket's name.
+        posts_end_with_bucket: Whether a POST to a bucket is refused if more follows in its path.
         markers: Query keys that a request needs straight at a target, by verb.
         node_verbs: Verbs of `/v1/daemon`.
         foreign_caller_refused: Whether `Ais-Caller-Id` from a client is refused.
@@ -121,6 +124,8 @@ class Era:
     )  # fmt: skip
     type_alone_ignored: bool = True
     known_keys: frozenset[str] | None = None
+    whole_path_names: frozenset[str] = frozenset({"DELETE", "PATCH"})
+    posts_end_with_bucket: bool = True
     node_verbs: str = "GET, POST, PUT"
     foreign_caller_refused: bool = True
     targets_parse_strictly: bool = True
@@ -179,6 +184,8 @@ _OF_2023 = Era(
     type_alone_ignored=False,
     bucket_props=PROPS_3_17,
     known_keys=_KEYS_3_17,
+    whole_path_names=frozenset({"DELETE", "HEAD", "PATCH"}),
+    posts_end_with_bucket=False,
     markers={**_ALL_MARKED, "PUT": ("utm",), "PATCH": ()},
     node_verbs="DELETE, GET, POST, PUT",
     foreign_caller_refused=False,

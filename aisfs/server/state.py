@@ -18,7 +18,7 @@ from aisfs.server.http.faults import Faults
 from aisfs.server.http.metrics import Metrics
 from aisfs.server.http.request_log import RequestLog
 from aisfs.server.jobs.table import Jobs
-from aisfs.server.naming import BACKENDS, BucketName
+from aisfs.server.naming import BACKENDS, BucketName, check_bucket_name
 from aisfs.server.nodes.config import Config
 from aisfs.server.nodes.log import NodeLog
 from aisfs.server.objects.uploads import Uploads
@@ -127,12 +127,14 @@ class Store:
         """Return an existing bucket that this cluster knows.
 
         Raises:
-            AisError: 404, in the words that clients map to their exceptions.
+            AisError: 404, in the words that clients map to their exceptions; 400 if none can have
+                this name.
         """
         name = self.remotes.normal(name)
         bucket = self.catalog.buckets.get(name)
         if bucket is not None:
             return bucket
+        check_bucket_name(name.name, self.era)
         if name.provider == "ht":  # buckets of HTTP addresses, in AIS 3.17 only
             raise AisError(
                 404, f'remote bucket "{name.uri}" does not exist', "ErrRemoteBckNotFound"

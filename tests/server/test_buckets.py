@@ -155,3 +155,99 @@ def test_what_is_not_built_says_so(
     error = json.loads(answer.body)
     assert (answer.status, error["status"], error["tcode"]) == (501, 501, "ErrNotImpl")
     assert "not implemented" in error["message"]
+
+
+def message_of(answer: wire.Answer) -> str:
+    """Return what a refusal says; that of a HEAD is in a header."""
+    error = json.loads(answer.body or answer.get("Hdr-Error"))
+    return str(error["message"])
+
+
+def summary_below(store: StoreProcess, target: str) -> dict[str, Any]:
+    """Ask for the summary that a HEAD gives, in its two steps."""
+    asked = f"{target}?provider=ais&bsumm_remote=true"
+    first = wire.follow(store.endpoint, "HEAD", asked)
+    assert first.status == 202, first
+    second = wire.follow(store.endpoint, "HEAD", f"{asked}&uuid={first.get('Ais-Xaction-Id')}")
+    assert second.status == 200, second
+    found: dict[str, Any] = json.loads(second.get("Ais-Bucket-Summ"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("below", "count"),
+    [("", 4), ("/a", 3), ("/a/", 2), ("/a%2F1", 1), ("/a/*", 2), ("/c", 0), ("/%20", 0)],
+)
+def test_a_summary_is_of_what_the_path_begins(
+    store: StoreProcess, bucket: str, below: str, count: int
+) -> None:
+    fill(store, bucket, "a/1", "a/2", "a", "b/1")
+    summary = summary_below(store, f"/v1/buckets/{bucket}{below}")
+    assert summary["ObjCount"]["obj_count_present"] == str(count)
+    sizes = {"": 10, "/a": 7, "/a/": 6, "/a%2F1": 3, "/a/*": 6}
+    assert summary["TotalSize"]["size_all_present_objs"] == str(sizes.get(below, 0))
+
+
+def test_a_prefix_needs_a_summary(store: StoreProcess, bucket: str) -> None:
+    target = f"/v1/buckets/{bucket}/a/b"
+    for query in ("", "?presence=2", "?bsumm_remote="):
+        answer = wire.follow(store.endpoint, "HEAD", f"{target}{query}")
+        assert answer.status == 400
+        assert message_of(answer) == (
+            f"invalid URL '{target}': expecting just the bucket name, got '{bucket}' and 'a/b'"
+        )
+
+
+def test_a_summary_has_to_be_asked_for_first(store: StoreProcess, bucket: str) -> None:
+    target = f"/v1/buckets/{bucket}?bsumm_remote=true&uuid=Abcdefghi"
+    answer = wire.follow(store.endpoint, "HEAD", target)
+    assert answer.status == 404
+    assert "summary-bck job Abcdefghi does not exist" in message_of(answer)
+    empty = wire.follow(store.endpoint, "HEAD", f"/v1/buckets/{bucket}?bsumm_remote=")
+    assert (empty.status, empty.get("Ais-Xaction-Id")) == (200, "")
+
+
+_NAME = "may only contain letters, numbers, dashes (-), underscores (_), and dots (.)"
+
+
+@pytest.mark.parametrize("below", ["/", "/x", "/x/y", "//"])
+@pytest.mark.parametrize(
+    ("method", "action"),
+    [("DELETE", "destroy-bck"), ("DELETE", "delete-listrange"), ("PATCH", "set-bprops")],
+)
+def test_nothing_below_a_bucket_stands_for_the_bucket(
+    store: StoreProcess, bucket: str, method: str, action: str, below: str
+) -> None:
+    fill(store, bucket, "kept")
+    answer = act(store, method, f"/v1/buckets/{bucket}{below}", action, {})
+    assert (answer.status, message_of(answer)) == (400, f"bucket name is invalid: {_NAME}")
+    assert names(store, f"/v1/buckets/{bucket}") == ["kept"]
+
+
+@pytest.mark.parametrize("action", ["create-bck", "copy-listrange", "nosuch"])
+def test_a_post_ends_with_the_bucket(store: StoreProcess, bucket: str, action: str) -> None:
+    target = f"/v1/buckets/{bucket}-new/below"
+    answer = act(store, "POST", target, action, {})
+    assert (answer.status, message_of(answer)) == (400, f'invalid request URI "{target}"')
+    assert wire.follow(store.endpoint, "HEAD", f"/v1/buckets/{bucket}-new").status == 404
+    assert act(store, "POST", f"/v1/buckets/{bucket}-new/", "create-bck").status == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("a%20b", f"bucket name is invalid: {_NAME}"),
+        ("a..b", f"bucket name is invalid: {_NAME}"),
+        (".sys", 'reserved bucket name ".sys" (unknown system bucket)'),
+        ("b" * 65, "bucket name is too long: 65 > 64(max length)"),
+    ],
+)
+@pytest.mark.parametrize("provider", ["ais", "aws"])
+def test_a_name_that_no_bucket_can_have_is_refused_as_such(
+    store: StoreProcess, provider: str, name: str, why: str
+) -> None:
+    requests = [("HEAD", f"/v1/buckets/{name}"), ("GET", f"/v1/buckets/{name}")]
+    requests += [(method, f"/v1/objects/{name}/x") for method in ("GET", "HEAD", "PUT", "DELETE")]
+    for method, target in requests:
+        answer = wire.follow(store.endpoint, method, f"{target}?provider={provider}")
+        assert (answer.status, message_of(answer)) == (400, why), (method, target)

@@ -140,3 +140,16 @@ def test_every_job_can_be_waited_for_by_status_and_by_snapshots(release: str) ->
             snaps = [snap for items in found.values() for snap in items]
             assert snaps, job
             assert all(snap["is_idle"] and snap["id"] == job for snap in snaps)
+
+
+@pytest.mark.parametrize("method", ["DELETE", "HEAD", "PATCH"])
+@pytest.mark.parametrize("name", ["b/x", "a%20b"])
+def test_a_name_that_no_bucket_can_have_is_quoted(
+    old: StoreProcess, method: str, name: str
+) -> None:
+    message = b'{"action":"destroy-bck"}' if method == "DELETE" else b'{"action":"set-bprops"}'
+    answer = wire.follow(old.endpoint, method, f"/v1/buckets/{name}", [], message)
+    shown = json.loads(answer.body or answer.get("Hdr-Error"))["message"]
+    assert answer.status == 400
+    assert shown.startswith(f'bucket name "{wire.unquoted(name)}" is invalid: may only contain')
+    assert wire.follow(old.endpoint, "HEAD", "/v1/buckets/b").status == 200

@@ -101,6 +101,8 @@ def _unknown_summary(call: Call, name: str, uuid: str) -> AisError:
 
 def summarize(call: Call, bucket: Bucket, prefix: str, *, present: bool) -> dict[str, Any]:
     """Return the summary of a bucket in AIS's form, numbers quoted where AIS quotes them."""
+    if call.era.prefixes_checked:
+        prefix = prefix.removesuffix("*")
     count, smallest, largest, total = call.store.catalog.summarize(bucket, encode_name(prefix))
     _, disk = call.store.blobs.free_space()
     return {
@@ -140,24 +142,37 @@ async def _add_remote_figures(
     summary["TotalSize"]["size_all_remote_objs"] = str(total)
 
 
-async def head_bucket(call: Call, name: str) -> Reply:
-    """Answer HEAD: properties, and with `bsumm_remote` a summary in two steps."""
+async def head_bucket(call: Call, name: str, prefix: str = "") -> Reply:
+    """Answer HEAD: properties, and with `bsumm_remote` a summary in two steps.
+
+    AIS: `HEAD /v1/buckets/{bucket}[/{prefix}]`; the prefix, which only a summary may have, limits
+    it to the objects whose names begin so.
+    """
     if call.unknown_keys():
         return Reply()  # what AIS 3.17 answers; nothing is lost, so it is the same here
+    summed = bool(call.query.text(const.QPARAM_BSUMM_REMOTE))
+    if prefix and not summed:
+        raise AisError(
+            400,
+            f"invalid URL '{call.path}': expecting just the bucket name, "
+            f"got '{name}' and '{prefix}'",
+        )
     bucket = await call.store.open_bucket(call.bucket_name(name))
     access.check(bucket, access.HEAD_BUCKET, call.era)
     headers = [(const.HEADER_BUCKET_PROPS, msgspec.json.encode(bucket.props).decode())]
     if not call.era.has(Feature.SUMMARY_IN_STEPS):
         return Reply(200, headers + _summary_at_once(call, bucket))
-    if const.QPARAM_BSUMM_REMOTE not in call.query:
+    if not summed:
         return Reply(200, headers)
     job = call.query.text(const.QPARAM_UUID)
     if not job:
         job = call.store.jobs.add_finished(const.ACT_SUMMARY_BCK, bucket.name).id
         return Reply(202, [*headers, (const.HEADER_XACTION_ID, job)])
-    figures = summarize(call, bucket, "", present=True)
+    if not call.store.jobs.find({job}, const.ACT_SUMMARY_BCK):
+        raise _unknown_summary(call, name, job)
+    figures = summarize(call, bucket, prefix, present=True)
     if bucket.remote and call.query.flag(const.QPARAM_BSUMM_REMOTE):
-        await _add_remote_figures(call, bucket, "", figures)
+        await _add_remote_figures(call, bucket, prefix, figures)
     summary = msgspec.json.encode(figures).decode()
     headers += [(const.HEADER_BUCKET_SUMM, summary), (const.HEADER_XACTION_ID, job)]
     return Reply(200, headers)

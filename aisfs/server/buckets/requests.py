@@ -11,6 +11,7 @@ from aisfs.server.buckets.listing import list_objects
 from aisfs.server.http.call import Call, Message, parse_message
 from aisfs.server.http.errors import AisError, not_implemented
 from aisfs.server.http.replies import Reply
+from aisfs.server.naming import check_bucket_name
 from aisfs.server.remote.listing import list_remote
 from aisfs_sdk import const
 
@@ -21,9 +22,9 @@ _NOT_BUILT = {"ec-encode"}
 
 async def serve_buckets(call: Call) -> Reply:
     """Answer a request below `/v1/buckets`."""
-    name = _bucket_part(call)
+    name, rest = _bucket_part(call)
     if call.method == "HEAD":
-        return await head_bucket(call, name)
+        return await head_bucket(call, name, rest)
     if call.method == "GET":
         call.refuse_unknown_keys()
         return await _get(call, name)
@@ -37,19 +38,25 @@ async def serve_buckets(call: Call) -> Reply:
     raise AisError(400, f'invalid action "{message.action}"{hint}')
 
 
-def _bucket_part(call: Call) -> str:
-    """Return the bucket's name in the path, empty for `/v1/buckets` itself.
+def _bucket_part(call: Call) -> tuple[str, str]:
+    """Return the bucket's name in the path, empty for `/v1/buckets` itself, and what follows it.
 
     Raises:
-        AisError: 400 when a request other than GET names no bucket.
+        AisError: 400 when a request other than GET names no bucket, or something below one where
+            AIS takes nothing: a deletion must not hit the bucket whose name only begins the path.
     """
-    parts = call.path.split("/")[1:]
+    parts = call.path.split("/", 4)[1:]
     if call.method == "HEAD" and len(parts) == 4 and not parts[3]:
         raise call.era.said.bucket_slash.error(path=call.path[1:], bucket=parts[2])
     name = parts[2] if len(parts) > 2 else ""
     if not name and call.method != "GET":
         raise call.era.said.path_short.error(path=call.path[1:], expected=3, found=2)
-    return name
+    rest = "".join(parts[3:])
+    if len(parts) > 3 and call.method in call.era.whole_path_names:
+        check_bucket_name(f"{name}/{rest}", call.era)
+    if rest.strip("/") and call.method == "POST" and call.era.posts_end_with_bucket:
+        raise AisError(400, f'invalid request URI "{call.path}"')
+    return name, rest
 
 
 async def _get(call: Call, name: str) -> Reply:
