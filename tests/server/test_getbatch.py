@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from typing import Any
 
 import pytest
@@ -97,3 +98,85 @@ def test_broken_archive_is_a_missing_item(store: StoreProcess, bucket: str) -> N
 def test_bad_requests_are_refused(store: StoreProcess, bucket: str, body: bytes) -> None:
     answer = wire.follow(store.endpoint, "GET", f"/v1/ml/moss/{bucket}", [], body)
     assert answer.status == 400
+
+
+def ask(store: StoreProcess, what: str, **query: Any) -> Any:
+    body = json.dumps(query).encode()
+    answer = wire.follow(store.endpoint, "GET", f"/v1/cluster?what={what}", [], body)
+    assert answer.status == 200, answer
+    return json.loads(answer.body)
+
+
+def snapshots(store: StoreProcess, bucket: str) -> list[dict[str, Any]]:
+    """Return what is told of the jobs that read batches from a bucket (empty: from any)."""
+    found = ask(store, "qryxstats", Kind="get-batch").values()
+    return [snap for snaps in found for snap in snaps if snap["bck"]["name"] == bucket]
+
+
+def stop(store: StoreProcess, job: str) -> None:
+    message = json.dumps({"action": "stop", "value": {"ID": job, "Kind": "get-batch"}}).encode()
+    assert wire.follow(store.endpoint, "PUT", "/v1/cluster", [], message).status == 200
+
+
+def test_batches_of_a_bucket_are_one_job_while_it_is_alive(
+    store: StoreProcess, bucket: str
+) -> None:
+    put(store, bucket, "a", b"12345")
+    assert snapshots(store, bucket) == []
+    items: list[dict[str, Any]] = [{"objname": "a"}, {"objname": "a"}]
+    assert batch(store, bucket, items).status == 200
+    answer = batch(store, bucket, items, strm=False)
+    (snap,) = snapshots(store, bucket)
+    job = snap["id"]
+    assert job.startswith("gbt-")
+    assert f'"uuid":"{job}"'.encode() in answer.body
+    assert f"get-batch[{job}]" in ask(store, "running_all", kind="get-batch")
+    assert (snap["end-time"], snap["is_idle"]) == ("0001-01-01T00:00:00Z", True)
+    assert (snap["stats"]["loc-objs"], snap["stats"]["loc-bytes"]) == ("4", "20")
+    batch(store, "", [{"objname": "a", "bucket": bucket}])
+    (without,) = snapshots(store, "")
+    assert without["id"] != job
+    stop(store, job)
+    (snap,) = snapshots(store, bucket)
+    assert (snap["aborted"], snap["abort-err"]) == (True, "user abort")
+    assert f"get-batch[{job}]" not in ask(store, "running_all")
+    batch(store, bucket, [{"objname": "a"}])
+    assert len(snapshots(store, bucket)) == 2
+
+
+def test_a_redirect_of_an_aborted_job_is_refused(store: StoreProcess, bucket: str) -> None:
+    put(store, bucket, "a", b"12345")
+    message = b'{"strm":true,"in":[{"objname":"a"}]}'
+    host = store.endpoint.removeprefix("http://")
+    answer = wire.send(host, "GET", f"/v1/ml/moss/{bucket}", [], message)
+    (snap,) = snapshots(store, bucket)
+    assert snap["id"] in answer.get("Location")
+    stop(store, snap["id"])
+    target, path = wire.split_url(answer.get("Location"))
+    refused = wire.send(target, "GET", path, [], message)
+    assert (refused.status, json.loads(refused.body)["message"]) == (400, "user abort")
+
+
+def test_an_abort_cuts_the_batch_that_is_being_sent(store: StoreProcess, bucket: str) -> None:
+    put(store, bucket, "big", bytes(32 << 20))
+    message = b'{"strm":true,"in":[{"objname":"big"},{"objname":"big"}]}'
+    host = store.endpoint.removeprefix("http://")
+    answer = wire.send(host, "GET", f"/v1/ml/moss/{bucket}", [], message)
+    target, path = wire.split_url(answer.get("Location"))
+    with wire.connection(target, "GET", path, len(message)) as sock:
+        sock.sendall(message)
+        assert sock.recv(1 << 10).startswith(b"HTTP/1.1 200")
+        (snap,) = snapshots(store, bucket)
+        assert (snap["is_idle"], snap["aborted"]) == (False, False)
+        stop(store, snap["id"])
+        received = 0
+        try:
+            while piece := sock.recv(1 << 20):
+                received += len(piece)
+        except ConnectionResetError:
+            pass
+        assert received < 32 << 20
+    deadline = time.monotonic() + wire.TIMEOUT_S
+    while not snap["is_idle"] and time.monotonic() < deadline:
+        (snap,) = snapshots(store, bucket)
+    assert (snap["aborted"], snap["abort-err"]) == (True, "user abort")

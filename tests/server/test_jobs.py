@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from aisfs.server.jobs.table import IDLE_NS, Job
+from aisfs.server.naming import NO_BUCKET
 from tests.server import samples, wire
 from tests.server.messages import run, send
 from tests.support.store import StoreProcess
@@ -66,7 +68,71 @@ def test_a_running_job_is_shown_and_can_be_stopped(store: StoreProcess, bucket: 
     assert ask(store, "running_all", kind="copy-bucket") == [f"copy-bck[{job}]"]
     assert wire.wait_for_job(store.endpoint, job)["aborted"] is False
     assert int(snapshot(store, job)["stats"]["loc-objs"]) == MANY
-    assert ask(store, "running_all") == []
+    assert ask(store, "running_all", kind="copy-bucket") == []
+
+
+def test_a_job_that_may_get_more_work_is_idle_for_a_minute() -> None:
+    for kind in ("archive", "copy-listrange", "etl-listrange", "get-batch"):
+        job = Job("j", kind, NO_BUCKET)
+        assert (job.running, job.idle, job.alive) == (True, False, True)
+        job.end_ns = time.time_ns()
+        assert (job.running, job.idle, job.alive) == (False, True, True)
+        job.end_ns -= IDLE_NS
+        assert (job.idle, job.alive) == (False, False)
+    for other in (
+        Job("j", "delete-listrange", NO_BUCKET, end_ns=time.time_ns()),
+        Job("j", "archive", NO_BUCKET, end_ns=time.time_ns(), aborted=True),
+        Job("j", "archive", NO_BUCKET, end_ns=time.time_ns(), failed=True),
+    ):
+        assert not other.alive
+
+
+def copy_one(store: StoreProcess, bucket: str, *names: str) -> str:
+    """Copy objects of a bucket within it, and return the job."""
+    value = {"objnames": names, "prepend": "copy-", "tobck": {"name": bucket}}
+    return str(run(store, "POST", f"/v1/buckets/{bucket}", "copy-listrange", value)["uuid"])
+
+
+def test_an_idle_job_is_told_of_as_running(store: StoreProcess, bucket: str) -> None:
+    fill(store, bucket, {"a": b"1"})
+    job = copy_one(store, bucket, "a", "missing")
+    shown = f"copy-listrange[{job}]"
+    assert shown in ask(store, "running_all")
+    assert shown in ask(store, "running_all", kind="copy-objects")
+    assert shown not in ask(store, "running_all", kind="lru")
+    snap = snapshot(store, job)
+    assert (snap["end-time"], snap["is_idle"]) == ("0001-01-01T00:00:00Z", True)
+    assert snap["err"].endswith("missing does not exist")
+    for active, count in ((True, 1), (False, 0)):
+        found = ask(store, "qryxstats", ID=job, show_active=active)
+        assert sum(map(len, found.values())) == count
+    assert send(store, "PUT", "/v1/cluster", "stop", {"ID": job}).status == 200
+    assert shown not in ask(store, "running_all")
+    snap = snapshot(store, job)
+    assert (snap["aborted"], snap["end-time"] > "2000") == (True, True)
+    assert "user abort" in snap["abort-err"] or "(and 1 more error)" in snap["abort-err"]
+
+
+def test_what_failed_or_never_idles_is_not_running(store: StoreProcess, bucket: str) -> None:
+    fill(store, bucket, {"a": b"1"})
+    target, to = f"/v1/buckets/{bucket}", {"tobck": {"name": bucket}}
+    nothing = {**to, "archname": "n.tar", "template": "zzz"}
+    jobs = [
+        run(store, "PUT", target, "archive", nothing),
+        run(store, "POST", target, "copy-listrange", {**to, "template": "n-{5..1}"}),
+        run(store, "DELETE", target, "delete-listrange", {"objnames": ["a"]}),
+    ]
+    running = " ".join(ask(store, "running_all"))
+    assert not [job for job in jobs if job["uuid"] in running]
+
+
+def test_the_end_of_a_bucket_ends_what_is_idle_of_it(store: StoreProcess, bucket: str) -> None:
+    fill(store, bucket, {"a": b"1"})
+    job = copy_one(store, bucket, "a")
+    assert send(store, "DELETE", f"/v1/buckets/{bucket}", "destroy-bck").status == 200
+    snap = snapshot(store, job)
+    assert (snap["aborted"], snap["is_idle"]) == (True, True)
+    assert snap["abort-err"].endswith(": remove bucket")
 
 
 def test_jobs_of_a_killed_store_are_marked_aborted() -> None:

@@ -1,7 +1,8 @@
 """GetBatch: many objects and archive members in one archive, in the order they were asked for.
 
-AIS: `GET /v1/ml/moss[/{bucket}]` with a JSON body. The gateway checks it and redirects to a
-target, to which the client sends the body again. Streamed, the reply is the archive; otherwise
+AIS: `GET /v1/ml/moss[/{bucket}]` with a JSON body. The gateway checks it, joins or starts the
+bucket's job of kind `get-batch`, and redirects to a target, to which the client sends the body
+again. Streamed, the reply is the archive; otherwise
 it is multipart, metadata first, and the archive waits in a file until that is known.
 """
 
@@ -26,7 +27,9 @@ from aisfs.server.http.call import Call, decode_json
 from aisfs.server.http.errors import AisError
 from aisfs.server.http.replies import Reply
 from aisfs.server.http.streams import send_pieces
+from aisfs.server.jobs.table import Job
 from aisfs.server.naming import (
+    NO_BUCKET,
     BucketName,
     is_valid_object_name,
     parse_provider,
@@ -35,12 +38,12 @@ from aisfs.server.naming import (
 from aisfs.server.objects.writes import blocking_io
 from aisfs.server.releases.locations import base36, encoded_path
 from aisfs.server.remote.copies import bring_all
-from aisfs.server.state import random_id
 from aisfs.server.storage.blobs import BlobWriter, unlink_quietly
 from aisfs.server.storage.catalog import Bucket
 from aisfs_sdk import const
 
 MAX_ITEMS = 1_000_000
+_KIND = "get-batch"
 _COLOCATION = {"", "0", "1", "2"}
 _MARKED_PARTS = 3
 """Parts that a redirect adds to the path: job, work item, number of targets."""
@@ -48,8 +51,9 @@ _MARKED_PARTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A request."""
+    """A request; `bucket` is that of the path, if it names one."""
 
+    bucket: BucketName
     items: list[Item]
     kind: str
     goes_on: bool
@@ -68,7 +72,10 @@ async def serve_ml(call: Call) -> web.StreamResponse:
     if not call.query.text(const.QPARAM_PROXY_ID) or len(rest) < _MARKED_PARTS:
         raise AisError(401, "direct target access denied")
     batch = await _parse(call, rest[:-_MARKED_PARTS])
-    return await _answer(call, batch, (rest[-3], rest[-2]))
+    jobs = call.store.jobs
+    job = next(iter(jobs.find({rest[-3]}, _KIND)), None) or jobs.join(_KIND, batch.bucket)
+    with jobs.working(job):
+        return await _answer(call, batch, job, rest[-2])
 
 
 async def _redirect(call: Call, rest: list[str]) -> Reply:
@@ -82,7 +89,8 @@ async def _redirect(call: Call, rest: list[str]) -> Reply:
     node = store.owner(first.bucket, first.name)
     work = _work_id(call)
     base = call.path.rstrip("/")
-    path = encoded_path(f"{base}/gbt-{random_id()}/{work}/{len(store.targets)}").path
+    job = store.jobs.join(_KIND, batch.bucket)
+    path = encoded_path(f"{base}/{job.id}/{work}/{len(store.targets)}").path
     markers = [f"pid={store.proxy.id}", f"utm={base36(time.time_ns())}"]
     query = "&".join([pair for pair in call.query_text.split("&") if pair] + markers)
     location = node.url + store.trust.vouch(call, f"{path}?{query}")
@@ -110,6 +118,7 @@ async def _parse(call: Call, rest: list[str]) -> Batch:
     for bucket in {item.bucket.id: item.bucket for item in items}.values():
         access.check(bucket, access.GET)
     return Batch(
+        default.name if default else NO_BUCKET,
         items,
         _kind(call, fields.get("mime") or ""),
         goes_on=bool(fields.get("coer")),
@@ -194,7 +203,7 @@ async def _bucket(call: Call, fields: dict[str, Any], name: str, default: Bucket
 # ---- the answer ---------------------------------------------------------------------------------
 
 
-async def _answer(call: Call, batch: Batch, ids: tuple[str, str]) -> web.StreamResponse:
+async def _answer(call: Call, batch: Batch, job: Job, work: str) -> web.StreamResponse:
     store = call.store
     items = ItemReader(
         batch.items,
@@ -208,8 +217,13 @@ async def _answer(call: Call, batch: Batch, ids: tuple[str, str]) -> web.StreamR
     await store.in_thread(items.check_ranges)
     if batch.streamed:
         headers = [("Content-Type", formats.CONTENT_TYPES[batch.kind])]
-        return await send_pieces(call, headers, formats.pack(_until_missing(items), batch.kind))
-    return await _send_multipart(call, batch, items, ids)
+        pieces = formats.pack(_until_missing(items), batch.kind)
+        reply = await send_pieces(call, headers, pieces)
+    else:
+        reply = await _send_multipart(call, batch, items, (job.id, work))
+    job.objects += len(items.metadata)
+    job.size += sum(told["size"] for told in items.metadata)
+    return reply
 
 
 def _until_missing(items: ItemReader) -> Iterator[formats.Entry]:

@@ -71,9 +71,12 @@ async def destroy(call: Call, name: str, _: Message) -> Reply:
 
 
 async def _forget(call: Call, bucket: Bucket) -> None:
-    """Delete a bucket's records and bytes here."""
+    """Delete a bucket's records and bytes here, and end the jobs that wait for more to do."""
     call.store.uploads.drop_bucket(bucket)
     blobs = call.store.catalog.destroy_bucket(bucket)
+    version = call.store.catalog.version
+    reason = f"[post-bmd] receive BMD v{version}: remove bucket"
+    call.store.jobs.abort_idle(bucket.name, reason)
     await call.store.in_thread(call.store.blobs.delete, blobs)
 
 

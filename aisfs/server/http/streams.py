@@ -58,21 +58,17 @@ async def send_pieces(
         elif call.request.version >= (1, 1):
             stream.enable_chunked_encoding()
         await stream.prepare(call.request)
-        while piece:
-            await stream.write(piece)
-            call.sent += len(piece)
-            piece = await _next_piece(call, pieces)
-        await stream.write_eof()
+        try:
+            while piece:
+                await stream.write(piece)
+                call.sent += len(piece)
+                piece = await to_its_end(call, next, pieces, b"")
+            await stream.write_eof()
+        except (Exception, asyncio.CancelledError) as error:
+            if call.request.transport is not None:
+                call.request.transport.abort()
+            raise ConnectionResetError(str(error)) from error
         return stream
     finally:
         if isinstance(pieces, Generator):
             await to_its_end(call, pieces.close)
-
-
-async def _next_piece(call: Call, pieces: Iterator[bytes]) -> bytes:
-    try:
-        return await to_its_end(call, next, pieces, b"")
-    except Exception as error:
-        if call.request.transport is not None:
-            call.request.transport.abort()
-        raise ConnectionResetError(str(error)) from error

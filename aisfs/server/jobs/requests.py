@@ -255,7 +255,7 @@ def _status_all(call: Call, query: dict[str, Any]) -> Reply:
 
 def _running_all(call: Call, query: dict[str, Any]) -> Reply:
     found = call.store.jobs.find(kind=_kind(call, str(query.get("kind") or "")))
-    return json_reply([f"{job.kind}[{job.id}]" for job in found if job.running])
+    return json_reply([f"{job.kind}[{job.id}]" for job in found if job.alive])
 
 
 def _snapshots(call: Call, query: dict[str, Any]) -> Reply:
@@ -269,7 +269,7 @@ def _snapshots(call: Call, query: dict[str, Any]) -> Reply:
         raise AisError(404, f'"{shown}" not found')
     active = query.get("show_active")
     if active is not None:
-        found = [job for job in found if job.running == bool(active)]
+        found = [job for job in found if job.alive == bool(active)]
     first, *others = call.store.targets
     snapshots: dict[str, Any] = {first.id: [_snapshot(call, job) for job in found]}
     snapshots.update({target.id: [] for target in others})
@@ -286,7 +286,7 @@ def _snapshot(call: Call, job: Job) -> dict[str, Any]:
     return {
         "ext": None,
         "start-time": _time(job.start_ns),
-        "end-time": _time(job.end_ns),
+        "end-time": _NEVER if job.alive else _time(job.end_ns),
         "bck": bucket,
         "src-bck": (job.source or NO_BUCKET).to_json(),
         "dst-bck": bucket if job.source else NO_BUCKET.to_json(),

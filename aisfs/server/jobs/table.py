@@ -1,8 +1,8 @@
 """Jobs: their table, and the tasks that do their work.
 
 A job is a row of the database and, while it runs, a task on the event loop. Every request gets a
-job of its own. A row whose end is 0 when the store starts belonged to a process that died; it is
-then marked aborted.
+job of its own, but for batches: those of a bucket share one, as in AIS. A row whose end is 0 when
+the store starts belonged to a process that died; it is then marked aborted.
 """
 
 import asyncio
@@ -12,8 +12,10 @@ import secrets
 import sqlite3
 import string
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from aisfs.server.http.errors import AisError
 from aisfs.server.naming import BucketName
@@ -21,6 +23,10 @@ from aisfs.server.naming import BucketName
 MAX_JOBS = 1024
 """Finished jobs remembered; the oldest go first, as in AIS."""
 
+IDLE_NS = 60 * 10**9
+"""How long a job of some kinds waits for more work before it ends, as in AIS."""
+
+_IDLING = {"archive", "copy-listrange", "etl-listrange", "get-batch"}
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
@@ -30,7 +36,8 @@ CREATE TABLE IF NOT EXISTS jobs (
 """
 _ID_ALPHABET = string.ascii_letters + string.digits
 _PREFIXES = {
-    "copy-listrange": "tco-", "etl-listrange": "tco-", "etl-inline": "etl-", "archive": ""
+    "copy-listrange": "tco-", "etl-listrange": "tco-", "etl-inline": "etl-", "archive": "",
+    "get-batch": "gbt-",
 }  # fmt: skip
 _USER_ABORT = "user abort"
 
@@ -70,8 +77,19 @@ class Job:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it works."""
         return not self.end_ns
+
+    @property
+    def idle(self) -> bool:
+        """Whether its work is done but AIS would keep it, in case that there is more of it."""
+        over = self.aborted or self.failed or self.running or self.kind not in _IDLING
+        return not over and time.time_ns() - self.end_ns < IDLE_NS
+
+    @property
+    def alive(self) -> bool:
+        """Whether AIS counts it as running: it works, or is idle."""
+        return self.running or self.idle
 
     def note_error(self, text: str, *, missing: bool = False) -> None:
         """Remember what went wrong with one object; the job goes on.
@@ -103,7 +121,7 @@ class Jobs:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[str, set[asyncio.Task[Any]]] = {}
         db.execute(_SCHEMA)
         if "failed" not in {row[1] for row in db.execute("PRAGMA table_info(jobs)")}:
             db.execute("ALTER TABLE jobs ADD COLUMN failed INTEGER NOT NULL DEFAULT 0")
@@ -126,8 +144,39 @@ class Jobs:
         task = asyncio.get_running_loop().create_task(self._run(job, work))
         # Not in the task itself: one that is cancelled before its first step runs nothing.
         task.add_done_callback(lambda _: self._end(job))
-        self._tasks[job.id] = task
+        self._tasks[job.id] = {task}
         return job
+
+    def join(self, kind: str, bucket: BucketName) -> Job:
+        """Return the job of this kind and bucket that is alive, else a new one, which is idle."""
+        found = self.find(kind=kind, bucket=bucket)
+        alive = (job for job in found if job.alive and not job.aborted)
+        return next(alive, None) or self.add_finished(kind, bucket)
+
+    @contextmanager
+    def working(self, job: Job) -> Iterator[None]:
+        """Let the current task be work of a job of a kind that idles; an abort cancels it.
+
+        Raises:
+            AisError: 400 when the job is or was aborted.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        _refuse_aborted(job)
+        job.end_ns = 0
+        tasks = self._tasks.setdefault(job.id, set())
+        tasks.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if job.aborted:
+                task.uncancel()
+            _refuse_aborted(job)
+            raise
+        finally:
+            tasks.discard(task)
+            if not tasks:
+                self._end(job)
 
     def add_finished(
         self,
@@ -194,18 +243,29 @@ class Jobs:
             _log.warning("cannot record job %s[%s]: %s", job.kind, job.id, error)
 
     def abort(self, job: Job, reason: str = _USER_ABORT) -> None:
-        """Ask a running job to stop; what it did so far stays."""
-        task = self._tasks.get(job.id)
-        if task is not None and not job.aborted:
-            job.aborted = True
-            job.note_error(reason)
+        """Ask a running job to stop, end an idle one; what it did so far stays."""
+        if job.aborted or not job.alive:
+            return
+        idle = job.idle
+        job.aborted = True
+        job.note_error(reason)
+        for task in self._tasks.get(job.id, ()):
             task.cancel()
+        if idle:
+            self._end(job)
+
+    def abort_idle(self, bucket: BucketName, reason: str) -> None:
+        """End what is idle of a bucket that is gone."""
+        for job in self.find(bucket=bucket):
+            if job.idle and bucket == (job.source or job.bucket):
+                self.abort(job, reason)
 
     async def stop(self) -> None:
         """Abort all running jobs and wait for their end."""
-        tasks = list(self._tasks.values())
+        tasks = [task for tasks in self._tasks.values() for task in tasks]
         for job in self._jobs.values():
-            self.abort(job, "aborted: the store was stopped")
+            if job.running:
+                self.abort(job, "aborted: the store was stopped")
         if tasks:
             await asyncio.wait(tasks)
 
@@ -220,6 +280,16 @@ class Jobs:
             and (not kind or job.kind == kind)
             and (bucket is None or bucket in {job.bucket, job.source})
         ]
+
+
+def _refuse_aborted(job: Job) -> None:
+    """Refuse work for a job that was aborted.
+
+    Raises:
+        AisError: 400.
+    """
+    if job.aborted:
+        raise AisError(400, job.error)
 
 
 def _new_id(kind: str) -> str:
