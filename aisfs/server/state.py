@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from aisfs.server.eras import Era
@@ -29,8 +29,10 @@ from aisfs.server.storage.catalog import Bucket, Catalog
 from aisfs.server.trust import Trust
 from aisfs_sdk.smap import digest, hrw, object_uname
 
-MAX_LISTINGS = 1024
-"""Ids of listings remembered, for the releases that ask."""
+MAX_REMEMBERED = 1024
+"""Ids of listings remembered, for the releases that ask; and summaries, until they are fetched."""
+
+Value = TypeVar("Value")
 
 _ID_ALPHABET = string.ascii_letters + string.digits
 
@@ -112,6 +114,7 @@ class Store:
         default_factory=WeakValueDictionary
     )
     listings: dict[str, None] = field(default_factory=dict)
+    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
     smap_version: int = 1
     started_ns: int = field(default_factory=time.monotonic_ns)
     workers: ThreadPoolExecutor = field(
@@ -183,13 +186,21 @@ class Store:
 
     def note_listing(self, uuid: str) -> None:
         """Remember the id of a listing; the oldest of many go."""
-        self.listings[uuid] = None
-        if len(self.listings) > MAX_LISTINGS:
-            del self.listings[next(iter(self.listings))]
+        _remember(self.listings, uuid, None)
+
+    def note_summary(self, job: str, figures: dict[str, Any]) -> None:
+        """Remember what a job summed up; the oldest of many go."""
+        _remember(self.summaries, job, figures)
 
     def disk_label(self) -> str:
         """Return the disk part of `Ais-Location`: path, disk, disk class."""
         return f"mp[{self.blobs.root}, embedded{self.era.disk_class}]"
+
+
+def _remember(kept: dict[str, Value], key: str, value: Value) -> None:
+    kept[key] = value
+    if len(kept) > MAX_REMEMBERED:
+        del kept[next(iter(kept))]
 
 
 def random_id(length: int = 9) -> str:

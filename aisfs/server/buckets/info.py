@@ -78,15 +78,32 @@ async def summarize_bucket(call: Call, name: str, value: Any) -> Reply:
     bucket = await call.store.open_bucket(call.bucket_name(name))
     uuid = fields.get("uuid", "")
     if not uuid:
-        return text_reply(call.store.jobs.add_finished(const.ACT_SUMMARY_BCK, bucket.name).id, 202)
-    if not call.store.jobs.find({uuid}, const.ACT_SUMMARY_BCK):
-        raise _unknown_summary(call, name, uuid)
-    result = [summarize(call, bucket, fields.get("prefix", ""), present=False)]
-    if bucket.remote and not (fields.get("cached") or fields.get("present")):
-        await _add_remote_figures(call, bucket, fields.get("prefix", ""), result[0])
+        here_only = bool(fields.get("cached") or fields.get("present"))
+        return text_reply(await _sum_up(call, bucket, fields.get("prefix", ""), here_only), 202)
+    result = [_fetch_summary(call, name, uuid, present=False)]
     if not in_steps:
         return json_reply(result)
     return text_reply(msgspec.json.encode(result).decode() + "\n")
+
+
+async def _sum_up(call: Call, bucket: Bucket, prefix: str, here_only: bool) -> str:
+    """Sum up a bucket, or what a prefix begins, and return the id by which that is fetched.
+
+    What is fetched is this, whatever bucket and prefix come with the id, as in AIS.
+    """
+    figures = summarize(call, bucket, prefix, present=False)
+    if bucket.remote and not here_only:
+        await _add_remote_figures(call, bucket, prefix, figures)
+    job = call.store.jobs.add_finished(const.ACT_SUMMARY_BCK, bucket.name).id
+    call.store.note_summary(job, figures)
+    return job
+
+
+def _fetch_summary(call: Call, name: str, job: str, *, present: bool) -> dict[str, Any]:
+    figures = call.store.summaries.get(job)
+    if figures is None:
+        raise _unknown_summary(call, name, job)
+    return {**figures, "is_present": present}
 
 
 def _unknown_summary(call: Call, name: str, uuid: str) -> AisError:
@@ -166,13 +183,10 @@ async def head_bucket(call: Call, name: str, prefix: str = "") -> Reply:
         return Reply(200, headers)
     job = call.query.text(const.QPARAM_UUID)
     if not job:
-        job = call.store.jobs.add_finished(const.ACT_SUMMARY_BCK, bucket.name).id
+        here_only = not call.query.flag(const.QPARAM_BSUMM_REMOTE)
+        job = await _sum_up(call, bucket, prefix, here_only)
         return Reply(202, [*headers, (const.HEADER_XACTION_ID, job)])
-    if not call.store.jobs.find({job}, const.ACT_SUMMARY_BCK):
-        raise _unknown_summary(call, name, job)
-    figures = summarize(call, bucket, prefix, present=True)
-    if bucket.remote and call.query.flag(const.QPARAM_BSUMM_REMOTE):
-        await _add_remote_figures(call, bucket, prefix, figures)
+    figures = _fetch_summary(call, name, job, present=True)
     summary = msgspec.json.encode(figures).decode()
     headers += [(const.HEADER_BUCKET_SUMM, summary), (const.HEADER_XACTION_ID, job)]
     return Reply(200, headers)
