@@ -340,6 +340,31 @@ def test_a_class_of_the_official_client(store: StoreProcess) -> None:
     transformer.delete()
 
 
+@pytest.mark.parametrize("name", ["one.txt", "a%20b%2525%C3%A9%2B(1).bin"])
+def test_a_class_is_given_a_file_with_the_objects_name(
+    store: StoreProcess, bucket: str, name: str
+) -> None:
+    client = Client(store.endpoint, token=(store.data / "token").read_text().strip())
+    target = f"/v1/objects/{bucket}/files/{name}?provider=ais"
+    assert wire.follow(store.endpoint, "PUT", target, [], b"content").status == 200
+    transformer = client.etl("path-etl")
+
+    @transformer.init_class(direct_file_access=True)
+    class Named(HTTPMultiThreadedServer):  # type: ignore[misc]
+        def transform(self, data: str, path: str, etl_args: str) -> bytes:
+            return Path(data).name.encode() + b"|" + Path(data).read_bytes()
+
+    assert issubclass(Named, HTTPMultiThreadedServer)
+    answer = wire.follow(store.endpoint, "GET", f"{target}&etl_name=path-etl")
+    transformer.delete()
+    shown = wire.unquoted(name)
+    assert (answer.status, answer.body) == (200, f"{shown}|content".encode())
+    deadline = time.monotonic() + wire.TIMEOUT_S
+    while [*(store.data / "etl" / "files").glob(f"*/{shown}")]:
+        assert time.monotonic() < deadline, "the file stays"
+        time.sleep(0.01)
+
+
 # ---- pipelines, arguments, direct puts ----------------------------------------------------------
 
 

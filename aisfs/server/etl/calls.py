@@ -6,9 +6,9 @@ the websocket, whose messages are whole.
 """
 
 import asyncio
+import contextlib
 import json
 import os
-import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,6 +40,9 @@ MAX_ERROR = 4096
 
 MAX_MESSAGE = 1 << 30
 """Bytes of a websocket message, which has to fit into memory."""
+
+_LONGEST_NAME = 255
+"""Bytes of a file's name."""
 
 _SEGMENT = "$&+=:@-_.~"
 _PATH = "$&+,/:;=@-_.~"
@@ -98,17 +101,23 @@ def escaped_uname(bucket: Bucket, name: str) -> str:
 
 
 def shown_file(call: Call, record: Record) -> Path:
-    """Return a path to an object's bytes that stays until it is deleted, made read-only.
+    """Return a path to an object's bytes that stays until `hide_file`, made read-only.
 
-    The path ends with the last part of the object's name: code looks at extensions.
+    As in AIS, its last part is that of the object's name, which code looks at.
     """
-    last = record.name.rpartition(b"/")[2][-100:].decode("utf-8", "replace")
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", last)
-    path = call.store.etls.files / f"{secrets.token_hex(8)}-{safe}"
+    last = record.name.rpartition(b"/")[2][-_LONGEST_NAME:]
+    directory = call.store.etls.files / secrets.token_hex(8)
     linked = call.store.blobs.link_work(record.blob)
     linked.chmod(0o400)
-    linked.rename(path)
-    return path
+    directory.mkdir()
+    return linked.rename(directory / os.fsdecode(last))
+
+
+def hide_file(path: Path) -> None:
+    """Delete what `shown_file` made."""
+    unlink_quietly(path)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
 
 
 def fqn_parameter(path: Path) -> str:
@@ -132,7 +141,7 @@ async def transformed(call: Call, work: Work) -> AsyncIterator[Result]:
             yield result
     finally:
         if path is not None:
-            unlink_quietly(path)
+            hide_file(path)
 
 
 def _next_nodes(work: Work) -> str:

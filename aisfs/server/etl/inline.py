@@ -19,6 +19,7 @@ from aisfs.server.etl.calls import (
     Work,
     escaped_uname,
     fqn_parameter,
+    hide_file,
     shown_file,
     transformed,
 )
@@ -34,7 +35,6 @@ from aisfs.server.naming import decode_name
 from aisfs.server.objects.reads import bring_object
 from aisfs.server.objects.writes import open_destination
 from aisfs.server.state import random_id
-from aisfs.server.storage.blobs import unlink_quietly
 from aisfs.server.storage.catalog import Bucket, Record
 from aisfs_sdk import const
 
@@ -162,7 +162,7 @@ def _redirect(call: Call, etl: Etl, bucket: Bucket, record: Record) -> Reply:
     if call.era.transformers.reads_files:
         path = shown_file(call, record)
         lease_s = max(MIN_LEASE_S, etl.definition.object_s)
-        asyncio.get_running_loop().call_later(lease_s, unlink_quietly, path)
+        asyncio.get_running_loop().call_later(lease_s, hide_file, path)
         query.append(fqn_parameter(path))
         if call.query.flag(const.QPARAM_LATEST):
             query.append(f"{const.QPARAM_LATEST}=true")
