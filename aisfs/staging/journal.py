@@ -86,7 +86,7 @@ class Owed:
         attributes: value of our custom key.
         size, checksum: of the bytes, XXH64 in hex; "" if they were not complete.
         reason: why they are not stored; "" if nothing went wrong, they only wait.
-        since: UTC, ISO 8601.
+        since: when these bytes were first owed; UTC, ISO 8601.
         tried: contents that the cluster may hold instead of `expected`, for we asked for each in
             vain, or its answer did not come.
     """

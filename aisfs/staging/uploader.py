@@ -41,11 +41,13 @@ class _Row:
 
     Attributes:
         promised: a close returned 0 for these bytes.
+        since: when they were first written down, as of `Owed`.
     """
 
     generation: int
     target: Target
     promised: bool
+    since: str
 
 
 def _nobody(url: str, failure: FsError | None) -> None:
@@ -197,13 +199,17 @@ class Uploader:
         if instead_of is not None:  # its bytes are owed with these
             promised = promised or self.has_promised(instead_of)
         await trio.to_thread.run_sync(self._state.sync, staged.path)
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        before = self._rows.get(name)
+        if before is not None and before.generation == generation:
+            since = before.since  # not the last attempt's
+        else:
+            since = datetime.now(UTC).isoformat(timespec="milliseconds")
         owed = Owed(
             name, target.bucket, target.name, target.expected, target.attributes, staged.size,
-            checksum, reason, now, tuple(self._tried.get((target.bucket, target.name), ())),
+            checksum, reason, since, tuple(self._tried.get((target.bucket, target.name), ())),
         )  # fmt: skip
         await self._state.journal.owe(owed, instead_of.path.name if instead_of else "")
-        self._rows[name] = _Row(generation, target, promised)
+        self._rows[name] = _Row(generation, target, promised, since)
         if instead_of is not None:
             self._rows.pop(instead_of.path.name, None)
 

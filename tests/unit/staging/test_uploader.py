@@ -302,12 +302,14 @@ async def test_a_failure_does_not_turn_a_promise_into_less(
 ) -> None:
     staged = await bench.staged(b"promised")
     await bench.uploader.promise(staged, bench.target())
+    (promised,) = await bench.state.journal.owed()
     cluster.faults([{"action": "error", "status": 500, "method": "PUT", "path": "^/v1/objects"}])
     with pytest.raises(IoFailure):
         await bench.uploader.commit(staged, bench.target())
     assert bench.uploader.has_promised(staged)
     (row,) = await bench.state.journal.owed()
     assert "injected" in row.reason
+    assert row.since == promised.since
 
 
 async def test_what_was_changed_since_is_not_what_was_promised(bench: Bench) -> None:
