@@ -108,8 +108,8 @@ def _wait_for(path: Path, serving: dict[int, Path | None], limit_s: float) -> No
         while not mounts.wait_for_exit(pid, min(_SHOWN_S, max(0.0, deadline - time.monotonic()))):
             if time.monotonic() >= deadline:
                 raise Failure(
-                    f"{path} is unmounted, but its daemon (pid {pid}) still stores data after "
-                    f"{limit_s:g} s: leave it running, and look at its log if it does not end"
+                    f"{path} is unmounted, but after {limit_s:g} s its daemon (pid {pid}) "
+                    + _business(state)
                 )
             text = _left(state)
             if text not in {"", shown} and sys.stderr.isatty():
@@ -120,6 +120,13 @@ def _wait_for(path: Path, serving: dict[int, Path | None], limit_s: float) -> No
                 f"{path} is unmounted, but not everything is stored: {left}; {state} keeps it, the "
                 "next mount of the same source sends it, 'aisfs recover' shows it"
             )
+
+
+def _business(state: Path | None) -> str:
+    """Return in words what a daemon is at that has not ended, and what to do."""
+    if left := _left(state):
+        return f"still stores {left}: leave it running, and look at its log if it does not end"
+    return "serves on: a program or a loop device ('losetup -a') has a file of it open still"
 
 
 def _left(state: Path | None) -> str:

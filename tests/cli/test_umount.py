@@ -63,6 +63,7 @@ def test_lazy_takes_the_name_away_and_waits_for_the_last_close(store: StoreProce
             ended = run_aisfs("umount", "--lazy", "--wait", "100ms", mount.path)
             assert ended.returncode == 1
             assert str(mount.daemon_pid) in ended.stderr
+            assert "has a file of it open still" in ended.stderr
             assert not mount.mounted
         assert mounts.wait_for_exit(mount.daemon_pid, 30)
         mount.mount()
