@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def test_stop_lets_a_request_end(lone: StoreProcess) -> None:
     host, path = wire.split_url(location)
     with wire.connection(host, "PUT", path, 5) as sock:
         sock.sendall(b"hel")
+        time.sleep(1)  # what has not even been looked at is no request that is being served
         os.kill(lone.pid, signal.SIGTERM)
         sock.sendall(b"lo")
         assert wire.receive(sock, "PUT").status == 200

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import random
     from pathlib import Path
 
+    from aisfs.vfs.handles import FileHandle
+    from aisfs.vfs.nodes import FileNode
     from aisfs_sdk import Bucket
     from tests.support.store import StoreProcess
 
@@ -375,7 +377,7 @@ async def test_the_kernels_pages_are_kept_only_for_the_same_content(
 
 
 async def test_the_kernels_pages_are_those_that_the_handle_pinned(
-    doubting: Shell, other: Bucket
+    doubting: Shell, other: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer that comes while the file is opened makes the node another content."""
     other.object("f").put_content(b"two")
@@ -383,23 +385,25 @@ async def test_the_kernels_pages_are_those_that_the_handle_pinned(
     other.object("f").put_content(b"one")
     node = await doubting.file("f")
     await doubting.read("f")
-    assert node.bucket is not None
-    assert two is not None
-    answers, keeps = doubting.fs._resolver.answers, []
+    answers, open_file = doubting.fs._resolver.answers, doubting.fs.files.open
 
-    async def opened() -> None:
-        fh, keep = await doubting.fs.open(node.ino, os.O_RDONLY)
-        keeps.append(keep)
-        await doubting.close(fh)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(opened)
-        while not node.opened:
-            await trio.lowlevel.checkpoint()
+    async def overtaken(node: FileNode, flags: int) -> FileHandle:
+        handle = await open_file(node, flags)
         other.object("f").put_content(b"two")
+        assert node.bucket is not None
+        assert two is not None
         answers.renew(node.bucket, ObjectInfo("f", two), trio.current_time())
-    await opened()
-    assert keeps == [True, False]
+        return handle
+
+    async def keeps() -> bool:
+        fh, keep = await doubting.fs.open(node.ino, os.O_RDONLY)
+        await doubting.close(fh)
+        return keep
+
+    with monkeypatch.context() as patch:
+        patch.setattr(doubting.fs.files, "open", overtaken)
+        assert await keeps()
+    assert not await keeps()
 
 
 async def test_a_bucket_without_checksums_is_read_and_written(
