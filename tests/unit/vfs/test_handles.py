@@ -161,6 +161,21 @@ async def test_a_reader_of_a_replaced_version_gets_nothing_of_the_next(
     await doubting.close(reader)
 
 
+async def test_a_reader_gets_nothing_of_a_version_that_is_cut_by_its_name(
+    doubting: Shell, other: Bucket
+) -> None:
+    """Nobody opens the next version, so its file is still the reader's."""
+    old, new = os.urandom(4 * MIB), os.urandom(4 * MIB)
+    other.object("f").put_content(old)
+    reader = await doubting.open("f")
+    assert await doubting.pread(reader, 0, 100) == old[:100]
+    other.object("f").put_content(new)
+    await doubting.truncate("f", 4 * MIB - 1)
+    with pytest.raises(Stale):
+        await doubting.pread(reader, 3 * MIB, 100)
+    await doubting.close(reader)
+
+
 async def test_an_unlinked_reader_gets_nothing_of_the_next_version(
     doubting: Shell, other: Bucket
 ) -> None:
