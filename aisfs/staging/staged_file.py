@@ -47,7 +47,7 @@ FETCH_STEP = 1 << 20
 HASH_STEP = 4 << 20
 """Bytes hashed at a time when the checksum could not be kept up while writing."""
 
-SPARE_DESCRIPTORS = 4
+SPARE_SHARE = 4
 """One part in so many of the process's descriptors is for connections and the caches."""
 
 
@@ -71,6 +71,7 @@ class StagedFile:
 
     Raises:
         NoSpace: the local disk does not take a file of the base's size.
+        TooManyOpen: the process may have no more descriptors, but for those of `SPARE_SHARE`.
 
     Attributes:
         size: the file's length in bytes as its writers see it.
@@ -108,7 +109,7 @@ class StagedFile:
         try:
             self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            if self.fd >= most - most // SPARE_DESCRIPTORS:  # POSIX: it is the lowest that is free
+            if self.fd >= most - most // SPARE_SHARE:  # POSIX: it is the lowest that is free
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             if (
                 self.size

@@ -198,12 +198,10 @@ class Uploader:
         promised = not reason or self.has_promised(staged)
         if instead_of is not None:  # its bytes are owed with these
             promised = promised or self.has_promised(instead_of)
+        known = self._row_of(staged)
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        since = known.since if known is not None else now  # not the last attempt's
         await trio.to_thread.run_sync(self._state.sync, staged.path)
-        before = self._rows.get(name)
-        if before is not None and before.generation == generation:
-            since = before.since  # not the last attempt's
-        else:
-            since = datetime.now(UTC).isoformat(timespec="milliseconds")
         owed = Owed(
             name, target.bucket, target.name, target.expected, target.attributes, staged.size,
             checksum, reason, since, tuple(self._tried.get((target.bucket, target.name), ())),
@@ -231,10 +229,15 @@ class Uploader:
 
     def target_of(self, staged: StagedFile) -> Target | None:
         """Return where the present content is to go, if the journal names it, else None."""
-        row = self._rows.get(staged.path.name)
-        return row.target if row is not None and row.generation == staged.generation else None
+        row = self._row_of(staged)
+        return row.target if row is not None else None
 
     def has_promised(self, staged: StagedFile) -> bool:
         """Tell whether a close returned 0 for the present content, which is not stored yet."""
+        row = self._row_of(staged)
+        return row is not None and row.promised
+
+    def _row_of(self, staged: StagedFile) -> _Row | None:
+        """Return what the journal knows of the present content."""
         row = self._rows.get(staged.path.name)
-        return row is not None and row.promised and row.generation == staged.generation
+        return row if row is not None and row.generation == staged.generation else None

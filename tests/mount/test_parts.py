@@ -15,6 +15,7 @@ import xxhash
 
 from aisfs.cli import mounts
 from aisfs_sdk import Client
+from tests.support.crashes import wait_until_let_go
 from tests.support.disk import taken
 from tests.support.memory import pss
 from tests.support.mount import Mount
@@ -103,14 +104,6 @@ def nothing_is_left(store: StoreProcess) -> bool:
     return not left_over(store)
 
 
-def nothing_is_staged(mount: Mount) -> bool:
-    """Wait until the mount has let go of what is stored. Kernel: close(2) waits for no RELEASE."""
-    until = time.monotonic() + WAIT_S
-    while list((mount.state / "staging").iterdir()) and time.monotonic() < until:
-        time.sleep(0.05)
-    return not list((mount.state / "staging").iterdir())
-
-
 def fail(store: StoreProcess, method: str, action: str = "error", **more: Any) -> None:
     """Have targets fail requests of the files of these tests."""
     rule = {"action": action, "role": "target", "path": "/f$", "method": method, **more}
@@ -172,7 +165,7 @@ def test_a_file_larger_than_its_room_is_stored(
     assert QUOTA / 2 < watch.most <= QUOTA + SLACK
     assert pss(mount.daemon_pid) - before < 64 * MIB
     assert sum(part["received"] for part in parts(store)) == len(body)
-    assert nothing_is_staged(mount)
+    wait_until_let_go(mount)
     assert nothing_is_left(store)
 
 
@@ -277,7 +270,7 @@ def test_a_part_that_fails_loses_the_file_and_says_so(
         assert path.read_bytes() == old
     path.write_bytes(b"new")
     assert content(bucket) == b"new"
-    assert nothing_is_staged(mount)
+    wait_until_let_go(mount)
     mount.unmount()
 
 

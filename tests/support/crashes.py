@@ -22,14 +22,21 @@ if TYPE_CHECKING:
     from tests.support.mount import Mount
 
 LIMIT_S = 60.0
+LET_GO_S = 20.0
 
 
-def wait_until(reached: Callable[[], object], what: str) -> None:
+def wait_until(reached: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
     """Wait until something is true; fail with what it is that did not come."""
-    end = time.monotonic() + LIMIT_S
+    end = time.monotonic() + limit_s
     while not reached():
-        assert time.monotonic() < end, f"not within {LIMIT_S:g} s: {what}"
+        assert time.monotonic() < end, f"not within {limit_s:g} s: {what}"
         time.sleep(0.005)
+
+
+def wait_until_let_go(mount: Mount) -> None:
+    """Wait until no staged file is left. Kernel: close(2) waits for no RELEASE."""
+    staging = mount.state / "staging"
+    wait_until(lambda: not list(staging.iterdir()), "the last staged file is let go of", LET_GO_S)
 
 
 def kill_while_mounting(mount: Mount, reached: Callable[[], object], what: str) -> bool:

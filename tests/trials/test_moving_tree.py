@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import SEED
-from tests.support.crashes import wait_until
+from tests.support.crashes import wait_until_let_go
 from tests.support.mount import Mount, run_aisfs
 
 if TYPE_CHECKING:
@@ -126,8 +126,7 @@ def test_a_moving_tree_loses_nothing(
         assert movers.errors == []
         ended = run_aisfs("sync", mount.path)
         assert ended.returncode == 0, ended.stderr
-        staging = mount.state / "staging"
-        wait_until(lambda: not list(staging.iterdir()), "the last files are let go of")
+        wait_until_let_go(mount)
         (directory,) = mount.path.iterdir()
         left = {path.name: path.read_bytes() for path in directory.iterdir()}
         assert run_aisfs("umount", mount.path).returncode == 0

@@ -13,6 +13,7 @@ from aisfs.vfs.handles import DirectoryHandle, HandleTable
 from aisfs.vfs.nodes import DirectoryNode
 
 if TYPE_CHECKING:
+    from aisfs.vfs.handles import Fh
     from aisfs_sdk import Bucket
     from tests.support.filesystem import Shell
     from tests.support.store import StoreProcess
@@ -141,15 +142,21 @@ async def test_a_replaced_base_is_stale_for_the_writer_too(doubting: Shell, othe
     assert await doubting.read("f") == b"theirs"
 
 
+async def reader_of_replaced(shell: Shell, other: Bucket) -> tuple[Fh, bytes]:
+    """Open and begin to read what another client then replaces; return the new content, too."""
+    old, new = os.urandom(4 * MIB), os.urandom(4 * MIB)
+    other.object("f").put_content(old)
+    reader = await shell.open("f")
+    assert await shell.pread(reader, 0, 100) == old[:100]
+    other.object("f").put_content(new)
+    return reader, new
+
+
 async def test_a_reader_of_a_replaced_version_gets_nothing_of_the_next(
     doubting: Shell, other: Bucket
 ) -> None:
     """Neither from a file that is written over the next version, nor when that was stored."""
-    old, new = os.urandom(4 * MIB), os.urandom(4 * MIB)
-    other.object("f").put_content(old)
-    reader = await doubting.open("f")
-    assert await doubting.pread(reader, 0, 100) == old[:100]
-    other.object("f").put_content(new)
+    reader, new = await reader_of_replaced(doubting, other)
     writer = await doubting.open("f", os.O_RDWR)
     assert await doubting.pread(writer, 3 * MIB, 100) == new[3 * MIB : 3 * MIB + 100]
     with pytest.raises(Stale):
@@ -165,11 +172,7 @@ async def test_a_reader_gets_nothing_of_a_version_that_is_cut_by_its_name(
     doubting: Shell, other: Bucket
 ) -> None:
     """Nobody opens the next version, so its file is still the reader's."""
-    old, new = os.urandom(4 * MIB), os.urandom(4 * MIB)
-    other.object("f").put_content(old)
-    reader = await doubting.open("f")
-    assert await doubting.pread(reader, 0, 100) == old[:100]
-    other.object("f").put_content(new)
+    reader, _ = await reader_of_replaced(doubting, other)
     await doubting.truncate("f", 4 * MIB - 1)
     with pytest.raises(Stale):
         await doubting.pread(reader, 3 * MIB, 100)
