@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.server import wire
 from tests.support.store import StoreProcess
+from tests.support.waiting import wait_until
 
 BODY = bytes(range(256)) * 1200
 
@@ -108,6 +110,28 @@ def test_stall_and_delay_take_their_time(store: StoreProcess, target: str) -> No
         started = time.monotonic()
         assert get(store, target).body == BODY
         assert time.monotonic() - started >= 0.3
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_held_until_the_rules_are_replaced(store: StoreProcess, target: str, answers: bool) -> None:
+    """Neither is another request held, nor does what is held keep it waiting."""
+    statuses = []
+
+    def put() -> None:
+        statuses.append(wire.follow(store.endpoint, "PUT", target, [], b"new").status)
+
+    putting = threading.Thread(target=put)
+    with store.holding(method="PUT", role="target", answers=answers):
+        putting.start()
+        wait_until(store.held, "the request is held")
+        if answers:
+            wait_until(lambda: get(store, target).body == b"new", "the work is done")
+        else:
+            assert get(store, target).body == BODY
+        assert statuses == []
+    putting.join()
+    assert statuses == [200]
+    assert get(store, target).body == b"new"
 
 
 def test_corrupt_changes_one_bit(store: StoreProcess, target: str) -> None:

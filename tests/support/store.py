@@ -170,9 +170,28 @@ class StoreProcess:
         """Put fault rules in force, replacing all others; see `aisfs.server.http.faults`."""
         self._send("PUT", "/v1/faults", json.dumps(rules).encode())
 
+    @contextmanager
+    def holding(self, *, answers: bool = False, **requests: Any) -> Iterator[None]:
+        """Hold requests until the block is left, and no other fault is in force after it.
+
+        Args:
+            answers: the store does the work at once, and only its answer is held.
+            requests: which ones, as in a rule of `aisfs.server.http.faults`.
+        """
+        self.faults([{**requests, "action": "hold-answer" if answers else "hold"}])
+        try:
+            yield
+        finally:
+            self.clear_faults()
+
     def struck(self) -> int:
         """Return how many requests the fault rules in force have met."""
         return sum(json.loads(self._send("GET", "/v1/faults", None))["struck"])
+
+    def held(self) -> int:
+        """Return how many requests are held."""
+        count: int = json.loads(self._send("GET", "/v1/faults", None))["held"]
+        return count
 
     def clear_faults(self) -> None:
         """Take all fault rules out of force."""

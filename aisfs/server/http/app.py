@@ -69,7 +69,7 @@ async def _serve_faults(call: Call) -> Reply:
     if not call.store.faults.enabled:
         raise AisError(400, "fault injection is off: start the server with --faults")
     if call.method == "GET":
-        return json_reply({"struck": call.store.faults.struck()})
+        return json_reply({"struck": call.store.faults.struck(), "held": call.store.faults.held})
     if call.method == "DELETE":
         call.store.faults.replace([])
         return Reply()

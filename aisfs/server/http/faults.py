@@ -1,14 +1,15 @@
 """Injected failures, for tests that need a slow, lying or dying store. Off unless asked for.
 
 `PUT /v1/faults` on the gateway replaces all rules, `DELETE` clears them, `GET` tells how often each
-has struck (`{"struck": [2, 0]}`). A rule:
+has struck and how many requests are held now (`{"struck": [2, 0], "held": 0}`). A rule:
 
     {"method": "GET", "path": "^/v1/objects/b/", "role": "proxy|target|any", "action": …,
      "seconds": 0.0, "status": 500, "after_bytes": 0, "times": -1, "probability": 1.0, "seed": 1}
 
-Only `action` is required. `delay` waits, then serves; `error` answers `status`; `429` answers
-that; `redirect-loop` redirects to the same URL; `cut` sends `after_bytes` of the body and closes
-(without a body: closes instead of answering, the work having been done); `stall` sends
+Only `action` is required. `delay` waits, then serves; `hold` waits until the rules are replaced,
+then serves; `hold-answer` does the work, waits so, and answers then; `error` answers `status`;
+`429` answers that; `redirect-loop` redirects to the same URL; `cut` sends `after_bytes` of the body
+and closes (without a body: closes instead of answering, the work having been done); `stall` sends
 `after_bytes`, then nothing for `seconds`, then the rest; `corrupt` flips a bit of the body's byte
 at `after_bytes`; `short` announces and sends only `after_bytes` of the body, all other headers
 being those of the whole; `wrong-checksum` announces another checksum than the body's; `slow` sends
@@ -17,6 +18,7 @@ being those of the whole; `wrong-checksum` announces another checksum than the b
 The first rule that matches and strikes (`times` left, `probability`) decides.
 """
 
+import asyncio
 import random
 import re
 from dataclasses import dataclass
@@ -27,8 +29,8 @@ import msgspec
 from aisfs.server.http.errors import AisError
 
 ACTIONS = {
-    "delay", "error", "cut", "stall", "slow", "corrupt", "short", "wrong-checksum", "redirect-loop",
-    "429", "cut-upload", "refuse-direct",
+    "delay", "hold", "hold-answer", "error", "cut", "stall", "slow", "corrupt", "short",
+    "wrong-checksum", "redirect-loop", "429", "cut-upload", "refuse-direct",
 }  # fmt: skip
 ROLES = {"proxy", "target", "any"}
 CORRUPT_BIT = 0x01
@@ -76,6 +78,10 @@ class Faults:
     def __init__(self, *, enabled: bool = False) -> None:
         self.enabled = enabled
         self._armed: list[_Armed] = []
+        self.replaced = asyncio.Event()
+        """Is set when the present rules are replaced; those after them have another one."""
+        self.held = 0
+        """Requests that are held."""
 
     def replace(self, value: Any) -> None:
         """Put new rules in force.
@@ -88,6 +94,16 @@ class Faults:
             self._armed = [_arm(rule) for rule in rules]
         except (msgspec.ValidationError, re.error) as error:
             raise AisError(400, f"invalid fault rules: {error}") from error
+        self.replaced.set()
+        self.replaced = asyncio.Event()
+
+    async def hold(self, replaced: asyncio.Event) -> None:
+        """Wait until the rules are replaced whose event this is."""
+        self.held += 1
+        try:
+            await replaced.wait()
+        finally:
+            self.held -= 1
 
     def struck(self) -> list[int]:
         """Return how many requests each rule has met."""

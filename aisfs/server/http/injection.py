@@ -31,21 +31,24 @@ class App(Protocol):
 
 async def serve_with_fault(app: App, call: Call, rule: Rule) -> web.StreamResponse:
     """Serve a request as a rule says."""
-    if rule.action == "delay":
-        await asyncio.sleep(rule.seconds)
-    if rule.action in {"delay", "refuse-direct"}:
-        call.fault = None
-        direct = rule.action == "refuse-direct" and const.QPARAM_PROXY_ID not in call.query_text
-        return _refusal(app, call, rule) if direct else await app.answer(call)
-    if rule.action in {"error", "429", "redirect-loop"}:
+    release = call.store.faults.replaced
+    if _is_refused(call, rule):
         return _refusal(app, call, rule)
+    if rule.action in {"delay", "hold", "refuse-direct"}:
+        if rule.action == "hold":
+            await call.store.faults.hold(release)
+        await asyncio.sleep(rule.seconds)
+        call.fault = None
+        return await app.answer(call)
     if rule.action == "cut-upload":
         await _read_some(call, rule.after_bytes)
         _abort(call)
     reply = await app.answer(call)
     if not isinstance(reply, Reply):
         return reply
-    if rule.action == "corrupt":
+    if rule.action == "hold-answer":
+        await call.store.faults.hold(release)
+    elif rule.action == "corrupt":
         reply.body = corrupt(reply.content, rule.after_bytes) or None
     elif rule.action == "short":
         reply.body = reply.content[: rule.after_bytes] or None
@@ -54,6 +57,12 @@ async def serve_with_fault(app: App, call: Call, rule: Rule) -> web.StreamRespon
     else:
         return await _partial(call, reply, rule)
     return reply
+
+
+def _is_refused(call: Call, rule: Rule) -> bool:
+    if rule.action == "refuse-direct":
+        return const.QPARAM_PROXY_ID not in call.query_text
+    return rule.action in {"error", "429", "redirect-loop"}
 
 
 def _refusal(app: App, call: Call, rule: Rule) -> Reply:
