@@ -2,7 +2,6 @@
 
 import http.server
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 from aisfs.cli import mounts
 from tests.support.mount import Mount, clean_environment, run_aisfs
 from tests.support.store import StoreProcess, free_port
+from tests.support.waiting import wait_until
 
 LIMIT_S = 60.0
 
@@ -313,9 +313,7 @@ def test_mount_in_front_ends_when_told(
         env=clean_environment(**private, AIS_ENDPOINT=store.endpoint),
         text=True,
     ) as process:
-        deadline = time.monotonic() + LIMIT_S
-        while not mounts.mounted_at(directory) and time.monotonic() < deadline:
-            select.select([], [], [], 0.01)
+        wait_until(lambda: mounts.mounted_at(directory), "it is mounted")
         (directory / "f").write_text("content")
         assert mounts.daemons(directory) == [process.pid]
         if way == "umount":

@@ -4,8 +4,7 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tests.support.machine import Impossible, Machine
 from tests.support.mount import clean_environment, run_aisfs
 from tests.support.not_run import leave_out
 from tests.support.store import StoreProcess, free_port
+from tests.support.waiting import wait_until
 
 LIMIT_S = 120.0
 AISFS = program("aisfs")
@@ -189,12 +189,12 @@ def test_guard_takes_down_what_died_and_nothing_else(place: Path, store: StorePr
         assert helped("ais://b", place, "-o", listed).returncode == 0
         (pid,) = mounts.daemons(place)
         guard.start(pid, str(place))
-        until(lambda: len(guards(place)) == 1)
+        wait_until(lambda: len(guards(place)) == 1, "the guard is there")
         return pid
 
     pid = mount_and_guard()
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not guards(place))
+    wait_until(lambda: not guards(place), "the guard is gone")
     assert mounts.mounted_at(place) is None, "died, and still there"
 
     pid = mount_and_guard()
@@ -203,7 +203,7 @@ def test_guard_takes_down_what_died_and_nothing_else(place: Path, store: StorePr
     listed = options(store, place.parent / "other")
     assert run_aisfs("mount", "ais://b", place, "-o", listed).returncode == 0
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not guards(place))
+    wait_until(lambda: not guards(place), "the guard is gone")
     with suppress(OSError):  # nobody serves it any more
         os.close(held)
     assert mounts.mounted_at(place) is not None, "another daemon's mount was taken down"
@@ -219,13 +219,6 @@ def guards(place: Path) -> list[Path]:
             if ours and any("pidfd" in os.readlink(fd) for fd in (entry / "fd").iterdir()):  # noqa: PTH115
                 found.append(entry)
     return found
-
-
-def until(state: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not state():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.fuse

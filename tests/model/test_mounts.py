@@ -35,9 +35,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.support.crashes import deletions, owed, wait_until
+from tests.support.crashes import deletions, owed
 from tests.support.mount import Mount
 from tests.support.twins import Twins, agreed, difference
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     import random

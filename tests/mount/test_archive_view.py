@@ -12,7 +12,6 @@ import re
 import stat
 import subprocess
 import tarfile
-import time
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from aisfs_sdk.namespace import Namespace
 from tests.support.mount import Mount
 from tests.support.shards import entry, header, tar_of
 from tests.support.store import StoreProcess
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -496,10 +496,7 @@ def test_what_was_replaced_is_forgotten(bucket: Bucket, mount: Mount) -> None:
         members = {f"{name:03d}": bytes([number]) for name in range(200)}
         bucket.object("s.tar").put_content(tar(members))
         assert seen(view(mount) / "s.tar") == members
-    end = time.monotonic() + 30
-    while (known := figures(mount)["inodes.control"]) > 500:
-        assert time.monotonic() < end, known
-        time.sleep(0.1)
+    wait_until(lambda: figures(mount)["inodes.control"] <= 500, "the kernel forgot the old ones")
     assert figures(mount)["shards.open"] == 1
     assert figures(mount)["handles.open"] == 0
 

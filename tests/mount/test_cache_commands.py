@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.mount import Mount
 from tests.support.store import StoreProcess, bucket_with
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,12 +78,11 @@ def fetched(store: StoreProcess) -> set[str]:
 def read_all(mount: Mount) -> None:
     for name in BODIES:
         read(mount, name)
-    deadline = time.monotonic() + 30
-    while figures(mount)["disk.capacity_bytes"] and (
-        figures(mount)["disk.written"] < figures(mount)["disk.misses"]
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: is_kept(figures(mount)), "what was read is on disk")
+
+
+def is_kept(now: dict[str, int]) -> bool:
+    return not now["disk.capacity_bytes"] or now["disk.written"] >= now["disk.misses"]
 
 
 def test_what_is_dropped_is_fetched_again(store: StoreProcess, mount: Mount) -> None:

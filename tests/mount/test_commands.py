@@ -18,6 +18,7 @@ import pytest
 from aisfs_sdk import Client
 from tests.support.mount import Mount
 from tests.support.store import StoreProcess
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -174,13 +175,11 @@ def test_files_of_the_cluster_are_promoted(place: Place) -> None:
     os.setxattr(place.path / "b/in", "user.ais.do", f"promote {place.files}/one".encode())
     assert (place.path / "b/in/one").read_text() == "one"
     place.command(f"promote {place.files} /b/all/ recursive=yes\n")
-    limit = time.monotonic() + WAIT_S
-    while {e.name for e in place.bucket.list_all_objects(prefix="all/")} != {
-        "all/one",
-        "all/sub/two",
-    }:
-        assert time.monotonic() < limit
-        time.sleep(0.05)
+    wanted = {"all/one", "all/sub/two"}
+    wait_until(
+        lambda: {e.name for e in place.bucket.list_all_objects(prefix="all/")} == wanted,
+        "all are promoted",
+    )
 
 
 def test_what_a_cloud_has_is_evicted_and_prefetched(place: Place) -> None:
@@ -338,17 +337,14 @@ def test_a_job_is_waited_for_until_somebody_has_enough(place: Place) -> None:
 
 def test_who_is_interrupted_leaves_the_command_to_itself(place: Place) -> None:
     place.bucket.object("o").put_content(b"o")
-    held = {"method": "PUT", "role": "target", "path": "/b/o$", "action": "delay", "seconds": 6}
-    place.store.faults([held])
-    giver = subprocess.Popen(["sh", "-c", f"echo 'copy /b/o /b/p' > {place.control}/ctl"])
-    time.sleep(1)
-    giver.send_signal(signal.SIGTERM)
-    assert giver.wait(4) == -signal.SIGTERM
-    assert (place.control / "last").read_text() == "ok\tcopy /b/o /b/p\tgoes on\n"
-    limit = time.monotonic() + WAIT_S
-    while (place.control / "last").read_text() != "ok\tcopy /b/o /b/p\t\n":
-        assert time.monotonic() < limit
-        time.sleep(0.1)
+    last = place.control / "last"
+    with place.store.holding(method="PUT", role="target", path="/b/o$"):
+        giver = subprocess.Popen(["sh", "-c", f"echo 'copy /b/o /b/p' > {place.control}/ctl"])
+        wait_until(place.store.held, "the copy is asked for")
+        giver.send_signal(signal.SIGTERM)
+        assert giver.wait(WAIT_S) == -signal.SIGTERM
+        assert last.read_text() == "ok\tcopy /b/o /b/p\tgoes on\n"
+    wait_until(lambda: last.read_text() == "ok\tcopy /b/o /b/p\t\n", "the copy has ended")
     assert place.bucket.object("p").get().read_all() == b"o"
 
 

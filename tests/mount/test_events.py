@@ -19,9 +19,10 @@ from aisfs.control.events import MOST_LISTENERS
 from aisfs_sdk import Client
 from tests.support.mount import Mount
 from tests.support.store import StoreProcess
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.fuse
@@ -63,7 +64,7 @@ class Reader:
         self.process = subprocess.Popen(
             [*(command or ("cat",)), path / ".aisfs/events"], stdout=subprocess.PIPE
         )
-        wait_until(lambda: self._has_opened(path))
+        wait_until(lambda: self._has_opened(path), "it has opened the file")
         assert self.process.stdout is not None
         self._out = self.process.stdout.fileno()
         self._text = b""
@@ -101,13 +102,6 @@ class Reader:
     def __exit__(self, *ignored: object) -> None:
         self.process.kill()
         self.process.communicate()
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 # ---- events
@@ -195,7 +189,7 @@ def test_only_so_many_read(mount: Mount) -> None:
             return True
         return False
 
-    wait_until(has_room)  # the kernel tells of a close a little later
+    wait_until(has_room, "the kernel told of a close")
 
 
 def test_a_walk_does_not_wait_for_events(mount: Mount) -> None:
@@ -227,7 +221,7 @@ def test_the_end_of_the_mount_is_told_and_the_stream_ends(mount: Mount) -> None:
         os.kill(mount.daemon_pid, signal.SIGTERM)
         assert reader.next("stopping") == {"signal": str(int(signal.SIGTERM))}
         assert reader.ended() == 0
-    wait_until(lambda: not mount.mounted)
+    wait_until(lambda: not mount.mounted, "the mount is gone")
     assert "files were still open" not in mount.log  # nobody kept it
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from aisfs_sdk import Client
 from tests.support.mount import Mount
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     import random
@@ -100,13 +101,8 @@ def test_a_killed_store_gives_an_errno_and_not_a_hang(store: StoreProcess, tmp_p
 
 def wait_until_staged(mount: Mount, size: int) -> None:
     """Wait until the daemon holds the whole copy, so that the store dies while it is being sent."""
-    staging = mount.state / "staging"
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        if any(file.stat().st_size >= size for file in staging.glob("*.data")):
-            return
-        time.sleep(0.02)
-    raise AssertionError("the copy was never staged")
+    files = (mount.state / "staging").glob
+    wait_until(lambda: any(file.stat().st_size >= size for file in files("*.data")), "it is staged")
 
 
 def test_bytes_that_could_not_be_stored_are_stored_by_the_next_mount(store: StoreProcess) -> None:

@@ -13,6 +13,7 @@ import pytest
 from aisfs_sdk import Client
 from tests.support.mount import Mount
 from tests.support.store import StoreProcess
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +80,12 @@ def create(path: Path, flags: int = os.O_TRUNC) -> int:
     return os.open(path, os.O_CREAT | os.O_RDWR | flags)
 
 
+def wait_until_sent(store: StoreProcess) -> None:
+    """Wait until bytes arrive: the daemon sends what it has when it comes to it."""
+    new = store.data / "new"
+    wait_until(lambda: any(blob.stat().st_size for blob in new.iterdir()), "bytes arrive")
+
+
 # -- while it is written
 
 
@@ -89,7 +96,7 @@ def test_a_large_file_is_sent_while_it_is_written(
     fd = create(mount.path / "f")
     write(fd, body[: 5 * MIB])
     assert names(bucket) == set()
-    time.sleep(1)  # the daemon sends what it has when it comes to it, not within the write
+    wait_until_sent(store)
     second_half = time.time()
     write(fd, body[5 * MIB :])
     os.close(fd)
@@ -232,13 +239,12 @@ def test_a_connection_that_breaks_costs_another_put(
 def test_a_target_that_stalls_keeps_nobody_but_the_end_waiting(
     store: StoreProcess, mount: Mount, bucket: Bucket
 ) -> None:
-    rule = {"action": "delay", "method": "PUT", "role": "target", "times": 1, "seconds": 4}
-    store.faults([rule])
     body = os.urandom(24 * MIB)
-    fd = create(mount.path / "f")
-    write(fd, body)
-    assert store.struck() == 1
-    assert puts(store) == []
+    with store.holding(method="PUT", role="target"):
+        fd = create(mount.path / "f")
+        write(fd, body)
+        wait_until(store.held, "the file is being sent")
+        assert puts(store) == []
     os.close(fd)
     (put,) = puts(store)
     assert put["received"] == len(body)
@@ -306,10 +312,7 @@ def test_a_writer_that_pauses_gives_the_connection_up(
     body = os.urandom(4 * MIB)
     fd = create(mount.path / "f")
     write(fd, body)
-    deadline = time.monotonic() + WAIT_S
-    while not puts(store):
-        assert time.monotonic() < deadline, mount.log_tail()
-        time.sleep(0.5)
+    wait_until(lambda: puts(store), "the request is given up", pause_s=0.5)
     assert names(bucket) == set()
     write(fd, b"end")
     os.close(fd)
@@ -352,7 +355,7 @@ def test_a_cluster_of_2023_gets_it_so_too(tmp_path: Path) -> None:
             body = os.urandom(9 * MIB)
             fd = create(mount.path / "f")
             write(fd, body)
-            time.sleep(1)
+            wait_until_sent(store)
             written = time.time()
             os.close(fd)
             (put,) = puts(store)
@@ -505,16 +508,14 @@ def test_somebody_elses_write_at_the_same_time_is_told(
     """It falls between the last look and the flush, and shows in the version."""
     fd = os.open(mount.path / "f", os.O_WRONLY | os.O_APPEND)
     os.write(fd, TAIL)
-    slow = {"action": "delay", "method": "PUT", "role": "target", "path": "/f$", "times": 1}
-    store.faults([{**slow, "seconds": 0}, {**slow, "seconds": 3}])
+    rule = {"method": "PUT", "role": "target", "path": "/f$", "times": 1}
+    store.faults([{**rule, "action": "delay"}, {**rule, "action": "hold"}])
     closing = threading.Thread(target=lambda: errors.append(failure_of(fd)))
     errors: list[int] = []
     closing.start()
-    deadline = time.monotonic() + WAIT_S
-    while store.struck() < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: store.struck() == 2, "the append is to be flushed")
     bucket.object("f").put_content(b"theirs")
+    store.clear_faults()
     closing.join()
     assert errors == [errno.ESTALE]
     assert list((mount.state / "staging").glob("*.data"))

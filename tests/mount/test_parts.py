@@ -20,6 +20,7 @@ from tests.support.disk import taken
 from tests.support.memory import pss
 from tests.support.mount import Mount
 from tests.support.store import StoreProcess
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -351,9 +352,7 @@ def test_a_refused_completion_is_made_up_for_in_the_background(
     fail(store, "POST", times=2)  # of close, and of the release that follows
     with pytest.raises(OSError, match=raises(errno.EIO)):
         os.close(fd)
-    until = time.monotonic() + WAIT_S
-    while not names(bucket) and time.monotonic() < until:
-        time.sleep(0.1)
+    wait_until(lambda: names(bucket), "it is stored")
     assert content(bucket) == body
     assert (mount.path / "f").read_bytes() == body
     mount.unmount()

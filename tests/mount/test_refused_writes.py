@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aisfs_sdk import Client
-from tests.support.crashes import owed, wait_until
+from tests.support.crashes import owed
 from tests.support.disk import occupy, small_disk_at
 from tests.support.mount import Mount, run_aisfs
 from tests.support.store import StoreProcess
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aisfs_sdk import Client
-from tests.support.crashes import LIMIT_S, renaming, wait_until
+from tests.support.crashes import renaming
 from tests.support.memory import pss
 from tests.support.mount import Mount
+from tests.support.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,6 +15,7 @@ import pytest
 
 from aisfs_sdk import Client
 from tests.support.mount import Mount
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from aisfs_sdk import Bucket
@@ -75,7 +76,8 @@ def test_a_lookup_costs_one_head_and_one_list_and_none_within_the_ttl(
     with Mount(store.endpoint, "ais://counted", options=["attribute-ttl=30s"]) as mount:
         store.clear_requests()
         assert (mount.path / "there").stat().st_size == 1
-        time.sleep(1)  # the HEAD answers at once, and the LIST may come later
+        # The HEAD answers at once, and the LIST may come later.
+        wait_until(lambda: lists(store.requests()), "the directory is listed")
         requests = store.requests()
         assert len(of(requests, "HEAD")) <= 1
         assert {r["path"] for r in lists(requests)} <= {"/v1/buckets/counted"}

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from aisfs.fuse.operations import Operations
 from aisfs.fuse.session import READ_AHEAD_KB
 from aisfs_sdk import Client
 from tests.support.mount import Mount
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,10 +245,7 @@ def test_rule_10_an_old_daemon_does_not_unmount_a_newer_mount(
 
 def wait_for_end(pid: int) -> None:
     """Wait until a process that is not our child has ended."""
-    end = time.monotonic() + 30
-    while Path(f"/proc/{pid}").exists():
-        assert time.monotonic() < end, f"{pid} did not end"
-        time.sleep(0.05)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), f"{pid} has ended")
 
 
 def test_the_kernel_reads_ahead_as_far_as_it_is_told_to(endpoint: str, bucket: Bucket) -> None:
@@ -257,9 +256,10 @@ def test_the_kernel_reads_ahead_as_far_as_it_is_told_to(endpoint: str, bucket: B
             setting = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
             if not os.access(setting, os.W_OK):
                 pytest.skip(f"{setting} is not ours to change")
-            limit = time.monotonic() + 5
-            while int(setting.read_text()) != READ_AHEAD_KB:
-                assert time.monotonic() < limit, setting.read_text()
-                time.sleep(0.01)
+            wait_until(partial(is_set, setting), "the kernel reads ahead as far")
             time.sleep(0.1)  # nothing lowers it again
-            assert int(setting.read_text()) == READ_AHEAD_KB
+            assert is_set(setting)
+
+
+def is_set(setting: Path) -> bool:
+    return int(setting.read_text()) == READ_AHEAD_KB

@@ -19,6 +19,7 @@ from tests.docs.blocks import blocks_of
 from tests.support.machine import Impossible, Machine
 from tests.support.not_run import leave_out
 from tests.support.store import StoreProcess
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.fuse, pytest.mark.timeout(300)]
 
@@ -64,10 +65,10 @@ def change(machine: Machine, *settings: str) -> None:
 
 
 def until(state: Callable[[], bool], machine: Machine) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not state():
-        assert time.monotonic() < deadline, machine.log
-        time.sleep(0.1)
+    try:
+        wait_until(state, "the machine is as it has to be", LIMIT_S, pause_s=0.1)
+    except AssertionError as error:
+        raise AssertionError(machine.log) from error
 
 
 def shown(machine: Machine, unit: str, name: str) -> str:

@@ -17,6 +17,7 @@ import pytest
 from aisfs_sdk import Client
 from tests.support.mount import Mount, clean_environment, run_aisfs
 from tests.support.store import StoreProcess
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,7 +134,7 @@ def test_interrupting_the_command_stops_the_daemon(store: StoreProcess) -> None:
             env=clean_environment(),
         )
         control = mount.path / ".aisfs" / "warm"
-        wait_until(lambda: "tasks\t1" in control.read_text())
+        wait_until(lambda: "tasks\t1" in control.read_text(), "the task runs")
         command.send_signal(signal.SIGINT)
         _, said = command.communicate(timeout=20)
         assert (command.returncode, said) == (130, b"aisfs: interrupted\n")
@@ -142,13 +143,6 @@ def test_interrupting_the_command_stops_the_daemon(store: StoreProcess) -> None:
         store.clear_requests()
         time.sleep(0.5)
         assert reads(store) == []
-
-
-def wait_until(so: object, limit_s: float = 20.0) -> None:
-    end = time.monotonic() + limit_s
-    while not so():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_a_daemon_that_dies_meanwhile_is_told(store: StoreProcess) -> None:
@@ -161,7 +155,8 @@ def test_a_daemon_that_dies_meanwhile_is_told(store: StoreProcess) -> None:
             text=True,
             env=clean_environment(),
         )
-        wait_until(lambda: "tasks\t1" in (mount.path / ".aisfs" / "warm").read_text())
+        control = mount.path / ".aisfs" / "warm"
+        wait_until(lambda: "tasks\t1" in control.read_text(), "the task runs")
         mount.kill()
         _, said = command.communicate(timeout=20)
         assert command.returncode == 1
@@ -192,7 +187,11 @@ def test_a_remote_bucket_is_prefetched_before_it_is_read(tmp_path: Path) -> None
     for i in range(30):
         (tmp_path / "d" / f"{i}").write_bytes(os.urandom(2000))
     extra = ("--remote", f"aws://cloud={tmp_path}")
-    with StoreProcess(extra=extra) as near, Mount(near.endpoint, "s3://cloud") as mount:
+    options = ["attribute-ttl=1h", "listing-ttl=1h"]  # nobody looks for what is removed below
+    with (
+        StoreProcess(extra=extra) as near,
+        Mount(near.endpoint, "s3://cloud", options=options) as mount,
+    ):
         near.clear_requests()
         ended = run_aisfs("warm", mount.path / "d", "--json")
         told = json.loads(ended.stdout)

@@ -1,6 +1,5 @@
 import os
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -249,10 +248,9 @@ def test_abort_wakes_a_blocked_reader() -> None:
     with Wire(lambda request: http(200, b"x" * 100, length=1000, then="hang")) as wire:
         reader = opened(wire)
         thread, caught = blocked(reader)
-        began = time.monotonic()
         reader.abort()
         thread.join(10)
-        assert time.monotonic() - began < 2
+        assert not thread.is_alive()
         assert [type(error) for error in caught] == [errors.AbortedError]
         with pytest.raises(errors.AbortedError):
             reader.read_all()

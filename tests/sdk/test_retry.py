@@ -42,13 +42,13 @@ def test_it_belongs_to_its_thread() -> None:
 
 def test_who_waits_to_keep_a_pace_has_his_deadline_put_off() -> None:
     def pace(size: int) -> int:
-        time.sleep(0.2)
+        time.sleep(1)
         return size // 2
 
     with deadline(100), deadline(5, pace=pace):
         before = left(current())
         assert current().let_pass(8) == 4
-        assert left(current()) > before - 0.1
+        assert left(current()) > before - 0.7
         with deadline(None):
             assert current().let_pass(2) == 1
     assert current().let_pass(8) == 8

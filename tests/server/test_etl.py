@@ -20,6 +20,7 @@ from tests.server import transformers as etl
 from tests.server import wire
 from tests.support import not_run
 from tests.support.store import StoreProcess
+from tests.support.waiting import wait_until
 
 OBJECT = "src/dir/o1.txt"
 
@@ -359,10 +360,8 @@ def test_a_class_is_given_a_file_with_the_objects_name(
     transformer.delete()
     shown = wire.unquoted(name)
     assert (answer.status, answer.body) == (200, f"{shown}|content".encode())
-    deadline = time.monotonic() + wire.TIMEOUT_S
-    while [*(store.data / "etl" / "files").glob(f"*/{shown}")]:
-        assert time.monotonic() < deadline, "the file stays"
-        time.sleep(0.01)
+    files = store.data / "etl" / "files"
+    wait_until(lambda: not [*files.glob(f"*/{shown}")], "the file is gone")
 
 
 # ---- pipelines, arguments, direct puts ----------------------------------------------------------
@@ -543,10 +542,10 @@ def test_a_process_that_dies_under_a_request(store: StoreProcess) -> None:
 
 
 def until_aborted(store: StoreProcess, name: str) -> None:
-    deadline = time.monotonic() + 20
-    while next(item for item in listed(store) if item["id"] == name)["stage"] != "Aborted":
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    def stage() -> Any:
+        return next(item for item in listed(store) if item["id"] == name)["stage"]
+
+    wait_until(lambda: stage() == "Aborted", f"{name} is aborted")
 
 
 def flood(reader: Any, writer: Any) -> None:

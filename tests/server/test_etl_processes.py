@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from tests.server import transformers as etl
 from tests.support.store import StoreProcess
+from tests.support.waiting import wait_until
 
 OBJECT = "src/o1.txt"
 
@@ -99,14 +99,14 @@ def test_a_killed_launcher_takes_its_program_along(store: StoreProcess) -> None:
     launcher, program = etl.family(store.pid)
     os.kill(launcher, signal.SIGKILL)
     assert etl.all_gone([launcher, program])
-    until(store, "Aborted")
+    wait_for_stage(store, "Aborted")
 
 
-def until(store: StoreProcess, stage: str) -> None:
-    deadline = time.monotonic() + 20
-    while json.loads(etl.ask(store, "GET", "/v1/etl").body)[0]["stage"] != stage:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def wait_for_stage(store: StoreProcess, stage: str) -> None:
+    def now() -> Any:
+        return json.loads(etl.ask(store, "GET", "/v1/etl").body)[0]["stage"]
+
+    wait_until(lambda: now() == stage, f"the ETL is {stage}")
 
 
 def test_a_program_that_ignores_being_asked_is_killed(store: StoreProcess) -> None:
@@ -126,10 +126,8 @@ def test_stopping_while_it_starts(store: StoreProcess) -> None:
     answers: list[Any] = []
     starter = threading.Thread(target=lambda: answers.append(etl.refused(store, message)))
     starter.start()
-    deadline = time.monotonic() + 20
-    while len(pids := etl.family(store.pid)) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: len(etl.family(store.pid)) >= 2, "the process runs")
+    pids = etl.family(store.pid)
     etl.delete(store, "slow-etl")
     starter.join(20)
     assert answers[0][0] == 400

@@ -4,13 +4,13 @@ import hashlib
 import json
 import os
 import socket
-import time
 from typing import Any
 
 import pytest
 
 from tests.server import wire
 from tests.support.store import StoreProcess
+from tests.support.waiting import wait_until
 
 BIG = os.urandom(1 << 20) * 24
 
@@ -277,9 +277,7 @@ def test_an_abort_drops_the_part_that_is_still_coming_in(store: StoreProcess, bu
     part = path(bucket, "x", f"uploadId={upload.decode()}", "partNumber=1", "pid=p", "utm=1")
     with wire.connection(host, "PUT", part, 1 << 20) as sock:
         sock.sendall(BIG[: 1 << 19])
-        until = time.monotonic() + wire.TIMEOUT_S
-        while not list((store.data / "work").iterdir()) and time.monotonic() < until:
-            time.sleep(0.01)
+        wait_until(lambda: any((store.data / "work").iterdir()), "the part is coming in")
         abort = path(bucket, "x", f"uploadId={upload.decode()}")
         message = b'{"action":"mpt-abort"}'
         assert wire.follow(store.endpoint, "DELETE", abort, [], message).status == 200

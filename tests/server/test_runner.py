@@ -5,7 +5,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from aisfs.cli.serve import serve
 from tests.server import wire
 from tests.support.disk import occupy, small_disk_at
 from tests.support.store import StoreProcess, free_port
+from tests.support.waiting import wait_until
 
 COMMAND = [sys.executable, "-c", "from aisfs.cli.serve import serve; serve()"]
 
@@ -66,7 +66,8 @@ def test_stop_lets_a_request_end(lone: StoreProcess) -> None:
     host, path = wire.split_url(location)
     with wire.connection(host, "PUT", path, 5) as sock:
         sock.sendall(b"hel")
-        time.sleep(1)  # what has not even been looked at is no request that is being served
+        # What has not even been looked at is no request that is being served.
+        wait_until(lambda: any((lone.data / "new").iterdir()), "the body is being received")
         os.kill(lone.pid, signal.SIGTERM)
         sock.sendall(b"lo")
         assert wire.receive(sock, "PUT").status == 200

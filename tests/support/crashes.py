@@ -8,12 +8,12 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from aisfs.cli import mounts
 from tests.support.mount import clean_environment
+from tests.support.waiting import LIMIT_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,16 +21,7 @@ if TYPE_CHECKING:
 
     from tests.support.mount import Mount
 
-LIMIT_S = 60.0
 LET_GO_S = 20.0
-
-
-def wait_until(reached: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
-    """Wait until something is true; fail with what it is that did not come."""
-    end = time.monotonic() + limit_s
-    while not reached():
-        assert time.monotonic() < end, f"not within {limit_s:g} s: {what}"
-        time.sleep(0.005)
 
 
 def wait_until_let_go(mount: Mount) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from aisfs_sdk import Client
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -178,12 +179,9 @@ class Machine:
                 node.start()
 
 
-def wait_until(done: Callable[[], bool], what: str) -> None:
+def wait_for_cluster(done: Callable[[], object], what: str) -> None:
     """Wait for what a cluster brings about by itself."""
-    limit = time.monotonic() + LONG_S
-    while not done():
-        assert time.monotonic() < limit, f"not {what} in {LONG_S:g} s"
-        time.sleep(0.2)
+    wait_until(done, what, LONG_S, pause_s=0.2)
 
 
 def _strings(path: Path) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from aisfs_sdk import Client
 from tests.mount.conftest import bucket, endpoint, mount
-from tests.support.nodes import Machine, wait_until
+from tests.support.nodes import Machine, wait_for_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,5 +25,5 @@ def machine(endpoint: str) -> Iterator[Machine]:
     yield found
     found.mend()
     client = Client(endpoint)
-    wait_until(client.cluster().is_aistore_running, "well in the end")
+    wait_for_cluster(client.cluster().is_aistore_running, "well in the end")
     client.close()

@@ -25,7 +25,7 @@ import requests
 from aisfs_sdk import Client, RetryConfig, errors
 from tests.support.blocks import body, origins
 from tests.support.mount import Mount
-from tests.support.nodes import LONG_S, wait_until
+from tests.support.nodes import LONG_S, wait_for_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -226,7 +226,7 @@ class Life:
         self._readers.take()
         began = time.monotonic()
         yield
-        wait_until(self.well, f"well after {what}")
+        wait_for_cluster(self.well, f"well after {what}")
         well = time.monotonic()
         time.sleep(self._recovery_s + CALM_S)
         calls = self._readers.take()
@@ -323,7 +323,7 @@ def target_dies(life: Life, machine: Machine, bucket: Bucket) -> None:
     assert owned
     with life.event("target killed"):
         victim.kill()
-        wait_until(lambda: victim.node_id not in life.targets(), "rid of the dead target")
+        wait_for_cluster(lambda: victim.node_id not in life.targets(), "rid of the dead target")
         noticed = time.monotonic()
         time.sleep(RECOVERY_S + CALM_S)
         failed = life.failures_since(noticed + CALM_S)
@@ -337,14 +337,14 @@ def target_joins(life: Life, machine: Machine, directory: Path) -> None:
     fresh = machine.targets[-1].another(f"t{uuid.uuid4().hex[:8]}", directory)
     with life.event("target added"):
         fresh.start()
-        wait_until(lambda: fresh.node_id in life.targets(), "joined by the new target")
+        wait_for_cluster(lambda: fresh.node_id in life.targets(), "joined by the new target")
     machine.targets.append(fresh)
 
 
 def rebalance(life: Life) -> None:
     with life.event("rebalance"):
         # It is refused while the one that the new target caused is at work.
-        wait_until(lambda: life.ask(rebalanced) or False, "rebalanced")
+        wait_for_cluster(lambda: life.ask(rebalanced) or False, "rebalanced")
 
 
 def rebalanced(client: Client) -> bool:
@@ -361,7 +361,7 @@ def target_leaves(life: Life, machine: Machine) -> None:
             "value": {"sid": leaving.node_id, "rm_user_data": True},
         }
         assert life.ask(lambda c: c.request_client.request("PUT", "cluster", json=message))
-        wait_until(lambda: leaving.node_id not in life.targets(), "left by the target")
+        wait_for_cluster(lambda: leaving.node_id not in life.targets(), "left by the target")
     if leaving.listens:
         leaving.kill()
 

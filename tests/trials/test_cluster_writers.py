@@ -23,7 +23,8 @@ import requests
 from aisfs_sdk import Client, errors
 from tests.support.blocks import body, origins
 from tests.support.mount import Mount, run_aisfs
-from tests.support.nodes import wait_until
+from tests.support.nodes import wait_for_cluster
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +132,7 @@ def judge(
 ) -> None:
     """Compare the cluster with the record, as soon as it has everything of everybody."""
     writers.end()
-    wait_until(lambda: run_aisfs("sync", mount.path).returncode == 0, "everything stored")
+    wait_for_cluster(lambda: run_aisfs("sync", mount.path).returncode == 0, "everything stored")
     wrong: dict[str, str] = {}
 
     def right() -> bool:
@@ -150,10 +151,7 @@ def judge(
         return not wrong
 
     # What was stored elsewhere while its owner was away is still moved back to it.
-    limit = time.monotonic() + 60
-    while not right():
-        assert time.monotonic() < limit, wrong
-        time.sleep(0.5)
+    wait_until(right, "everything is as it was acknowledged", pause_s=0.5)
     for number, count in writers.ends.items():
         tally(errno.errorcode.get(number, "acknowledged"), count)
     tally("ms the longest write", int(1000 * writers.longest_s))
@@ -200,13 +198,13 @@ def test_nodes_of_a_cluster_die_and_come_back_while_it_is_written(
         gateway.kill()
         time.sleep(4 * CALM_S)
         gateway.start()
-        wait_until(lambda: _answers(client), "the gateway is back")
+        wait_for_cluster(lambda: _answers(client), "the gateway is back")
         time.sleep(CALM_S)
         target.kill()
-        wait_until(lambda: target.node_id not in members(), "rid of the dead target")
+        wait_for_cluster(lambda: target.node_id not in members(), "rid of the dead target")
         time.sleep(2 * CALM_S)
         target.start()
-        wait_until(lambda: target.node_id in members(), "joined by the target again")
+        wait_for_cluster(lambda: target.node_id in members(), "joined by the target again")
         time.sleep(4 * CALM_S)
         judge(mount, bucket, writers, tally)
     client.close()

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aisfs_sdk import Client
-from tests.support.crashes import kill_while_mounting, wait_until
+from tests.support.crashes import kill_while_mounting
 from tests.support.killed_writers import WAYS, Trial
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     import random

@@ -15,6 +15,7 @@ import pytest
 
 from aisfs_sdk import Client
 from tests.support.mount import Mount, run_aisfs
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,7 @@ def test_a_store_that_is_down_in_the_middle_of_a_copy(
         copy = subprocess.Popen(
             ["cp", "-r", source, mount.path / "copy"], stderr=subprocess.PIPE, text=True
         )
-        wait_until(lambda: begun(mount, bucket))
+        wait_until(lambda: begun(mount, bucket), "the copy has begun")
         store.kill()
         time.sleep(rounds(2, 30))
         store.restart()
@@ -89,10 +90,3 @@ def begun(mount: Mount, bucket: Bucket) -> bool:
     """Tell whether the copy is in its middle: something is stored, or being sent."""
     sizes = [path.stat().st_size for path in (mount.state / "staging").glob("*.data")]
     return max(sizes, default=0) > LARGE // 3 or len(list(bucket.list_all_objects())) > FILES // 3
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < limit
-        time.sleep(0.02)

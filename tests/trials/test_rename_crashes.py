@@ -31,14 +31,9 @@ import pytest
 from aisfs.vfs.paths import MARKER
 from aisfs_sdk import Client
 from tests.support.blocks import body
-from tests.support.crashes import (
-    kill_while_mounting,
-    owed,
-    phase_of_rename,
-    renaming,
-    wait_until,
-)
+from tests.support.crashes import kill_while_mounting, owed, phase_of_rename, renaming
 from tests.support.mount import Mount
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     import random

@@ -460,15 +460,14 @@ async def test_a_stream_without_grants_closes(cluster: StoreProcess, place: Plac
 
 async def test_close_streams_really_ends_gets(cluster: StoreProcess, place: Place) -> None:
     reader = await place.put(os.urandom(12 * MIB))
-    stall = {"action": "stall", "seconds": 0.6, "after_bytes": 2 * MIB, "role": "target"}
+    stall = {"action": "stall", "seconds": 60, "after_bytes": 2 * MIB, "role": "target"}
     cluster.faults([{**stall, "method": "GET", "path": "/o$"}])
     reading = Reading(reader)
     for index in range(2):
         await reading.at(index * MIB, MIB)
     assert place.cache.streams
-    started = time.monotonic()
-    await reader.close_streams()
-    assert time.monotonic() - started < 0.9
+    with trio.fail_after(20):
+        await reader.close_streams()
     assert place.cache.streams == 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import tarfile
 import tempfile
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +12,9 @@ import trio
 import xxhash
 
 from aisfs.errors import Exists, Invalid, IoFailure, NoSpace, NotFound, Stale, Unsupported
+from aisfs.store import ais_work
 from aisfs.store.cluster_work import Place
+from aisfs.store.shard_additions import add_member
 from tests.support.disk import small_disk_at, taken
 
 if TYPE_CHECKING:
@@ -79,22 +80,21 @@ async def test_two_at_a_time_are_both_there(
 
 
 async def test_what_somebody_replaced_meanwhile_stays(
-    aistore: AISStore, other: Bucket, bucket: BucketName, shard: str, cluster: StoreProcess
+    aistore: AISStore,
+    other: Bucket,
+    bucket: BucketName,
+    shard: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    slow = {"method": "HEAD", "path": "/s.tar$", "action": "delay", "seconds": 0.5}
-    cluster.faults([slow])
     theirs = tar_of("theirs")
 
-    def replace() -> None:
-        while not [r for r in cluster.requests() if r["method"] == "GET" and "s.tar" in r["path"]]:
-            time.sleep(0.01)
+    def add_member_late(*arguments: Any) -> None:
         other.object(shard).put_content(theirs)
+        add_member(*arguments)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.to_thread.run_sync, replace)
-        with pytest.raises(Stale, match=r"somebody replaced .*s\.tar meanwhile: do it again"):
-            await aistore.work.append(Place(bucket, shard), Place(bucket, "f"), "f")
-    cluster.clear_faults()
+    monkeypatch.setattr(ais_work, "add_member", add_member_late)
+    with pytest.raises(Stale, match=r"somebody replaced .*s\.tar meanwhile: do it again"):
+        await aistore.work.append(Place(bucket, shard), Place(bucket, "f"), "f")
     assert other.object(shard).get().read_all() == theirs
 
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+import trio.testing
 
 from aisfs.config import MountConfig, Source
 from aisfs.errors import (
@@ -26,6 +27,7 @@ from aisfs.vfs.filesystem import Change
 from aisfs.vfs.paths import MARKER
 from aisfs.vfs.rename import RENAME_NOREPLACE
 from tests.support.filesystem import Shell, filesystem
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,14 +149,7 @@ async def test_a_file_that_is_being_written(shell: Shell, other: Bucket) -> None
     assert other.object("g").get().read_all() == b"onetwo"
 
 
-async def held(cluster: StoreProcess, requests: int = 1) -> None:
-    """Wait until so many requests in all have met a fault, which delays the last of them."""
-    with trio.fail_after(30):
-        while cluster.struck() < requests:  # noqa: ASYNC110 - it is another process that tells
-            await trio.sleep(0.01)
-
-
-SLOW_COPY = {"method": "PUT", "path": "/f$", "action": "delay", "seconds": 0.6, "role": "target"}
+COPY: dict[str, Any] = {"method": "PUT", "path": "/f$", "role": "target"}
 
 
 async def test_who_closes_while_a_file_is_replaced_takes_nothing_from_others(
@@ -165,12 +160,12 @@ async def test_who_closes_while_a_file_is_replaced_takes_nothing_from_others(
     other.object("g").put_content(old)
     other.object("large").put_content(bytes(24 * MIB))
     first, second = await shell.open("g"), await shell.open("g")
-    cluster.faults([SLOW_COPY])
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(shell.rename, "f", "g")
-        await held(cluster)
-        await shell.close(first)
-    assert cluster.struck()
+        with cluster.holding(**COPY):
+            nursery.start_soon(shell.rename, "f", "g")
+            await until(cluster.held, "the copy is asked for")
+            nursery.start_soon(shell.close, first)
+            await trio.testing.wait_all_tasks_blocked()
     assert len(await shell.read("large")) == 24 * MIB  # more than the cache has room for
     assert await shell.read_open(second) == old
     await shell.close(second)
@@ -185,13 +180,13 @@ async def test_who_lists_while_a_file_is_replaced_takes_nothing_from_who_reads_i
     other.object("g").put_content(old)
     async with filesystem(cluster.endpoint, bucket, tmp_path / "state", ttl_s=0) as shell:
         fh = await shell.open("g")
-        cluster.faults([{"method": "DELETE", "path": "/f$", "action": "delay", "seconds": 0.8}])
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(shell.rename, "f", "g")
-            await trio.sleep(0.4)  # the copy is made, and what it was made of is still there
-            assert other.object("g").get().read_all() == b"new"
-            await shell.entries()
-            await shell.node("g")
+            with cluster.holding(method="DELETE", path="/f$"):
+                nursery.start_soon(shell.rename, "f", "g")
+                await until(cluster.held, "the copy is made, and what it was made of is there")
+                assert other.object("g").get().read_all() == b"new"
+                await shell.entries()
+                await shell.node("g")
         shell.fs._workshop.room.pages.drop_idle(None)
         assert await shell.read_open(fh) == old
         await shell.close(fh)
@@ -203,14 +198,13 @@ async def test_the_last_one_may_close_while_its_file_is_preserved(
 ) -> None:
     other.object("f").put_content(b"new")
     other.object("g").put_content(os.urandom(MIB // 4))
-    slow = {"method": "GET", "path": "/g$", "action": "delay", "seconds": 0.6, "role": "target"}
-    cluster.faults([slow])
-    only = await shell.open("g")  # which may ask for the first bytes already
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(shell.rename, "f", "g")
-        await held(cluster)
-        await shell.close(only)
-    assert cluster.struck()
+        with cluster.holding(method="GET", path="/g$", role="target"):
+            only = await shell.open("g")  # which may ask for the first bytes already
+            nursery.start_soon(shell.rename, "f", "g")
+            await until(cluster.held, "the old content is asked for")
+            nursery.start_soon(shell.close, only)
+            await trio.testing.wait_all_tasks_blocked()
     assert "lose its old content" not in caplog.text
     assert await shell.read("g") == b"new"
 
@@ -239,11 +233,18 @@ async def test_who_opens_a_file_while_it_is_replaced_gets_the_new_one(
     other.object("f").put_content(b"new")
     other.object("g").put_content(b"old")
     await shell.node("g")
-    cluster.faults([SLOW_COPY])
+    handles = []
+
+    async def open_it() -> None:
+        handles.append(await shell.open("g"))
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(shell.rename, "f", "g")
-        await held(cluster)
-        fh = await shell.open("g")
+        with cluster.holding(**COPY):
+            nursery.start_soon(shell.rename, "f", "g")
+            await until(cluster.held, "the copy is asked for")
+            nursery.start_soon(open_it)
+            await trio.testing.wait_all_tasks_blocked()
+    (fh,) = handles
     assert await shell.read_open(fh) == b"new"
     await shell.close(fh)
 
@@ -256,22 +257,35 @@ async def test_nobody_is_refused_twice_by_files_that_replace_each_other(
     for name, body in (("f1", b"first"), ("f2", b"second"), ("g", b"old")):
         other.object(name).put_content(body)
     old = await shell.node("g")
-    cluster.faults([{"method": "DELETE", "path": "/f", "action": "delay", "seconds": 0.6}])
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(shell.rename, "f1", "g")
-        await held(cluster)
+
+    async def be_refused() -> None:
         with pytest.raises(Replaced):
             await shell.fs.open(old.ino, flags)
+
+    handles = []
+
+    async def open_it() -> None:
+        handles.append(await shell.open("g", flags))
+
+    async with trio.open_nursery() as nursery:
+        with cluster.holding(method="DELETE", path="/f1$"):
+            nursery.start_soon(shell.rename, "f1", "g")
+            await until(cluster.held, "the first one is there")
+            nursery.start_soon(be_refused)
+            await trio.testing.wait_all_tasks_blocked()
     await shell.node("g")  # as who was refused does
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(shell.rename, "f2", "g")
-        await held(cluster, 2)
-        fh = await shell.open("g", flags)
-        shell.fs._workshop.room.pages.drop_idle(None)
-        assert await shell.read_open(fh) == b"first"
-        if flags:
-            await shell.fs.write(fh, 0, b"F")
-            assert await shell.read_open(fh) == b"First"
+        with cluster.holding(method="DELETE", path="/f2$"):
+            nursery.start_soon(shell.rename, "f2", "g")
+            await until(cluster.held, "the second one is there")
+            nursery.start_soon(open_it)
+            await trio.testing.wait_all_tasks_blocked()
+    (fh,) = handles
+    shell.fs._workshop.room.pages.drop_idle(None)
+    assert await shell.read_open(fh) == b"first"
+    if flags:
+        await shell.fs.write(fh, 0, b"F")
+        assert await shell.read_open(fh) == b"First"
     await shell.close(fh)
     assert await shell.read("g") == b"second"
     assert other.object("g").get().read_all() == b"second"
@@ -454,12 +468,11 @@ async def test_who_looks_below_a_directory_meanwhile_finds_files_where_they_are(
         else:
             found.append(await doubting.fs.lookup(directory.ino, b"f"))
 
-    slow = {"method": "HEAD", "path": "/d/f$", "role": "target", "action": "delay"}
-    cluster.faults([{**slow, "seconds": 1.0, "times": 1}])
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(look)
-        await trio.sleep(0.2)
-        await doubting.rename("d", "e")
+        with cluster.holding(method="HEAD", path="/d/f$", role="target", times=1):
+            nursery.start_soon(look)
+            await until(cluster.held, "the file is looked for")
+            await doubting.rename("d", "e")
     assert [each.name for each in found] == ["e/f"]
 
 

@@ -17,6 +17,7 @@ from aisfs.vfs.nodes import DirectoryNode, FileNode
 from aisfs.vfs.paths import MARKER, SHADOWED
 from aisfs_sdk.request_client import RequestClient
 from tests.support.filesystem import Shell, filesystem
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -320,12 +321,8 @@ async def test_a_listing_that_lacks_names_says_so_at_its_end(
 
 # -- answers that come late
 
-LATE = {"action": "stall", "seconds": 0.4, "after_bytes": 0, "method": "GET", "times": 1}
+LISTINGS = {"path": "^/v1/buckets/", "method": "GET", "role": "proxy", "times": 1}
 """The store makes the listing at once and sends it later."""
-
-UNDER_WAY_S = 0.15
-"""Seconds after which a listing has reached the store, which logs it when it has ended. If they
-are too few, the test is weaker and does not fail."""
 
 
 async def during_a_listing(
@@ -333,21 +330,21 @@ async def during_a_listing(
 ) -> list[str]:
     """Change files while a listing that was made before is on its way, and return its names."""
     names: list[str] = []
-    cluster.faults([{**LATE, "path": "^/v1/buckets/", "role": "proxy"}])
 
     async def read() -> None:
         names.extend(await shell.names())
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(read)
-        await trio.sleep(UNDER_WAY_S)
-        for verb, name in work:
-            if verb == "write":
-                await shell.replace(name, b"written since")
-            elif verb == "unlink":
-                await shell.unlink(name)
-            else:
-                await shell.chmod(name, 0o600)
+        with cluster.holding(answers=True, **LISTINGS):
+            nursery.start_soon(read)
+            await until(cluster.held, "the listing is made")
+            for verb, name in work:
+                if verb == "write":
+                    await shell.replace(name, b"written since")
+                elif verb == "unlink":
+                    await shell.unlink(name)
+                else:
+                    await shell.chmod(name, 0o600)
     return names
 
 
@@ -373,12 +370,12 @@ async def test_a_slow_listing_does_not_bring_an_older_version_back(
 ) -> None:
     """Close-to-open: who saw the new version never sees the old one again."""
     other.object("f").put_content(b"old")
-    cluster.faults([{**LATE, "path": "^/v1/buckets/", "role": "proxy"}])
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(patient.names)
-        await trio.sleep(UNDER_WAY_S)
-        other.object("f").put_content(b"newer")
-        assert (await patient.node("f")).attributes.size == 5
+        with cluster.holding(answers=True, **LISTINGS):
+            nursery.start_soon(patient.names)
+            await until(cluster.held, "the listing is made")
+            other.object("f").put_content(b"newer")
+            assert (await patient.node("f")).attributes.size == 5
     assert (await patient.node("f")).attributes.size == 5
     assert await patient.read("f") == b"newer"
 
@@ -392,16 +389,16 @@ async def test_a_slow_listing_does_not_show_what_was_deleted_at_its_last_close(
     await patient.unlink("removed")
     expire(patient)
     names: list[str] = []
-    cluster.faults([{**LATE, "path": "^/v1/buckets/", "role": "proxy"}])
 
     async def read() -> None:
         names.extend(await patient.names())
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(read)
-        await trio.sleep(UNDER_WAY_S)
-        await patient.close(fh)
-        assert [entry.name for entry in other.list_all_objects()] == ["kept"]
+        with cluster.holding(answers=True, **LISTINGS):
+            nursery.start_soon(read)
+            await until(cluster.held, "the listing is made")
+            await patient.close(fh)
+            assert [entry.name for entry in other.list_all_objects()] == ["kept"]
     assert names == ["kept"]
     assert await patient.names() == ["kept"]
     assert not await patient.exists("removed")
@@ -412,11 +409,12 @@ async def test_a_slow_look_up_does_not_find_what_was_unlinked_meanwhile(
 ) -> None:
     other.object("f").put_content(b"x")
     store = patient.fs._store
-    head, late = store.head, trio.Event()
+    head, answered, late = store.head, trio.Event(), trio.Event()
 
     async def late_head(bucket: BucketName, name: str) -> ObjectInfo:
         info = await head(bucket, name)
         monkeypatch.undo()
+        answered.set()
         await late.wait()
         return info
 
@@ -428,7 +426,7 @@ async def test_a_slow_look_up_does_not_find_what_was_unlinked_meanwhile(
     monkeypatch.setattr(store, "head", late_head)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(look)
-        await trio.testing.wait_all_tasks_blocked(0.2)
+        await answered.wait()
         await patient.unlink("f")
         late.set()
     assert found == [False]

@@ -17,9 +17,10 @@ from aisfs.vfs.filesystem import Change
 from aisfs.vfs.nodes import FileNode
 from aisfs.vfs.paths import MARKER
 from tests.support.filesystem import filesystem
+from tests.support.waiting import LIMIT_S, PAUSE_S, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from aisfs.config import BucketName
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 PUT: dict[str, Any] = {"method": "PUT", "role": "target", "path": "^/v1/objects"}
 FAILS = {**PUT, "action": "error", "status": 500}
-WAIT_S = 10.0
 
 
 @pytest.fixture
@@ -58,18 +58,8 @@ async def rows(shell: Shell) -> list[Owed]:
     return await shell.fs.files._workshop.state.journal.owed()
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for what another process and the background bring about."""
-    with trio.fail_after(WAIT_S):
-        while not await condition():  # noqa: ASYNC110 - nothing tells of it
-            await trio.sleep(0.01)
-
-
 async def until_sent(shell: Shell) -> None:
-    async def sent() -> bool:
-        return not len(shell.fs.files._workshop.outbox)
-
-    await until(sent)
+    await until(lambda: not len(shell.fs.files._workshop.outbox), "all is sent")
 
 
 async def promise_in_vain(cluster: StoreProcess, shell: Shell, body: bytes) -> None:
@@ -80,17 +70,13 @@ async def promise_in_vain(cluster: StoreProcess, shell: Shell, body: bytes) -> N
 
 
 async def until_locked(node: FileNode) -> None:
-    async def locked() -> bool:
-        return node.locked
-
-    await until(locked)
+    await until(lambda: node.locked, "somebody works on the file")
 
 
 async def until_failed(shell: Shell, path: str = "f") -> None:
-    async def failed() -> bool:
-        return (await state(shell, path)).startswith("failed")
-
-    await until(failed)
+    with trio.fail_after(LIMIT_S):
+        while not (await state(shell, path)).startswith("failed"):  # noqa: ASYNC110
+            await trio.sleep(PAUSE_S)
 
 
 # -- write-back
@@ -99,14 +85,14 @@ async def until_failed(shell: Shell, path: str = "f") -> None:
 async def test_close_returns_before_the_cluster_has_it_and_it_gets_there(
     cluster: StoreProcess, lazy: Shell, other: Bucket
 ) -> None:
-    cluster.faults([{**PUT, "action": "delay", "seconds": 0.5, "times": 1}])
-    await lazy.replace("f", b"bytes")
-    assert names(other) == set()
-    (row,) = await rows(lazy)
-    assert (row.name, row.size, row.reason) == ("f", 5, "")
-    assert await lazy.read("f") == b"bytes"
-    assert (await lazy.node("f")).attributes.size == 5
-    assert await lazy.names() == ["f"]
+    with cluster.holding(**PUT):
+        await lazy.replace("f", b"bytes")
+        assert names(other) == set()
+        (row,) = await rows(lazy)
+        assert (row.name, row.size, row.reason) == ("f", 5, "")
+        assert await lazy.read("f") == b"bytes"
+        assert (await lazy.node("f")).attributes.size == 5
+        assert await lazy.names() == ["f"]
     await until_sent(lazy)
     assert stored(other) == b"bytes"
     assert await rows(lazy) == []
@@ -154,11 +140,11 @@ async def test_states_of_a_file(cluster: StoreProcess, lazy: Shell, other: Bucke
     assert await state(lazy) == "clean"
     await lazy.fs.write(fh, 0, b"new")
     assert await state(lazy) == "dirty"
-    cluster.faults([{**PUT, "action": "delay", "seconds": 0.4, "times": 1}])
-    await lazy.fs.flush(fh)
-    assert await state(lazy) == "queued"
-    await trio.sleep(0.1)
-    assert await state(lazy) == "uploading"
+    with cluster.holding(**PUT):
+        await lazy.fs.flush(fh)
+        assert await state(lazy) == "queued"
+        await until(cluster.held, "the file is being sent")
+        assert await state(lazy) == "uploading"
     await until_sent(lazy)
     assert await state(lazy) == "clean"
     cluster.faults([FAILS])
@@ -322,7 +308,7 @@ async def test_what_was_promised_is_sent_although_its_file_is_closed_again_and_a
 ) -> None:
     await promise_in_vain(cluster, lazy, b"promised")
     cluster.clear_faults()
-    with trio.fail_after(WAIT_S):
+    with trio.fail_after(LIMIT_S):
         while not names(other):
             await lazy.close(await lazy.open("f", os.O_WRONLY))
             await trio.sleep(0.1)
@@ -488,10 +474,12 @@ async def test_a_queued_file_that_is_renamed_over_is_not_sent(
     """Nor does what is being sent of it come after the file that replaced it."""
     await lazy.replace("tmp", b"the new one")
     await until_sent(lazy)
-    cluster.faults([{**PUT, "path": "/f$", "action": "delay", "seconds": 0.3, "times": 1}])
-    await lazy.replace("f", b"the old one")
-    await trio.sleep(0.05)
-    await lazy.rename("tmp", "f")
+    async with trio.open_nursery() as nursery:
+        with cluster.holding(**{**PUT, "path": "/f$"}):
+            await lazy.replace("f", b"the old one")
+            await until(cluster.held, "the old one is being sent")
+            nursery.start_soon(lazy.rename, "tmp", "f")
+            await trio.testing.wait_all_tasks_blocked()
     await until_sent(lazy)
     assert (names(other), stored(other)) == ({"f"}, b"the new one")
     assert await lazy.read("f") == b"the new one"
@@ -545,14 +533,15 @@ async def test_attributes_that_change_while_the_content_is_sent_persist(
 ) -> None:
     directory = tmp_path / "first"
     async with filesystem(cluster.endpoint, bucket, directory, write_back=write_back) as shell:
-        cluster.faults([{**PUT, "action": "delay", "seconds": 0.5, "times": 1}])
         fh = await shell.open("f", os.O_WRONLY | os.O_CREAT)
         await shell.fs.write(fh, 0, b"bytes")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(shell.fs.flush, fh)
-            await trio.sleep(0.2)
-            assert await state(shell) == "uploading"
-            await shell.chmod("f", 0o711)
+            with cluster.holding(**PUT):
+                nursery.start_soon(shell.fs.flush, fh)
+                await until(cluster.held, "the content is being sent")
+                assert await state(shell) == "uploading"
+                nursery.start_soon(shell.chmod, "f", 0o711)
+                await trio.testing.wait_all_tasks_blocked()
         await until_sent(shell)
         async with filesystem(cluster.endpoint, bucket, tmp_path / "second") as second:
             assert (await second.node("f")).attributes.mode == 0o711
@@ -918,13 +907,13 @@ async def test_truncating_by_name_stores_at_once(lazy: Shell, other: Bucket) -> 
 async def test_a_reader_of_a_queued_file_does_not_wait_for_its_upload(
     cluster: StoreProcess, lazy: Shell
 ) -> None:
-    cluster.faults([{**PUT, "action": "delay", "seconds": 0.6, "times": 1}])
-    await lazy.replace("f", b"bytes")
-    await trio.testing.wait_all_tasks_blocked(0.05)
-    assert await state(lazy) == "uploading"
-    assert await lazy.read("f") == b"bytes"
-    assert await state(lazy) == "uploading"
-    fh = await lazy.open("f")
+    with cluster.holding(**PUT):
+        await lazy.replace("f", b"bytes")
+        await until(cluster.held, "the file is being sent")
+        assert await state(lazy) == "uploading"
+        assert await lazy.read("f") == b"bytes"
+        assert await state(lazy) == "uploading"
+        fh = await lazy.open("f")
     await until_sent(lazy)
     assert await lazy.read_open(fh) == b"bytes"
     await lazy.close(fh)

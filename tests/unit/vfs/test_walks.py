@@ -58,7 +58,9 @@ async def names(made: Walks, directory: str, changed_at: float = NEVER) -> list[
     return None if part is None else [entry.name for entry in part.entries]
 
 
-async def test_siblings_make_a_walk_and_one_directory_does_not(nursery: trio.Nursery) -> None:
+async def test_siblings_make_a_walk_and_one_directory_does_not(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
     store = Flat(tree(3, 2))
     alone = Walks(cast("ObjectStore", store), nursery, 1.0)
     alone.visits(BUCKET, "t/000/")
@@ -78,7 +80,9 @@ async def test_slow_siblings_make_no_walk(
     assert await names(made, "t/001/") is None
 
 
-async def test_a_tree_costs_a_request_for_each_page(nursery: trio.Nursery) -> None:
+async def test_a_tree_costs_a_request_for_each_page(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
     store = Flat(tree(100, 70))  # pages end within directories
     made = begun(store, nursery)
     for number in range(1, 100):
