@@ -1,5 +1,5 @@
 """Run the command line: `python -m aisfs`."""
 
-from aisfs.cli import main
+from aisfs.start import aisfs
 
-main()
+aisfs()

@@ -11,6 +11,7 @@ import importlib
 import io
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -129,6 +130,7 @@ def main() -> NoReturn:
     if "://" in "".join(sys.argv[1:2]) or sys.argv[1:2] == ["none"]:  # mount -t fuse.aisfs
         importlib.import_module("aisfs.cli.mount_helper").main()
     try:
+        catch_interrupts()
         code = cli.main(prog_name="aisfs", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
@@ -150,6 +152,12 @@ def main() -> NoReturn:
             say_bug(error)
         code = MOUNT_FAILURE if "mount" in sys.argv[1:2] else 1
     sys.exit(code)
+
+
+def catch_interrupts() -> None:
+    """Have Ctrl-C raise `KeyboardInterrupt` again, which it does not since `aisfs.start`."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class _Output(io.FileIO):

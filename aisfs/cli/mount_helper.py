@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from aisfs.cli import MOUNT_FAILURE, Failure, guard, mounts, say_bug
+from aisfs.cli import MOUNT_FAILURE, Failure, catch_interrupts, guard, mounts, say_bug
 from aisfs.cli.mount import configuration, problem_of, start_daemon
 from aisfs.setting_table import SETTINGS
 from aisfs.settings import joined_options, split_options
@@ -55,6 +55,7 @@ def main() -> NoReturn:
     """Mount as the process's arguments say, and exit."""
     logging.getLogger().addHandler(logging.NullHandler())  # what libraries warn of is for a log
     try:
+        catch_interrupts()
         _mount(_parse(sys.argv[1:]))
         code = 0
     except getopt.GetoptError as error:
