@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -23,7 +24,6 @@ from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.fuse
 
@@ -70,9 +70,11 @@ class Reader:
         self._text = b""
 
     def _has_opened(self, path: Path) -> bool:
-        directory = f"/proc/{self.process.pid}/fd"
-        links = (os.readlink(f"{directory}/{each}") for each in os.listdir(directory))  # noqa: PTH115, PTH208
-        return f"{path}/.aisfs/events" in links
+        with suppress(FileNotFoundError):  # it opens and closes others while it starts
+            for each in Path(f"/proc/{self.process.pid}/fd").iterdir():
+                if each.readlink() == path / ".aisfs/events":
+                    return True
+        return False
 
     def line(self) -> list[str]:
         """Return the fields of the next line but its time."""
