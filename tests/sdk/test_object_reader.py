@@ -249,7 +249,7 @@ def test_abort_wakes_a_blocked_reader() -> None:
         reader = opened(wire)
         thread, caught = blocked(reader)
         reader.abort()
-        thread.join(10)
+        thread.join(2)
         assert not thread.is_alive()
         assert [type(error) for error in caught] == [errors.AbortedError]
         with pytest.raises(errors.AbortedError):

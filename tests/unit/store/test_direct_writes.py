@@ -194,13 +194,13 @@ async def test_one_question_for_the_map_serves_all_that_wait(
 ) -> None:
     await put(scene, bucket, "first")
     scene.way()
-    scene.store.faults([{"method": "GET", "path": "/daemon", "action": "delay", "seconds": 0.3}])
+    scene.store.faults([{"method": "GET", "path": "/daemon", "action": "delay", "seconds": 1}])
     async with trio.open_nursery() as nursery:
         for number in range(20):
             nursery.start_soon(put, scene, bucket, f"o{number}")
     way = scene.way()
     assert way.count("target 200") == 20
-    assert 1 <= way.count("map") < 10
+    assert 1 <= way.count("map") <= 3
 
 
 async def ask(watch: MapWatch, found: list[tuple[str, int] | None]) -> None:
