@@ -273,8 +273,7 @@ def test_c07_open_waits_for_a_commit_under_way(store: StoreProcess) -> None:
         os.write(fd, b"the first content")
         store.faults([{"method": "PUT", "role": "target", "action": "delay", "seconds": 3}])
         closing = pool.submit(os.close, fd)
-        while not store.struck():
-            time.sleep(0.05)
+        wait_until(store.struck, "the content is being sent")
         changing = pool.submit(path.chmod, 0o604)
         again = os.open(path, os.O_RDWR)
         assert content(bucket, "f") == b"the first content"
@@ -598,8 +597,7 @@ def test_c15_a_large_file_is_sent_while_it_is_written(store: StoreProcess) -> No
     with Mount(store.endpoint, "ais://b") as mount:
         fd = os.open(mount.path / "f", os.O_CREAT | os.O_WRONLY)
         os.write(fd, body[: 16 << 20])
-        new = store.data / "new"
-        wait_until(lambda: any(blob.stat().st_size for blob in new.iterdir()), "bytes are sent")
+        wait_until(store.receives, "bytes are sent while half of it is written")
         os.write(fd, body[16 << 20 :])
         os.close(fd)
         (put,) = [r for r in store.requests() if r["method"] == "PUT" and r["status"] == 200]

@@ -496,7 +496,8 @@ def test_what_was_replaced_is_forgotten(bucket: Bucket, mount: Mount) -> None:
         members = {f"{name:03d}": bytes([number]) for name in range(200)}
         bucket.object("s.tar").put_content(tar(members))
         assert seen(view(mount) / "s.tar") == members
-    wait_until(lambda: figures(mount)["inodes.control"] <= 500, "the kernel forgot the old ones")
+    what = "the kernel forgot the old ones"
+    wait_until(lambda: figures(mount)["inodes.control"] <= 500, what, told=lambda: figures(mount))
     assert figures(mount)["shards.open"] == 1
     assert figures(mount)["handles.open"] == 0
 

@@ -413,4 +413,5 @@ def test_what_is_gone_is_forgotten(store: StoreProcess, client: Client) -> None:
             assert names(buckets) == ["b", "other"]
             assert not (buckets / bucket.name).exists()  # so that the kernel drops it
         stats = control / "stats.json"
-        wait_until(lambda: told(stats)["inodes.control"] <= 30, "the kernel forgot them")
+        what = "the kernel forgot them"
+        wait_until(lambda: told(stats)["inodes.control"] <= 30, what, told=lambda: told(stats))

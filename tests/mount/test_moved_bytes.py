@@ -82,8 +82,7 @@ def create(path: Path, flags: int = os.O_TRUNC) -> int:
 
 def wait_until_sent(store: StoreProcess) -> None:
     """Wait until bytes arrive: the daemon sends what it has when it comes to it."""
-    new = store.data / "new"
-    wait_until(lambda: any(blob.stat().st_size for blob in new.iterdir()), "bytes arrive")
+    wait_until(store.receives, "bytes arrive")
 
 
 # -- while it is written
@@ -312,7 +311,8 @@ def test_a_writer_that_pauses_gives_the_connection_up(
     body = os.urandom(4 * MIB)
     fd = create(mount.path / "f")
     write(fd, body)
-    wait_until(lambda: puts(store), "the request is given up", pause_s=0.5)
+    what = "the request is given up"
+    wait_until(lambda: puts(store), what, pause_s=0.5, told=mount.log_tail)
     assert names(bucket) == set()
     write(fd, b"end")
     os.close(fd)

@@ -65,10 +65,8 @@ def change(machine: Machine, *settings: str) -> None:
 
 
 def until(state: Callable[[], bool], machine: Machine) -> None:
-    try:
-        wait_until(state, "the machine is as it has to be", LIMIT_S, pause_s=0.1)
-    except AssertionError as error:
-        raise AssertionError(machine.log) from error
+    what = "the machine is as it has to be"
+    wait_until(state, what, LIMIT_S, pause_s=0.1, told=lambda: machine.log)
 
 
 def shown(machine: Machine, unit: str, name: str) -> str:

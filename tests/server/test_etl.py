@@ -76,7 +76,7 @@ def test_nothing_runs_without_the_token(
 ) -> None:
     etl.init(store, etl.command_message("token-etl", "upper"))
     before = set(etl.family(store.pid))
-    job = next(i for i in listed(store) if i["id"] == "token-etl")["xaction_id"]
+    job = next(i for i in etl.listed(store) if i["id"] == "token-etl")["xaction_id"]
     stop_job = json.dumps({"action": "stop", "value": {"id": job}}).encode()
     message = json.dumps(etl.command_message("other-etl", "upper")).encode()
     for method, path, body in (
@@ -88,16 +88,11 @@ def test_nothing_runs_without_the_token(
     ):
         assert wire.follow(store.endpoint, method, path, headers, body).status == 401, path
     assert set(etl.family(store.pid)) == before
-    assert "other-etl" not in {item["id"] for item in listed(store)}
+    assert "other-etl" not in {item["id"] for item in etl.listed(store)}
     for path in ("/v1/etl", "/v1/etl/token-etl", "/v1/etl/token-etl/logs"):
         assert wire.follow(store.endpoint, "GET", path, headers).status == 200
     assert etl.get(store, OBJECT, etl_name="token-etl").body == b"HELLO 1\n"
     etl.delete(store, "token-etl")
-
-
-def listed(store: StoreProcess) -> list[dict[str, Any]]:
-    items: list[dict[str, Any]] = json.loads(etl.ask(store, "GET", "/v1/etl").body)
-    return items
 
 
 # ---- by code ------------------------------------------------------------------------------------
@@ -201,7 +196,7 @@ def test_another_python_is_refused_before_anything_runs(
     status, text = etl.refused(store, etl.code_message("py-etl", code, runtime=runtime))
     assert status == 400
     assert words in text
-    assert "py-etl" not in {item["id"] for item in listed(store)}
+    assert "py-etl" not in {item["id"] for item in etl.listed(store)}
 
 
 @pytest.mark.parametrize(
@@ -281,7 +276,7 @@ def test_an_image_without_a_command_cannot_be_run(store: StoreProcess) -> None:
     ):
         status, text = etl.refused(store, message)
         assert (status, "images cannot be run" in text) == (400, True)
-    assert "image-etl" not in {item["id"] for item in listed(store)}
+    assert "image-etl" not in {item["id"] for item in etl.listed(store)}
 
 
 def test_a_program_sees_what_it_is_promised_and_no_secret() -> None:
@@ -496,7 +491,7 @@ def test_a_process_that_ends_at_its_start(store: StoreProcess) -> None:
     assert "reason: Error" in text
     assert "asked to exit" in text
     assert text.endswith('exitCode: 7"] context canceled')
-    assert [i["stage"] for i in listed(store) if i["id"] == "crash-etl"] == ["Aborted"]
+    assert [i["stage"] for i in etl.listed(store) if i["id"] == "crash-etl"] == ["Aborted"]
     assert etl.ask(store, "GET", "/v1/etl/crash-etl").status == 404
     assert etl.refused(store, etl.command_message("crash-etl", "md5"))[0] == 409
     assert etl.ask(store, "POST", "/v1/etl/crash-etl/start").status == 400
@@ -535,17 +530,10 @@ def test_a_process_that_dies_under_a_request(store: StoreProcess) -> None:
     answer = etl.get(store, OBJECT, etl_name="dying-etl")
     assert answer.status == 400
     assert json.loads(answer.body)["message"].endswith(": EOF")
-    until_aborted(store, "dying-etl")
+    etl.wait_until_aborted(store, "dying-etl")
     assert etl.get(store, OBJECT, etl_name="dying-etl").status == 404
     assert etl.ask(store, "POST", "/v1/etl/dying-etl/start").status == 200
     etl.delete(store, "dying-etl")
-
-
-def until_aborted(store: StoreProcess, name: str) -> None:
-    def stage() -> Any:
-        return next(item for item in listed(store) if item["id"] == name)["stage"]
-
-    wait_until(lambda: stage() == "Aborted", f"{name} is aborted")
 
 
 def flood(reader: Any, writer: Any) -> None:

@@ -99,14 +99,7 @@ def test_a_killed_launcher_takes_its_program_along(store: StoreProcess) -> None:
     launcher, program = etl.family(store.pid)
     os.kill(launcher, signal.SIGKILL)
     assert etl.all_gone([launcher, program])
-    wait_for_stage(store, "Aborted")
-
-
-def wait_for_stage(store: StoreProcess, stage: str) -> None:
-    def now() -> Any:
-        return json.loads(etl.ask(store, "GET", "/v1/etl").body)[0]["stage"]
-
-    wait_until(lambda: now() == stage, f"the ETL is {stage}")
+    etl.wait_until_aborted(store, "lone-etl")
 
 
 def test_a_program_that_ignores_being_asked_is_killed(store: StoreProcess) -> None:

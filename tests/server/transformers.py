@@ -13,6 +13,7 @@ import cloudpickle
 
 from tests.server import wire
 from tests.support.store import StoreProcess
+from tests.support.waiting import wait_until
 
 SERVER = Path(__file__).with_name("transformer_server.py")
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}v2"
@@ -166,6 +167,21 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return fields[0] not in {"Z", "X"}
+
+
+def listed(store: StoreProcess) -> list[dict[str, Any]]:
+    """Return what the store tells of all its ETLs."""
+    items: list[dict[str, Any]] = json.loads(ask(store, "GET", "/v1/etl").body)
+    return items
+
+
+def wait_until_aborted(store: StoreProcess, name: str) -> None:
+    """Wait until the store has noticed that the process of an ETL ended."""
+
+    def stage() -> Any:
+        return next(item for item in listed(store) if item["id"] == name)["stage"]
+
+    wait_until(lambda: stage() == "Aborted", f"{name} is aborted", told=stage)
 
 
 def all_gone(pids: list[int]) -> bool:

@@ -164,6 +164,10 @@ class StoreProcess:
         self.requests()
         os.truncate(self.log_path, 0)
 
+    def receives(self) -> bool:
+        """Tell whether bytes of a body have come whose object is not there yet."""
+        return any(blob.stat().st_size for blob in (self.data / "new").iterdir())
+
     # ---- faults ---------------------------------------------------------------------------------
 
     def faults(self, rules: list[dict[str, Any]]) -> None:

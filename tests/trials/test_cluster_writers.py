@@ -151,7 +151,7 @@ def judge(
         return not wrong
 
     # What was stored elsewhere while its owner was away is still moved back to it.
-    wait_until(right, "everything is as it was acknowledged", pause_s=0.5)
+    wait_until(right, "all is as it was acknowledged", pause_s=0.5, told=lambda: wrong)
     for number, count in writers.ends.items():
         tally(errno.errorcode.get(number, "acknowledged"), count)
     tally("ms the longest write", int(1000 * writers.longest_s))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +31,7 @@ from tests.support.filesystem import Shell, filesystem
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from aisfs.config import BucketName
@@ -152,6 +154,19 @@ async def test_a_file_that_is_being_written(shell: Shell, other: Bucket) -> None
 COPY: dict[str, Any] = {"method": "PUT", "path": "/f$", "role": "target"}
 
 
+@asynccontextmanager
+async def replacing(
+    cluster: StoreProcess, shell: Shell, name: str, **held: Any
+) -> AsyncIterator[trio.Nursery]:
+    """Rename a file to g, held at a request of it until what the block starts waits, too."""
+    async with trio.open_nursery() as nursery:
+        with cluster.holding(**held):
+            nursery.start_soon(shell.rename, name, "g")
+            await until(cluster.held, f"the rename of {name} is held")
+            yield nursery
+            await trio.testing.wait_all_tasks_blocked()
+
+
 async def test_who_closes_while_a_file_is_replaced_takes_nothing_from_others(
     cluster: StoreProcess, shell: Shell, other: Bucket
 ) -> None:
@@ -160,12 +175,8 @@ async def test_who_closes_while_a_file_is_replaced_takes_nothing_from_others(
     other.object("g").put_content(old)
     other.object("large").put_content(bytes(24 * MIB))
     first, second = await shell.open("g"), await shell.open("g")
-    async with trio.open_nursery() as nursery:
-        with cluster.holding(**COPY):
-            nursery.start_soon(shell.rename, "f", "g")
-            await until(cluster.held, "the copy is asked for")
-            nursery.start_soon(shell.close, first)
-            await trio.testing.wait_all_tasks_blocked()
+    async with replacing(cluster, shell, "f", **COPY) as nursery:
+        nursery.start_soon(shell.close, first)
     assert len(await shell.read("large")) == 24 * MIB  # more than the cache has room for
     assert await shell.read_open(second) == old
     await shell.close(second)
@@ -180,13 +191,10 @@ async def test_who_lists_while_a_file_is_replaced_takes_nothing_from_who_reads_i
     other.object("g").put_content(old)
     async with filesystem(cluster.endpoint, bucket, tmp_path / "state", ttl_s=0) as shell:
         fh = await shell.open("g")
-        async with trio.open_nursery() as nursery:
-            with cluster.holding(method="DELETE", path="/f$"):
-                nursery.start_soon(shell.rename, "f", "g")
-                await until(cluster.held, "the copy is made, and what it was made of is there")
-                assert other.object("g").get().read_all() == b"new"
-                await shell.entries()
-                await shell.node("g")
+        async with replacing(cluster, shell, "f", method="DELETE", path="/f$"):
+            assert other.object("g").get().read_all() == b"new"
+            await shell.entries()
+            await shell.node("g")
         shell.fs._workshop.room.pages.drop_idle(None)
         assert await shell.read_open(fh) == old
         await shell.close(fh)
@@ -238,12 +246,8 @@ async def test_who_opens_a_file_while_it_is_replaced_gets_the_new_one(
     async def open_it() -> None:
         handles.append(await shell.open("g"))
 
-    async with trio.open_nursery() as nursery:
-        with cluster.holding(**COPY):
-            nursery.start_soon(shell.rename, "f", "g")
-            await until(cluster.held, "the copy is asked for")
-            nursery.start_soon(open_it)
-            await trio.testing.wait_all_tasks_blocked()
+    async with replacing(cluster, shell, "f", **COPY) as nursery:
+        nursery.start_soon(open_it)
     (fh,) = handles
     assert await shell.read_open(fh) == b"new"
     await shell.close(fh)
@@ -267,19 +271,11 @@ async def test_nobody_is_refused_twice_by_files_that_replace_each_other(
     async def open_it() -> None:
         handles.append(await shell.open("g", flags))
 
-    async with trio.open_nursery() as nursery:
-        with cluster.holding(method="DELETE", path="/f1$"):
-            nursery.start_soon(shell.rename, "f1", "g")
-            await until(cluster.held, "the first one is there")
-            nursery.start_soon(be_refused)
-            await trio.testing.wait_all_tasks_blocked()
+    async with replacing(cluster, shell, "f1", method="DELETE", path="/f1$") as nursery:
+        nursery.start_soon(be_refused)
     await shell.node("g")  # as who was refused does
-    async with trio.open_nursery() as nursery:
-        with cluster.holding(method="DELETE", path="/f2$"):
-            nursery.start_soon(shell.rename, "f2", "g")
-            await until(cluster.held, "the second one is there")
-            nursery.start_soon(open_it)
-            await trio.testing.wait_all_tasks_blocked()
+    async with replacing(cluster, shell, "f2", method="DELETE", path="/f2$") as nursery:
+        nursery.start_soon(open_it)
     (fh,) = handles
     shell.fs._workshop.room.pages.drop_idle(None)
     assert await shell.read_open(fh) == b"first"

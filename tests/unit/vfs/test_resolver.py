@@ -322,7 +322,6 @@ async def test_a_listing_that_lacks_names_says_so_at_its_end(
 # -- answers that come late
 
 LISTINGS = {"path": "^/v1/buckets/", "method": "GET", "role": "proxy", "times": 1}
-"""The store makes the listing at once and sends it later."""
 
 
 async def during_a_listing(
